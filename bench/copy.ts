@@ -1,0 +1,69 @@
+// `copy`: a whole disk that nobody writes, over loopback TCP, from memory to memory.
+
+import { truncateSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { barePeer } from './peers/bare.js'
+import { mirrorPeer } from './peers/mirror.js'
+import { nbdcopyPeers } from './peers/nbdcopy.js'
+import { rsyncPeer } from './peers/rsync.js'
+import { blockferryCopier } from './support/blockferry.js'
+import { areEqual } from './support/compare.js'
+import type { Copier } from './support/copying.js'
+import { type CaseReport, ours, printCase } from './support/figures.js'
+import { printJson, ratio, reportCase } from './support/figures.js'
+import { memoryFolder } from './support/folders.js'
+import { placeImage } from './support/image.js'
+import { machine } from './support/machine.js'
+import { privateLoopback } from './support/network.js'
+import { readOptions } from './support/options.js'
+import { type Contender, takeTurns } from './support/rotation.js'
+
+const fullSize = { sizeMiB: 4096, filesMiB: 2048 }
+const quickSize = { sizeMiB: 512, filesMiB: 256 }
+
+const options = readOptions({ runs: 5, quickRuns: 1 })
+const size = options.quick ? quickSize : fullSize
+const folder = memoryFolder()
+const source = join(folder, 'source')
+const namespace = await privateLoopback()
+
+function asContender(copier: Copier): Contender {
+  return { name: copier.name, run: () => copyOnce(copier) }
+}
+
+// Everybody gets the same destination: a file of the right size that is one hole.
+async function copyOnce(copier: Copier) {
+  const destination = join(folder, 'destination')
+  writeFileSync(destination, '')
+  truncateSync(destination, statSync(source).size)
+  try {
+    const figures = await copier.copy({ source, destination, folder, namespace })
+    return { ...figures, equal: await areEqual(source, destination) }
+  } finally {
+    rmSync(destination, { force: true })
+  }
+}
+
+// Goals: faster than the fastest rival, at least 60 % of the bare loop, 128 MiB each side.
+function printVerdict({ runs, peers }: CaseReport): void {
+  const seconds = (name: string) => Number(peers[name]?.['seconds'] ?? Infinity)
+  const rivals = Object.keys(peers).filter((name) => name !== barePeer.name)
+  const fastest = rivals.reduce((a, b) => (seconds(a) <= seconds(b) ? a : b), '')
+  for (const name of [ours, fastest]) {
+    const speed = ratio(runs, 'seconds', barePeer.name, name)
+    if (speed !== null) console.log(`  ${name}: ${speed.toFixed(2)} of the bare loop's speed`)
+  }
+  const lead = ratio(runs, 'seconds', fastest, ours)
+  if (lead !== null) console.log(`  ${ours}: ${lead.toFixed(2)} of the speed of ${fastest}`)
+}
+
+const dataMiB = await placeImage(source, size)
+const name = `${size.sizeMiB} MiB image, ${dataMiB} MiB of data`
+const rivals = [...nbdcopyPeers, mirrorPeer, rsyncPeer, barePeer]
+const copiers = options.peersOnly ? rivals : [blockferryCopier, ...rivals]
+const contenders = copiers.filter((copier) => options.wants(copier.name)).map(asContender)
+console.error(`${name}; ${options.runs} runs${options.quick ? ', quick sizes' : ''}`)
+const report = reportCase(name, await takeTurns(contenders, options.runs))
+printCase(report)
+printVerdict(report)
+if (options.json) printJson('copy', await machine(), [report])

@@ -1,0 +1,30 @@
+// nbdcopy to two NBD servers.
+
+import { type Copier, type CopyJob, measureCopy } from '../support/copying.js'
+import { freePort, whenListening } from '../support/network.js'
+import { MeasuredProcess } from '../support/process.js'
+import { nbdkit, qemuNbd, type ServerAddress } from './servers.js'
+
+type Server = (address: ServerAddress, disk: string) => string[]
+
+function nbdcopyTo(name: string, server: Server, options: readonly string[] = []): Copier {
+  return { name, copy: (job) => copy(job, server, options) }
+}
+
+async function copy(job: CopyJob, server: Server, options: readonly string[]) {
+  const port = await freePort()
+  const command = server({ host: '127.0.0.1', port }, job.destination)
+  const receiver = await MeasuredProcess.start(command, job.namespace)
+  await whenListening(port, job.namespace)
+  const nbdcopy = ['nbdcopy', '--flush', ...options, job.source, `nbd://127.0.0.1:${port}`]
+  return measureCopy(job, receiver, async () => {
+    return (await MeasuredProcess.start(nbdcopy, job.namespace)).succeed()
+  })
+}
+
+export const nbdcopyPeers: readonly Copier[] = [
+  nbdcopyTo('nbdcopy-nbdkit', nbdkit),
+  nbdcopyTo('nbdcopy-nbdkit-zero', nbdkit, ['--destination-is-zero']),
+  nbdcopyTo('nbdcopy-qemu-nbd', qemuNbd),
+  nbdcopyTo('nbdcopy-qemu-nbd-zero', qemuNbd, ['--destination-is-zero']),
+]

@@ -1,0 +1,15 @@
+// The C programs beside the benchmarks, compiled when they are needed.
+
+import { existsSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { run } from './command.js'
+import { cacheFolder, repository } from './folders.js'
+
+/** Compiles bench/support/NAME.c unless that was done, and answers the program's path. */
+export async function helper(name: string): Promise<string> {
+  const source = join(repository, 'bench', 'support', `${name}.c`)
+  const program = join(cacheFolder(), name)
+  const isFresh = existsSync(program) && statSync(program).mtimeMs >= statSync(source).mtimeMs
+  if (!isFresh) await run('cc', '-O2', '-o', program, source)
+  return program
+}

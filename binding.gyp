@@ -1,0 +1,23 @@
+{
+  "targets": [
+    {
+      "target_name": "blockferry",
+      "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
+      "sources": [
+        "native/addon.cc",
+        "<!@(node -p \"require('fs').readdirSync('native/core').concat(require('fs').readdirSync('native/node').map(n => '../node/' + n)).filter(n => n.endsWith('.cc')).map(n => 'native/core/' + n).join(' ')\")"
+      ],
+      "defines": ["NAPI_VERSION=9"],
+      "cflags_cc": ["-std=c++20", "-O2", "-Wall", "-Wextra"],
+      "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
+      "libraries": ["<!@(pkg-config --libs libxxhash libzstd)"],
+      "include_dirs": [],
+      "conditions": [
+        ["'<!(pkg-config --exists liburing && echo yes || echo no)' == 'yes'", {
+          "defines": ["BLOCKFERRY_HAVE_LIBURING"],
+          "libraries": ["<!@(pkg-config --libs liburing)"]
+        }]
+      ]
+    }
+  ]
+}

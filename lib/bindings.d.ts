@@ -1,0 +1,3 @@
+declare module 'bindings' {
+  export default function bindings (name: string): any
+}

@@ -1,0 +1,65 @@
+// Every error that leaves the library: a stable code, who owns the disk, and whether what was
+// copied is of use to a later attempt.
+
+/** Stable; the words may change, these don't. The first group comes from the native core. */
+export type ErrorCode =
+  | 'INVALID' | 'NOT_FOUND' | 'IS_DIRECTORY' | 'BAD_SIZE' | 'TOO_SMALL' | 'READ_ONLY'
+  | 'NO_PERMISSION' | 'BUSY' | 'NO_SPACE' | 'IO_ERROR' | 'SHORT_READ' | 'ADDRESS_IN_USE'
+  | 'UNREACHABLE' | 'TIMEOUT' | 'PEER_GONE' | 'PROTOCOL' | 'VERSION' | 'CHECKSUM' | 'REFUSED'
+  | 'NOT_EQUAL' | 'NO_MEMORY' | 'UNSUPPORTED' | 'CLOSED'
+  /** The deadline passed before the downtime budget could be met. */
+  | 'DEADLINE'
+  /** The user's abort, cancel or signal. */
+  | 'CANCELLED'
+  /** pause() or resume() of the machine failed. */
+  | 'MACHINE'
+  /** The link broke while the destination was deciding: it may own the disk, or not. */
+  | 'OWNER_UNKNOWN'
+
+/** Who may write to the disk after the error. `unknown`: start neither side before asking. */
+export type Owner = 'source' | 'destination' | 'unknown'
+
+export interface ErrorDetails {
+  owner?: Owner
+  resumable?: boolean
+  errno?: number
+  cause?: unknown
+}
+
+export class BlockferryError extends Error {
+  override readonly name = 'BlockferryError'
+  readonly code: ErrorCode
+  /** Null where no migration was going on. */
+  readonly owner: Owner | null
+  /** What the destination holds is kept and would spare a later attempt some of the copying. */
+  readonly resumable: boolean
+  /** The system's error number behind it, 0 if none. */
+  readonly errno: number
+
+  constructor (code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? {} : { cause: details.cause })
+    this.code = code
+    this.owner = details.owner ?? null
+    this.resumable = details.resumable ?? false
+    this.errno = details.errno ?? 0
+  }
+
+  toJSON (): object {
+    const { code, message, owner, resumable, errno } = this
+    return { code, message, owner, resumable, errno }
+  }
+}
+
+/** Makes a BlockferryError of whatever was thrown; what is one already gets the details it lacks. */
+export function toBlockferryError (thrown: unknown, details: ErrorDetails = {}): BlockferryError {
+  if (thrown instanceof BlockferryError && thrown.owner !== null) return thrown
+  const error = thrown as Partial<BlockferryError> & Error
+  const known = typeof error?.code === 'string' && typeof error.errno === 'number'
+  const code = known ? error.code as ErrorCode : 'INVALID'
+  const message = error instanceof Error ? error.message : String(thrown)
+  return new BlockferryError(code, message, {
+    errno: known ? error.errno as number : 0,
+    cause: thrown,
+    ...details
+  })
+}

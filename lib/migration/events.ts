@@ -1,0 +1,50 @@
+// The events of a migration and of a receiver, in the order in which they can come.
+import type { BlockferryError } from '../errors.js'
+import type { Forecast, Infeasible } from '../policy/types.js'
+import type { DestinationReport, Report } from './report.js'
+
+export interface Progress {
+  event: 'progress'
+  elapsedMs: number
+  phase: 'bulk' | 'rounds' | 'switchover'
+  round: number
+  /** 0 to 1, never falling. */
+  progress: number
+  /** Content that still has to be sent, bytes. */
+  remainingBytes: number
+  sentBytes: number
+  wireBytes: number
+  /** Over the last second or so; wire bytes. */
+  bytesPerSecond: number
+  /** Unique dirty bytes. */
+  dirtyBytesPerSecond: number
+  /** What the throttle allows the writers, bytes/s; null when they are not throttled. */
+  throttle: number | null
+  forecast: Forecast
+}
+
+export type MigrationEvent =
+  | { event: 'started', disks: Array<{ name: string, bytes: number }> }
+  | Progress
+  /** A pass over the dirty map is over. */
+  | { event: 'round', round: number, elapsedMs: number, sentBytes: number, remainingBytes: number }
+  | { event: 'throttle', bytesPerSecond: number | null }
+  /** A budget can't be met; `feasible` is the figure that could be. It is said again when it
+   * changes much. */
+  | { event: 'infeasible', infeasible: Infeasible }
+  /** The budget is met: with `switchover: 'manual'` call switchover(). */
+  | { event: 'ready', forecast: Forecast }
+  | { event: 'switchover', step: 'pause' | 'residual' | 'commit' }
+  /** The switchover came to nothing and copying goes on (blocks differed, or it took too long). */
+  | { event: 'resumed', reason: string }
+  | { event: 'done', report: Report }
+  | { event: 'failed', error: BlockferryError }
+
+export type ReceiveEvent =
+  | { event: 'listening', host: string, port: number }
+  | { event: 'started', migration: string, disks: Array<{ name: string, bytes: number }> }
+  /** The disks are owned here from now on. */
+  | { event: 'committed', migration: string }
+  | { event: 'done', migration: string, report: DestinationReport }
+  /** A migration ended before its commit; the receiver waits for another. */
+  | { event: 'failed', migration: string | null, error: BlockferryError }

@@ -1,0 +1,239 @@
+// One migration at the destination: opens the disks that are offered, and decides the commit.
+//
+// The decision is one step on this thread: from it on the disks are owned here. A source that
+// lost the link asks for the outcome on a new connection; asking ends an undecided session, which
+// then can never commit.
+import { BlockferryError, toBlockferryError } from '../errors.js'
+import type { NativeSession } from '../native.js'
+import { Heartbeat } from './heartbeat.js'
+import type { Message, Messages, MessageType } from './messages.js'
+import { decode, encode } from './messages.js'
+import type { CheckedReceiveOptions } from './options.js'
+import type { DestinationReport } from './report.js'
+import { sumDigests } from './report.js'
+import { TargetDisks } from './target-disks.js'
+
+export interface Outcome { committed: boolean, digests: string[] }
+
+export interface IncomingHost {
+  readonly options: CheckedReceiveOptions
+  /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
+  outcomeOf (migration: string): Outcome | null
+  started (incoming: Incoming): void
+  committed (incoming: Incoming, disks: TargetDisks): void
+  failed (incoming: Incoming, error: BlockferryError): void
+  ended (incoming: Incoming): void
+}
+
+type State = 'greeting' | 'receiving' | 'committed' | 'over'
+
+/** How long the source may take to hang up after the commit. */
+const kHangUpMs = 2000
+
+export class Incoming {
+  migration: string | null = null
+  #host: IncomingHost
+  #session: NativeSession
+  #state: State = 'greeting'
+  #disks: TargetDisks | null = null
+  #equality = true
+  #startedAt = performance.now()
+  #verified = { mark: 0, right: false }
+  #commit: Messages['commit'] | null = null
+  #heartbeat: Heartbeat
+  #hungUp: () => void = () => {}
+  readonly #peerLeft = new Promise<void>((resolve) => { this.#hungUp = resolve })
+
+  constructor (session: NativeSession, host: IncomingHost) {
+    this.#session = session
+    this.#host = host
+    this.#heartbeat = new Heartbeat(
+      host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#fail(error))
+    this.#heartbeat.start()
+    session.start((event, value) => this.#onEvent(event, value))
+  }
+
+  get outcome (): Outcome {
+    return { committed: this.#state === 'committed', digests: this.#digests() }
+  }
+
+  get disks (): Array<{ name: string, bytes: number }> {
+    return this.#disks?.taps.map(({ offered }) => ({ name: offered.name, bytes: offered.size })) ?? []
+  }
+
+  report (): DestinationReport {
+    const stats = this.#session.stats()
+    const digests = this.#digests()
+    return {
+      migration: this.migration ?? '',
+      durationMs: performance.now() - this.#startedAt,
+      bytes: {
+        disk: this.disks.reduce((sum, { bytes }) => sum + bytes, 0),
+        sent: stats.contentBytes,
+        wire: stats.wireBytes,
+        zero: stats.zeroBytes
+      },
+      equal: this.#equality ? true : null,
+      digest: this.#equality ? sumDigests(digests) : null,
+      disks: this.#disks!.taps.map(({ offered, tap }, index) => ({
+        name: offered.name,
+        target: tap.source,
+        bytes: offered.size,
+        digest: this.#equality ? digests[index]! : null
+      }))
+    }
+  }
+
+  /** Ends an undecided migration; a committed one is left alone. */
+  end (error: BlockferryError): void {
+    this.#fail(error)
+  }
+
+  /** Waits a little for the source to hang up after a commit, then ends the connections. */
+  async close (): Promise<void> {
+    if (this.#state === 'committed') {
+      let timer: NodeJS.Timeout | undefined
+      await Promise.race([this.#peerLeft, new Promise((resolve) => { timer = setTimeout(resolve, kHangUpMs) })])
+      clearTimeout(timer)
+    } else {
+      this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
+    }
+    this.#heartbeat.stop()
+    await this.#session.close()
+  }
+
+  #digests (): string[] {
+    return this.#disks?.taps.map((_tap, index) => this.#session.digest(index)) ?? []
+  }
+
+  #send<T extends MessageType> (type: T, message: Messages[T]): void {
+    try {
+      this.#session.send(encode(type, message))
+    } catch {
+      // The connection is gone: its end comes as an event.
+    }
+  }
+
+  #onEvent (event: string, value: any): void {
+    if (event === 'message') this.#onMessage(value)
+    if (event === 'durable') this.#send('durable', { mark: value })
+    if (event === 'verified') this.#onVerified(value)
+    if (event === 'failed') {
+      this.#hungUp()
+      this.#fail(toBlockferryError(value))
+    }
+  }
+
+  #onMessage (text: string): void {
+    this.#heartbeat.heard()
+    let message: Message
+    try {
+      message = decode(text)
+    } catch (error) {
+      return this.#fail(toBlockferryError(error))
+    }
+    switch (message.type) {
+      case 'ping': return this.#send('pong', { number: message.number })
+      case 'pong': return
+      case 'offer': return void this.#accept(message)
+      case 'commit': return this.#onCommit(message)
+      case 'query': return this.#answer(message.migration)
+      case 'cancel': return this.#fail(new BlockferryError('CANCELLED', 'the source cancelled'), !message.keep)
+      case 'failed': return this.#fail(new BlockferryError('PEER_GONE', `source: ${message.message}`))
+      default: return this.#fail(new BlockferryError('PROTOCOL', `unexpected message ${message.type}`))
+    }
+  }
+
+  async #accept (offer: Messages['offer']): Promise<void> {
+    if (this.#state !== 'greeting') return this.#fail(new BlockferryError('PROTOCOL', 'a second offer'))
+    this.#state = 'receiving'
+    this.migration = offer.migration
+    this.#equality = offer.equality
+    let disks: TargetDisks
+    try {
+      checkOffer(offer)
+      disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
+    } catch (error) {
+      return this.#fail(toBlockferryError(error))
+    }
+    this.#disks = disks
+    // The session may have ended while the disks were being opened.
+    if (this.#isOver()) return void disks.abandon(true)
+    for (const { tap, offered } of disks.taps) {
+      this.#session.addDisk(tap.native, offered.size, offered.blockSize)
+    }
+    this.#session.acceptStreams(offer.streams, offer.equality)
+    this.#host.started(this)
+    this.#send('accept', { disks: disks.taps.map(({ tap }) => ({ blank: tap.blank })) })
+  }
+
+  #isOver (): boolean {
+    return this.#state === 'over'
+  }
+
+  #onVerified ({ mark, wrong, tookUs }: Messages['verified']): void {
+    this.#verified = { mark, right: wrong.length === 0 }
+    this.#send('verified', { mark, wrong, tookUs })
+    this.#decide()
+  }
+
+  #onCommit (commit: Messages['commit']): void {
+    if (this.#state !== 'receiving' || this.#disks === null) {
+      return this.#fail(new BlockferryError('PROTOCOL', 'a commit without a migration'))
+    }
+    this.#commit = commit
+    this.#decide()
+  }
+
+  /** Commits if the commit message and all before its mark are here, and everything is equal. */
+  #decide (): void {
+    const commit = this.#commit
+    if (this.#state !== 'receiving' || commit === null || this.#verified.mark < commit.mark) return
+    this.#commit = null
+    const digests = this.#digests()
+    const complete = digests.every((_digest, index) => this.#session.missing(index) === 0)
+    const same = !this.#equality || digests.every((digest, index) => digest === commit.digests[index])
+    if (!complete || !this.#verified.right || !same || commit.digests.length !== digests.length) {
+      return this.#send('notEqual', { digests })
+    }
+    this.#state = 'committed'
+    this.#send('committed', { digests })
+    this.#disks!.own()
+    this.#host.committed(this, this.#disks!)
+  }
+
+  #answer (migration: string): void {
+    const outcome = this.#host.outcomeOf(migration)
+    if (outcome === null) {
+      return this.#fail(new BlockferryError('NOT_FOUND', 'this migration is not known here'))
+    }
+    this.#send('outcome', outcome)
+  }
+
+  /** The end without a commit. */
+  #fail (error: BlockferryError, remove = false): void {
+    if (this.#state === 'committed' || this.#state === 'over') {
+      if (this.#state === 'committed') this.#host.ended(this)
+      return
+    }
+    const began = this.#state === 'receiving'
+    this.#state = 'over'
+    this.#send('failed', { code: error.code, message: error.message })
+    void this.#tearDown(began, error, remove)
+  }
+
+  async #tearDown (began: boolean, error: BlockferryError, remove: boolean): Promise<void> {
+    this.#heartbeat.stop()
+    await this.#session.close()
+    await this.#disks?.abandon(remove)
+    if (began) this.#host.failed(this, error)
+    this.#host.ended(this)
+  }
+}
+
+function checkOffer ({ disks, streams }: Messages['offer']): void {
+  const names = new Set(disks.map(({ name }) => name))
+  if (disks.length === 0 || names.size !== disks.length || streams < 1 || streams > 16) {
+    throw new BlockferryError('PROTOCOL', 'the offer makes no sense')
+  }
+}

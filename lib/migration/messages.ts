@@ -1,0 +1,83 @@
+// The control messages of a migration: JSON on the control connection. Each side checks what it
+// gets: a message that is not of these forms ends the session (PROTOCOL).
+import { BlockferryError } from '../errors.js'
+import type { WrongRange } from '../native.js'
+
+export interface OfferedDisk { name: string, size: number, blockSize: number }
+
+export interface Messages {
+  // source → destination
+  offer: { migration: string, disks: OfferedDisk[], streams: number, equality: boolean }
+  /** Decide: if everything up to `mark` is here and equal, the disks are yours. */
+  commit: { mark: number, digests: string[] }
+  /** The source goes on alone; what was copied is kept, or deleted where this side made the file. */
+  cancel: { keep: boolean }
+  /** On a new connection, after the link broke: did the destination commit? */
+  query: { migration: string }
+  // destination → source
+  accept: { disks: Array<{ blank: boolean }> }
+  durable: { mark: number }
+  /** `tookUs`: flushing and reading again. */
+  verified: { mark: number, wrong: WrongRange[], tookUs: number }
+  committed: { digests: string[] }
+  notEqual: { digests: string[] }
+  outcome: { committed: boolean, digests: string[] }
+  // both
+  failed: { code: string, message: string }
+  ping: { number: number }
+  pong: { number: number }
+}
+
+export type MessageType = keyof Messages
+export type Message = { [T in MessageType]: { type: T } & Messages[T] }[MessageType]
+
+const isNumber = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
+const isText = (value: unknown) => typeof value === 'string' && value.length <= 4096
+const isFlag = (value: unknown) => typeof value === 'boolean'
+const listOf = (check: (value: any) => boolean) => (value: unknown) =>
+  Array.isArray(value) && value.length <= 65_536 && value.every(check)
+const objectOf = (checks: Record<string, (value: any) => boolean>) => (value: any) =>
+  typeof value === 'object' && value !== null &&
+  Object.entries(checks).every(([key, check]) => check(value[key]))
+
+const isRange = objectOf({ disk: isNumber, first: isNumber, count: isNumber })
+const kChecks: { [T in MessageType]: (message: any) => boolean } = {
+  offer: objectOf({
+    migration: isText,
+    disks: listOf(objectOf({ name: isText, size: isNumber, blockSize: isNumber })),
+    streams: isNumber,
+    equality: isFlag
+  }),
+  commit: objectOf({ mark: isNumber, digests: listOf(isText) }),
+  cancel: objectOf({ keep: isFlag }),
+  query: objectOf({ migration: isText }),
+  accept: objectOf({ disks: listOf(objectOf({ blank: isFlag })) }),
+  durable: objectOf({ mark: isNumber }),
+  verified: objectOf({ mark: isNumber, wrong: listOf(isRange), tookUs: isNumber }),
+  committed: objectOf({ digests: listOf(isText) }),
+  notEqual: objectOf({ digests: listOf(isText) }),
+  outcome: objectOf({ committed: isFlag, digests: listOf(isText) }),
+  failed: objectOf({ code: isText, message: isText }),
+  ping: objectOf({ number: isNumber }),
+  pong: objectOf({ number: isNumber })
+}
+
+export function encode<T extends MessageType> (type: T, message: Messages[T]): string {
+  return JSON.stringify({ type, ...message })
+}
+
+export function decode (text: string): Message {
+  let message: any
+  try {
+    message = JSON.parse(text)
+  } catch {
+    message = null
+  }
+  const check = typeof message?.type === 'string' && Object.hasOwn(kChecks, message.type)
+    ? kChecks[message.type as MessageType]
+    : null
+  if (check === null || !check(message)) {
+    throw new BlockferryError('PROTOCOL', 'the peer sent a control message that makes no sense')
+  }
+  return message
+}

@@ -1,0 +1,228 @@
+// The options of migrate() and receive(): defaults, units, and what is nonsense.
+import { BlockferryError } from '../errors.js'
+import type { Machine } from '../machine/machine.js'
+import type { NbdServer } from '../nbd/server.js'
+import type { Budgets } from '../policy/types.js'
+import { checkBlockSize, Tap } from '../tap.js'
+import { parseHostPort, parseRate, parseTime } from '../units.js'
+
+/** A disk to be moved: a tap that serves it, or the path of a disk that nobody writes. */
+export interface SourceDisk {
+  source: Tap | string
+  /** What the destination calls it. Default: the tap's name, or 'disk'. */
+  name?: string
+}
+
+export interface MigrateOptions {
+  /** 1 to 64 disks, with different names; they switch over together. */
+  disks: readonly SourceDisk[]
+  /** A receive() elsewhere: 'HOST:PORT' or an object. */
+  destination: string | { host: string, port: number }
+  /** Default: nothing to pause; the taps hold the writers. */
+  machine?: Machine
+  budgets?: {
+    /** The most that the writers may be stopped. Default '300ms'. */
+    downtime?: number | string
+    /** The most that the throttle may delay a 4 KiB write on average. Default: no limit. */
+    writeLatency?: number | string
+    /** Fail (DEADLINE) when the switchover has not begun by then. Default: no limit. */
+    deadline?: number | string
+    /** The most to send. Default: what the link carries. */
+    bandwidth?: number | string
+  }
+  /** When to switch over: as soon as the downtime budget is met, when switchover() is called, or
+   * not before a date. Default 'auto'. */
+  switchover?: 'auto' | 'manual' | Date
+  /** How to slow a writer that outruns the link: a token bucket, the steps of VEE 2007, or not at
+   * all. Default 'bucket'. */
+  throttle?: 'bucket' | 'steps' | 'none'
+  /** Compare both sides before the commit. Default true. */
+  equality?: boolean
+  /** zstd for what is sent: always, never, or when the link is slower than the compressor.
+   * Default 'auto'. */
+  compression?: 'auto' | 'on' | 'off'
+  /** Tracking unit: a power of two from 4 KiB to 1 MiB. Default 4 KiB. */
+  blockSize?: number | string
+  /** TCP connections for data, 1 to 16. Default 2. */
+  streams?: number
+  /** A peer that is silent for so long is gone. Default '20s', at least 1 s. */
+  linkTimeout?: number | string
+  /** Aborting it before the commit cancels the migration; after that it has no effect. */
+  signal?: AbortSignal
+}
+
+export interface CheckedMigrateOptions {
+  disks: ReadonlyArray<{ source: Tap | string, name: string }>
+  host: string
+  port: number
+  machine: Machine
+  budgets: Budgets
+  switchover: 'auto' | 'manual' | Date
+  throttle: 'bucket' | 'steps' | 'none'
+  equality: boolean
+  compression: 'auto' | 'on' | 'off'
+  blockSize: number
+  streams: number
+  linkTimeoutMs: number
+  signal: AbortSignal | null
+}
+
+export interface TargetDisk {
+  /** A path (a missing file is created with the source's size) or a tap. */
+  target: Tap | string
+  /** The name that the source must use. Default: the tap's name, or 'disk'. */
+  name?: string
+  /** O_DIRECT for a path. Default false. */
+  direct?: boolean
+}
+
+export interface ReceiveOptions {
+  disks: readonly TargetDisk[]
+  /** 'HOST:PORT'; port 0 takes a free one. Default '127.0.0.1:0'. */
+  listen?: string | { host: string, port: number }
+  /** Resumed when this side owns the disks. */
+  machine?: Machine
+  /** Offer each disk here as soon as it is owned here. */
+  serve?: NbdServer
+  /** A peer that is silent for so long is gone. Default '20s', at least 1 s. */
+  linkTimeout?: number | string
+  signal?: AbortSignal
+}
+
+export interface CheckedReceiveOptions {
+  disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean }>
+  host: string
+  port: number
+  machine: Machine
+  serve: NbdServer | null
+  linkTimeoutMs: number
+  signal: AbortSignal | null
+}
+
+const kMaxDisks = 64
+
+function nonsense (option: string, expected: string): BlockferryError {
+  return new BlockferryError('INVALID', `${option}: must be ${expected}`)
+}
+
+function oneOf<T extends string> (option: string, value: T, values: readonly T[]): T {
+  if (!values.includes(value)) throw nonsense(option, `one of ${values.join(', ')}`)
+  return value
+}
+
+function isObject (value: unknown): value is object {
+  return typeof value === 'object' && value !== null
+}
+
+function checkKeys (what: string, value: object, known: readonly string[]): void {
+  const unknown = Object.keys(value).find((key) => !known.includes(key))
+  if (unknown !== undefined) throw new BlockferryError('INVALID', `${what}.${unknown}: no such option`)
+}
+
+function checkNames (names: readonly string[]): void {
+  if (names.length === 0 || names.length > kMaxDisks) throw nonsense('disks', `1 to ${kMaxDisks} disks`)
+  for (const [index, name] of names.entries()) {
+    if (typeof name !== 'string' || name === '' || Buffer.byteLength(name) > 255) {
+      throw nonsense(`disks[${index}].name`, 'a text of 1 to 255 bytes')
+    }
+    if (names.indexOf(name) !== index) throw nonsense(`disks[${index}].name`, 'unique')
+  }
+}
+
+function checkAddress (option: string, value: unknown): { host: string, port: number } {
+  const address = typeof value === 'string' ? parseHostPort(option, value) : value
+  const { host, port } = (isObject(address) ? address : {}) as { host?: unknown, port?: unknown }
+  const whole = Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65_535
+  if (typeof host !== 'string' || host === '' || !whole) throw nonsense(option, 'HOST:PORT')
+  return { host, port: port as number }
+}
+
+function checkMachine (machine: Machine | undefined): Machine {
+  for (const method of ['pause', 'resume'] as const) {
+    const type = typeof machine?.[method]
+    if (type !== 'undefined' && type !== 'function') throw nonsense(`machine.${method}`, 'a function')
+  }
+  return machine ?? {}
+}
+
+function checkLinkTimeout (value: number | string): number {
+  const ms = parseTime('linkTimeout', value)
+  if (ms < 1000) throw nonsense('linkTimeout', 'at least 1 s')
+  return ms
+}
+
+function checkSignal (signal: AbortSignal | undefined): AbortSignal | null {
+  if (signal !== undefined && !(signal instanceof AbortSignal)) throw nonsense('signal', 'an AbortSignal')
+  return signal ?? null
+}
+
+/** The budgets of the options, checked; also for changes while a migration runs. */
+export function checkBudgets (budgets: NonNullable<MigrateOptions['budgets']>): Budgets {
+  checkKeys('budgets', budgets, ['downtime', 'writeLatency', 'deadline', 'bandwidth'])
+  const { downtime = '300ms', writeLatency, deadline, bandwidth } = budgets
+  return {
+    downtimeMs: parseTime('budgets.downtime', downtime),
+    ...(writeLatency !== undefined && { writeLatencyMs: parseTime('budgets.writeLatency', writeLatency) }),
+    ...(deadline !== undefined && { deadlineMs: parseTime('budgets.deadline', deadline) }),
+    ...(bandwidth !== undefined && { bandwidth: parseRate('budgets.bandwidth', bandwidth) })
+  }
+}
+
+export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOptions {
+  if (!isObject(options)) throw nonsense('options', 'an object')
+  checkKeys('options', options, [
+    'disks', 'destination', 'machine', 'budgets', 'switchover', 'throttle', 'equality', 'compression',
+    'blockSize', 'streams', 'linkTimeout', 'signal'
+  ])
+  if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
+  const disks = options.disks.map((disk: SourceDisk, index) => {
+    const { source, name } = isObject(disk) ? disk : {} as SourceDisk
+    const isPath = typeof source === 'string' && source !== ''
+    if (!isPath && !(source instanceof Tap)) throw nonsense(`disks[${index}].source`, 'a Tap or a path')
+    return { source, name: name ?? (source instanceof Tap ? source.name : 'disk') }
+  })
+  checkNames(disks.map((disk) => disk.name))
+  const taps = disks.map((disk) => disk.source).filter((source) => source instanceof Tap)
+  if (new Set(taps).size !== taps.length) throw nonsense('disks', 'different taps')
+  const { streams = 2, equality = true, switchover = 'auto' } = options
+  if (!Number.isInteger(streams) || streams < 1 || streams > 16) throw nonsense('streams', 'from 1 to 16')
+  if (typeof equality !== 'boolean') throw nonsense('equality', 'true or false')
+  if (!(switchover instanceof Date && !Number.isNaN(switchover.getTime()))) {
+    oneOf('switchover', switchover as string, ['auto', 'manual'])
+  }
+  return {
+    disks,
+    ...checkAddress('destination', options.destination),
+    machine: checkMachine(options.machine),
+    budgets: checkBudgets(options.budgets ?? {}),
+    switchover,
+    throttle: oneOf('throttle', options.throttle ?? 'bucket', ['bucket', 'steps', 'none']),
+    equality,
+    compression: oneOf('compression', options.compression ?? 'auto', ['auto', 'on', 'off']),
+    blockSize: checkBlockSize('blockSize', options.blockSize ?? 4096),
+    streams,
+    linkTimeoutMs: checkLinkTimeout(options.linkTimeout ?? '20s'),
+    signal: checkSignal(options.signal)
+  }
+}
+
+export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOptions {
+  if (!isObject(options)) throw nonsense('options', 'an object')
+  checkKeys('options', options, ['disks', 'listen', 'machine', 'serve', 'linkTimeout', 'signal'])
+  if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
+  const disks = options.disks.map((disk: TargetDisk, index) => {
+    const { target, name, direct = false } = isObject(disk) ? disk : {} as TargetDisk
+    const isPath = typeof target === 'string' && target !== ''
+    if (!isPath && !(target instanceof Tap)) throw nonsense(`disks[${index}].target`, 'a Tap or a path')
+    return { target, name: name ?? (target instanceof Tap ? target.name : 'disk'), direct }
+  })
+  checkNames(disks.map((disk) => disk.name))
+  return {
+    disks,
+    ...checkAddress('listen', options.listen ?? '127.0.0.1:0'),
+    machine: checkMachine(options.machine),
+    serve: options.serve ?? null,
+    linkTimeoutMs: checkLinkTimeout(options.linkTimeout ?? '20s'),
+    signal: checkSignal(options.signal)
+  }
+}

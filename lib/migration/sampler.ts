@@ -1,0 +1,85 @@
+// Measures a running migration: the policy's samples, and the figures of progress events.
+import type { NativeDiskStats, NativeSender } from '../native.js'
+import type { Sample } from '../policy/types.js'
+import type { SourceDisks } from './source-disks.js'
+
+export interface Totals {
+  dirty: number
+  marked: number
+  content: number
+  zero: number
+  wire: number
+}
+
+/** The sender was idle for more than this share of an interval: no sample of what the link can. */
+const kIdleShare = 0.1
+
+export class Sampler {
+  readonly #sender: NativeSender
+  readonly #disks: SourceDisks
+  #lastAt = performance.now()
+  #lastIdleUs = 0
+  #progress = 0
+
+  constructor (sender: NativeSender, disks: SourceDisks) {
+    this.#sender = sender
+    this.#disks = disks
+  }
+
+  disks (): NativeDiskStats[] {
+    return this.#sender.stats().disks
+  }
+
+  totals (): Totals {
+    const totals = { dirty: 0, marked: 0, content: 0, zero: 0, wire: 0 }
+    for (const disk of this.#sender.stats().disks) {
+      totals.dirty += disk.dirtyBytes
+      totals.marked += disk.markedBytes
+      totals.content += disk.contentBytes
+      totals.zero += disk.zeroBytes
+      totals.wire += disk.wireBytes
+    }
+    return totals
+  }
+
+  /** Marked when tracking began, which is no writer's doing. */
+  dirtied (): number {
+    return Math.max(0, this.totals().marked - this.#disks.size)
+  }
+
+  take (known: { bulkDone: boolean, checkpointMs: number | null, pauseMs: number, wanted: boolean, paused: boolean }): Sample {
+    const now = performance.now()
+    const stats = this.#sender.stats()
+    const totals = this.totals()
+    const writers = this.#disks.writers()
+    const idleMs = (stats.idleUs - this.#lastIdleUs) / 1000
+    const idle = known.paused || idleMs > kIdleShare * (now - this.#lastAt)
+    this.#lastAt = now
+    this.#lastIdleUs = stats.idleUs
+    return {
+      now,
+      size: this.#disks.size,
+      unsent: totals.dirty,
+      inFlight: stats.inFlightBytes,
+      content: totals.content,
+      wire: stats.acknowledgedBytes,
+      dirtied: Math.max(0, totals.marked - this.#disks.size),
+      written: writers.written,
+      writes: writers.writes,
+      roundTripMs: stats.roundTripUs / 1000,
+      checkpointMs: known.checkpointMs,
+      round: known.bulkDone ? Math.max(1, stats.passes) : 0,
+      idle,
+      throttleDelayMs: writers.delayMs,
+      pauseMs: known.pauseMs,
+      wanted: known.wanted
+    }
+  }
+
+  /** 0 to 1, never falling; 1 is for the end alone. */
+  progress (unsent: number): number {
+    const share = 1 - unsent / this.#disks.size
+    this.#progress = Math.min(0.999, Math.max(this.#progress, share))
+    return this.#progress
+  }
+}

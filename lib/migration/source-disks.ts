@@ -1,0 +1,133 @@
+// The source's disks during a migration: their taps, tracked, throttled, held together.
+import { BlockferryError, toBlockferryError } from '../errors.js'
+import type { Throttle } from '../policy/types.js'
+import type { TapStats } from '../tap.js'
+import { openTap, Tap } from '../tap.js'
+import type { CheckedMigrateOptions, } from './options.js'
+
+interface SourceTap {
+  name: string
+  tap: Tap
+  /** Opened here, to be closed here: nobody writes to it. */
+  own: boolean
+  release: () => void
+  before: TapStats
+}
+
+export interface WriterTotals {
+  written: number
+  writes: number
+  delayMs: number
+  writesDelayed: number
+}
+
+/** How long writes in flight may take to finish at the switchover. */
+const kDrainMs = 30_000
+
+export class SourceDisks {
+  readonly taps: readonly SourceTap[]
+  #written: number[]
+  #throttled = false
+
+  private constructor (taps: SourceTap[]) {
+    this.taps = taps
+    this.#written = taps.map(({ before }) => before.writtenBytes)
+  }
+
+  /** Opens what is a path, claims every tap and begins to track, all blocks dirty. */
+  static async open (disks: CheckedMigrateOptions['disks'], blockSize: number): Promise<SourceDisks> {
+    const taps: SourceTap[] = []
+    try {
+      for (const { source, name } of disks) {
+        const own = !(source instanceof Tap)
+        const tap = own ? await openTap({ source, name, readOnly: true }) : source
+        const release = claim(tap)
+        taps.push({ name, tap, own, release, before: tap.stats() })
+        tap.track(blockSize)
+        tap.mark()
+      }
+    } catch (error) {
+      await new SourceDisks(taps).close()
+      throw toBlockferryError(error)
+    }
+    return new SourceDisks(taps)
+  }
+
+  get size (): number {
+    return this.taps.reduce((sum, { tap }) => sum + tap.size, 0)
+  }
+
+  /** Since the migration began. */
+  writers (): WriterTotals {
+    const totals = { written: 0, writes: 0, delayMs: 0, writesDelayed: 0 }
+    for (const { tap, before } of this.taps) {
+      const now = tap.stats()
+      totals.written += now.writtenBytes - before.writtenBytes
+      totals.writes += now.writes - before.writes
+      totals.delayMs += (now.delayUs - before.delayUs) / 1000
+      totals.writesDelayed += now.writesDelayed - before.writesDelayed
+    }
+    return totals
+  }
+
+  beginRound (): void {
+    for (const { tap } of this.taps) tap.native.beginRound()
+  }
+
+  /** Shares the limit among the disks by what each has written since the last call; none gets
+   * less than a tenth of an equal share. */
+  throttle (limit: Throttle | null): void {
+    const written = this.taps.map(({ tap }) => tap.stats().writtenBytes)
+    const recent = written.map((bytes, index) => bytes - this.#written[index]!)
+    this.#written = written
+    if (limit === null && !this.#throttled) return
+    this.#throttled = limit !== null
+    const total = recent.reduce((sum, bytes) => sum + bytes, 0)
+    const count = this.taps.length
+    for (const [index, { tap }] of this.taps.entries()) {
+      const share = 0.1 / count + 0.9 * (total > 0 ? recent[index]! / total : 1 / count)
+      tap.throttle(limit === null
+        ? {}
+        : {
+            bytesPerSecond: limit.bytesPerSecond * share,
+            burstBytes: limit.burstBytes * share,
+            steps: limit.steps
+          })
+    }
+  }
+
+  hold (): void {
+    for (const { tap } of this.taps) tap.native.hold()
+  }
+
+  async drain (): Promise<void> {
+    await Promise.all(this.taps.map(({ tap }) => tap.native.drain(kDrainMs)))
+      .catch((error: unknown) => { throw toBlockferryError(error) })
+  }
+
+  open (): void {
+    for (const { tap } of this.taps) tap.native.open()
+  }
+
+  refuse (): void {
+    for (const { tap } of this.taps) tap.native.refuse()
+  }
+
+  /** Leaves the taps unthrottled and untracked, in whatever state their gates are. */
+  async close (): Promise<void> {
+    for (const { tap, own, release } of this.taps) {
+      tap.throttle({})
+      tap.untrack()
+      release()
+      if (own) await tap.close()
+    }
+  }
+}
+
+function claim (tap: Tap): () => void {
+  const release = tap.claimForMigration()
+  if (tap.state === 'open') return release
+  release()
+  throw new BlockferryError('REFUSED', `${tap.name} is not owned here: its writes are ${
+    tap.state === 'refusing' ? 'refused' : 'on hold'}`)
+}

@@ -1,0 +1,116 @@
+// The switchover: stop the writers, send the residual, let the destination decide.
+//
+// The destination decides alone: it commits if everything has arrived and both digests are equal.
+// So the commit message goes out right behind the residual, and the pause costs one round trip.
+// From that message on, until the answer, this side may not let a write through whatever happens:
+// the taps stay on hold.
+import { BlockferryError, toBlockferryError } from '../errors.js'
+import type { Machine } from '../machine/machine.js'
+import type { DowntimePhases } from './report.js'
+import type { SourceDisks } from './source-disks.js'
+import type { SourceLink } from './source-link.js'
+
+export interface SwitchoverResult {
+  /** Null: it was taken back and copying goes on; `reason` says why. */
+  destination: string[] | null
+  source: string[]
+  reason: string
+  phases: DowntimePhases
+}
+
+export interface SwitchoverNeeds {
+  link: SourceLink
+  disks: SourceDisks
+  machine: Machine
+  /** The pause is taken back when the residual has not left after this long. */
+  residualLimitMs: number
+  /** Called when the commit message is about to go: from here on the owner may be the other. */
+  committing: () => void
+  step: (step: 'pause' | 'residual' | 'commit') => void
+  /** Rejects when the user cancels; looked at until the commit message goes. */
+  cancelled: Promise<never>
+}
+
+/** A wrong block is sent a second time inside the pause; if that doesn't mend it the migration
+ * fails. */
+const kTries = 2
+
+export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverResult> {
+  const { link, disks, machine, step } = needs
+  const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
+  const clock = stopwatch()
+  step('pause')
+  await callMachine(machine, 'pause')
+  phases.pause = clock()
+  disks.hold()
+  await Promise.race([disks.drain(), link.failed, needs.cancelled])
+  phases.drain = clock()
+  let source: string[] = []
+  for (let tries = 1; ; tries++) {
+    step('residual')
+    const { mark, left, verified } = link.finish()
+    if (!await inTime(Promise.race([left, needs.cancelled]), needs.residualLimitMs)) {
+      link.sender.unfinish()
+      await Promise.race([verified, needs.cancelled])
+      return { destination: null, source, reason: 'the residual took too long', phases }
+    }
+    phases.residual += clock()
+    source = disks.taps.map((_tap, index) => link.sender.digest(index))
+    step('commit')
+    needs.committing()
+    const destination = await askForCommit(link, mark, source)
+    phases.commit += clock()
+    if (destination !== null) return { destination, source, reason: '', phases }
+    const { wrong } = await verified
+    if (wrong.length === 0 || tries === kTries) {
+      throw new BlockferryError('NOT_EQUAL', 'the destination differs from the source at the pause', {
+        owner: 'source', resumable: true
+      })
+    }
+    for (const { disk, first, count } of wrong) link.sender.remark(disk, first, count)
+  }
+}
+
+/** The destination's digests, or null when it refuses because something differs. */
+async function askForCommit (
+  link: SourceLink, mark: number, digests: string[]
+): Promise<string[] | null> {
+  const committed = link.next('committed').then((answer) => answer.digests)
+  const notEqual = link.next('notEqual').then(() => null)
+  committed.catch(() => {})
+  notEqual.catch(() => {})
+  link.send('commit', { mark, digests })
+  return await Promise.race([committed, notEqual])
+}
+
+/** pause() and resume() of the machine; MACHINE when they throw. */
+export async function callMachine (machine: Machine, method: 'pause' | 'resume'): Promise<void> {
+  try {
+    await machine[method]?.()
+  } catch (cause) {
+    const words = cause instanceof Error ? cause.message : String(cause)
+    throw new BlockferryError('MACHINE', `${method}() of the machine failed: ${words}`, { cause })
+  }
+}
+
+/** Milliseconds since the last call. */
+function stopwatch (): () => number {
+  let last = performance.now()
+  return () => {
+    const before = last
+    last = performance.now()
+    return last - before
+  }
+}
+
+async function inTime (promise: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => { timer = setTimeout(() => resolve(false), ms) })
+  try {
+    return await Promise.race([promise.then(() => true), late])
+  } catch (error) {
+    throw toBlockferryError(error)
+  } finally {
+    clearTimeout(timer)
+  }
+}

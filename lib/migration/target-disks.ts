@@ -1,0 +1,90 @@
+// The destination's disks: opened for a migration, refused to writers until they have arrived.
+import { existsSync } from 'node:fs'
+import { unlink } from 'node:fs/promises'
+
+import { BlockferryError } from '../errors.js'
+import type { Tap } from '../tap.js'
+import { checkBlockSize, openTap } from '../tap.js'
+import type { OfferedDisk } from './messages.js'
+import type { CheckedReceiveOptions } from './options.js'
+
+type Target = CheckedReceiveOptions['disks'][number]
+
+export interface TargetTap {
+  offered: OfferedDisk
+  tap: Tap
+  target: Target
+  /** The path did not exist before. */
+  created: boolean
+  release: () => void
+}
+
+export class TargetDisks {
+  readonly taps: TargetTap[] = []
+
+  /** Opens and claims every disk that is offered. Errors: NOT_FOUND (no such name here),
+   * TOO_SMALL, READ_ONLY, BUSY and those of openTap(). */
+  static async open (offered: OfferedDisk[], targets: readonly Target[]): Promise<TargetDisks> {
+    const disks = new TargetDisks()
+    try {
+      for (const disk of offered) disks.taps.push(await openTarget(disk, targets))
+    } catch (error) {
+      await disks.abandon(false)
+      throw error
+    }
+    return disks
+  }
+
+  /** Writes go on here from now on. */
+  own (): void {
+    for (const { tap, release } of this.taps) {
+      release()
+      tap.release()
+    }
+  }
+
+  /** Gives up what never arrived. What was copied is kept, unless `remove`: then files that were
+   * made for it are deleted. */
+  async abandon (remove: boolean): Promise<void> {
+    for (const { tap, target, created, release } of this.taps) {
+      release()
+      if (tap === target.target) continue
+      await tap.close()
+      if (remove && created) await unlink(tap.source).catch(() => {})
+    }
+  }
+}
+
+async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Promise<TargetTap> {
+  const target = targets.find(({ name }) => name === offered.name)
+  if (target === undefined) throw new BlockferryError('NOT_FOUND', `no disk ${offered.name} is expected here`)
+  checkBlockSize('blockSize', offered.blockSize)
+  if (offered.size === 0 || offered.size % 512 !== 0) {
+    throw new BlockferryError('BAD_SIZE', `${offered.name}: ${offered.size} bytes is no positive multiple of 512`)
+  }
+  const { target: where, name, direct } = target
+  const created = typeof where === 'string' && !existsSync(where)
+  const tap = typeof where === 'string'
+    ? await openTap({ source: where, name, direct, createSize: offered.size })
+    : where
+  const release = tap.claimForMigration()
+  tap.refuse()
+  const opened = { offered, tap, target, created, release }
+  try {
+    checkTarget(opened)
+  } catch (error) {
+    const disks = new TargetDisks()
+    disks.taps.push(opened)
+    await disks.abandon(true)
+    throw error
+  }
+  return opened
+}
+
+function checkTarget ({ tap, offered }: TargetTap): void {
+  if (tap.readOnly) throw new BlockferryError('READ_ONLY', `${tap.source} is open for reading only`)
+  if (tap.size < offered.size) {
+    throw new BlockferryError(
+      'TOO_SMALL', `${tap.source} has ${tap.size} bytes, ${offered.name} needs ${offered.size}`)
+  }
+}

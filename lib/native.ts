@@ -1,0 +1,150 @@
+// The native addon and its types. Only lib/ itself uses them; the methods' contracts stand in the
+// headers of native/core.
+import bindings from 'bindings'
+
+export interface NativeThrottle {
+  bytesPerSecond?: number
+  writesPerSecond?: number
+  burstBytes?: number
+  burstWrites?: number
+  steps?: ReadonlyArray<{ afterWrites: number, delayUs: number }>
+}
+
+export interface NativeTapStats {
+  writes: number
+  writtenBytes: number
+  uniqueDirtyBlocks: number
+  writesDelayed: number
+  delayUs: number
+  holdUs: number
+  reads: number
+  readBytes: number
+  flushes: number
+  latency: number[]
+}
+
+export interface NativeTap {
+  describe (): { name: string, size: number, alignment: number, readOnly: boolean, blank: boolean }
+  state (): 'open' | 'holding' | 'refusing'
+  track (blockSize: number): void
+  untrack (): void
+  mark (offset: number, length: number): void
+  claim (from: number, limit: number): { offset: number, length: number } | null
+  dirty (): number
+  setThrottle (limits: NativeThrottle): void
+  beginRound (): void
+  hold (): void
+  refuse (): void
+  open (): void
+  drain (timeoutMs: number): Promise<void>
+  flush (): Promise<void>
+  stats (): NativeTapStats
+  close (): void
+}
+
+export interface NativeTapOptions {
+  kind: 'file' | 'memory' | 'null'
+  path?: string
+  size?: number
+  readOnly?: boolean
+  direct?: boolean
+  createSize?: number
+  lock?: boolean
+}
+
+export type NativeAddress = { path: string } | { host: string, port: number }
+
+export interface NativeNbdServer {
+  listen (address: NativeAddress): Promise<NativeAddress>
+  addExport (name: string, tap: NativeTap, options: { description?: string, readOnly?: boolean }): void
+  removeExport (name: string): Promise<void>
+  stats (): { connections: number, accepted: number, refused: number, protocolErrors: number }
+  close (): Promise<void>
+}
+
+export interface NativeDiskStats {
+  dirtyBytes: number
+  pendingBytes: number
+  markedBytes: number
+  contentBytes: number
+  zeroBytes: number
+  wireBytes: number
+}
+
+export interface NativeSenderStats {
+  disks: NativeDiskStats[]
+  acknowledgedBytes: number
+  inFlightBytes: number
+  passes: number
+  idleUs: number
+  roundTripUs: number
+}
+
+export interface NativeSender {
+  connect (host: string, port: number, timeoutMs: number): Promise<void>
+  send (text: string): void
+  addDisk (tap: NativeTap, peerBlank: boolean): void
+  openStreams (count: number): Promise<void>
+  start (): void
+  setBandwidth (bytesPerSecond: number): void
+  setMaxExtent (bytes: number): void
+  setMaxInFlight (bytes: number): void
+  setCompression (level: number): void
+  setDefer (ms: number): void
+  pause (on: boolean): void
+  mark (number: number): void
+  durable (number: number): void
+  finish (number: number): void
+  unfinish (): void
+  remark (disk: number, firstBlock: number, count: number): void
+  remarkPending (): void
+  digest (disk: number): string
+  stats (): NativeSenderStats
+  close (): Promise<void>
+}
+
+export interface WrongRange { disk: number, first: number, count: number }
+
+export interface NativeSession {
+  id (): string
+  start (listener: NativeListener): void
+  send (text: string): void
+  addDisk (tap: NativeTap, size: number, blockSize: number): void
+  acceptStreams (count: number, verify: boolean): void
+  digest (disk: number): string
+  missing (disk: number): number
+  stats (): {
+    wireBytes: number
+    contentBytes: number
+    zeroBytes: number
+    unverifiedBytes: number
+    missingBytes: number
+  }
+  close (): Promise<void>
+}
+
+export interface NativeMigrationListener {
+  listen (host: string, port: number): Promise<{ host: string, port: number }>
+  close (): Promise<void>
+}
+
+/** Called on the JavaScript thread with an event's name and value. */
+export type NativeListener = (event: string, value: any) => void
+
+export interface Native {
+  openTap (options: NativeTapOptions): Promise<NativeTap>
+  NbdServer: new (options: { maxConnections?: number, handshakeTimeoutMs?: number }) => NativeNbdServer
+  Sender: new (options: { linkTimeoutMs?: number }, listener: NativeListener) => NativeSender
+  MigrationListener: new (
+    options: {
+      maxSessions?: number
+      maxGreeting?: number
+      greetingTimeoutMs?: number
+      linkTimeoutMs?: number
+    },
+    listener: NativeListener
+  ) => NativeMigrationListener
+  ioUring: boolean
+}
+
+export const native: Native = bindings('blockferry')

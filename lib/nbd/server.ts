@@ -1,0 +1,58 @@
+// Serves taps over NBD to any client: QEMU, the kernel, libnbd's tools, fio.
+import { toBlockferryError } from '../errors.js'
+import type { NativeAddress, NativeNbdServer } from '../native.js'
+import { native } from '../native.js'
+import type { Tap } from '../tap.js'
+import { parseListen } from '../units.js'
+
+export interface NbdServerOptions {
+  /** More connections are closed at once. Default 64. */
+  maxConnections?: number
+  /** A client must have chosen its export within this time, ms. Default 10,000. */
+  handshakeTimeoutMs?: number
+}
+
+export type NbdAddress = NativeAddress
+
+export class NbdServer implements AsyncDisposable {
+  readonly #server: NativeNbdServer
+
+  constructor (options: NbdServerOptions = {}) {
+    this.#server = new native.NbdServer(options)
+  }
+
+  /** 'unix:PATH', 'tcp:HOST:PORT' or the like as an object; port 0 takes a free one. Resolves to
+   * the address it got. Errors: ADDRESS_IN_USE, NO_PERMISSION, NOT_FOUND. */
+  async listen (address: string | NbdAddress): Promise<NbdAddress> {
+    const where = typeof address === 'string' ? parseListen('listen', address) : address
+    return await this.#server.listen(where).catch((error: unknown) => { throw toBlockferryError(error) })
+  }
+
+  /** Offers a tap under its name (or another). BUSY when the name is taken. */
+  add (tap: Tap, options: { name?: string, description?: string, readOnly?: boolean } = {}): void {
+    const { name = tap.name, description = '', readOnly = tap.readOnly } = options
+    try {
+      this.#server.addExport(name, tap.native, { description, readOnly })
+    } catch (error) {
+      throw toBlockferryError(error)
+    }
+  }
+
+  /** Ends the connections that use the export, when what they have in flight is done. */
+  async remove (name: string): Promise<void> {
+    await this.#server.removeExport(name)
+  }
+
+  stats (): { connections: number, accepted: number, refused: number, protocolErrors: number } {
+    return this.#server.stats()
+  }
+
+  /** Finishes what is in flight, ends every connection. Idempotent. */
+  async close (): Promise<void> {
+    await this.#server.close()
+  }
+
+  [Symbol.asyncDispose] (): Promise<void> {
+    return this.close()
+  }
+}

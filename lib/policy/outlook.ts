@@ -1,0 +1,127 @@
+// What to tell the user: when it ends, what keeps it, which budget can't be met and what could.
+import type { Situation } from './situation.js'
+import { leastDowntime } from './downtime.js'
+import type { Drain } from './forecast.js'
+import { drainTime } from './forecast.js'
+import type { Throttled } from './throttle.js'
+import { allowedDirtyRate, uniqueRatio } from './throttle.js'
+import type { Forecast, Infeasible, Limit } from './types.js'
+
+/** Figures called feasible keep this distance from the edge. */
+const kMargin = 1.2
+
+export interface Course {
+  predictedDowntimeMs: number
+  fits: boolean
+  throttled: Throttled | null
+  /** The least limit that the write-latency budget allows, bytes/s. */
+  latencyFloor: number
+  mayThrottle: boolean
+  writerShare: number
+}
+
+export interface Outlook {
+  forecast: Forecast
+  infeasible: Infeasible | null
+}
+
+export function predict (situation: Situation, course: Course): Outlook {
+  const eta = timeLeft(situation, course)
+  const infeasible = findInfeasible(situation, course, eta)
+  return {
+    forecast: {
+      eta: eta[1] === Infinity ? null : eta,
+      predictedDowntimeMs: course.predictedDowntimeMs,
+      limitedBy: limitedBy(situation, course),
+      relax: infeasible === null ? null : { budget: infeasible.budget, to: infeasible.feasible }
+    },
+    infeasible
+  }
+}
+
+/** ms until the residual fits, [low, high]. Low: nobody writes from now on; in the bulk copy, what
+ * is dirtied meanwhile has to be sent too. High: a writer that keeps it up, on a link at its
+ * pessimistic rate, throttled where the policy would. */
+function timeLeft(situation: Situation, course: Course): [number, number] {
+  const { pressure, link, sample, inTail } = situation
+  const { drain } = pressure
+  if (course.fits) return [0, 0]
+  if (link.pessimistic === 0) return [0, Infinity]
+  const once = Math.max(0, drain.dirty - drain.target) * 1000 / drain.capacity
+  const line = sample.inFlight * 1000 / link.mean
+  const low = line + (inTail ? once : once * (1 + Math.min(1, drain.dirtied / drain.capacity)))
+  const slow = { ...drain, capacity: drain.capacity * link.pessimistic / link.mean }
+  const bulk = inTail ? 0 : drain.dirty * 1000 / slow.capacity
+  const tail = inTail ? slow : tailAfterBulk(slow, sample.size)
+  const free = drainTime(tail)
+  const throttled = Math.max(0, tail.dirty - tail.target) * 1000 /
+    (slow.capacity * (1 - course.writerShare))
+  const limited = course.throttled !== null || drain.demand >= drain.capacity ||
+    free > pressure.patienceMs
+  const high = line + bulk + (course.mayThrottle && limited ? Math.min(free, throttled) : free)
+  return [low, Math.max(high, low)]
+}
+
+/** What a writer all over the disk would leave when the bulk copy is through. */
+function tailAfterBulk(drain: Drain, size: number): Drain {
+  const { demand, capacity } = drain
+  const dirty = Math.min(size, demand * drain.dirty / capacity)
+  return { ...drain, dirty, dirtied: demand * (1 - dirty / size) }
+}
+
+function limitedBy ({ pressure: { drain }, inTail, sample }: Situation, course: Course): Limit {
+  if (course.fits) return 'none'
+  if (course.throttled !== null) return 'writer'
+  if (inTail && drain.dirtied > course.writerShare * drain.capacity) return 'writer'
+  if (!course.mayThrottle && inTail && drain.dirty <= drain.target) return 'destination'
+  return destinationDominates(sample.checkpointMs, course) && inTail ? 'destination' : 'link'
+}
+
+function destinationDominates (checkpointMs: number | null, course: Course): boolean {
+  return checkpointMs !== null && checkpointMs > course.predictedDowntimeMs / 2
+}
+
+function findInfeasible (
+  situation: Situation, course: Course, eta: readonly [number, number]
+): Infeasible | null {
+  return infeasibleDowntime(situation) ?? infeasibleDeadline(situation, eta) ??
+    infeasibleLatency(situation, course)
+}
+
+function infeasibleDowntime ({ budgets, pauseCostMs, link, ratio }: Situation) {
+  const least = leastDowntime(pauseCostMs, link, ratio)
+  const certain = pauseCostMs > budgets.downtimeMs || (link.settled && link.pessimistic > 0)
+  if (least <= budgets.downtimeMs || !certain) return null
+  return {
+    budget: 'downtime' as const, asked: budgets.downtimeMs, feasible: Math.ceil(least * kMargin)
+  }
+}
+
+function infeasibleDeadline (
+  { budgets, elapsedMs, link }: Situation, [low, high]: readonly [number, number]
+): Infeasible | null {
+  if (budgets.deadlineMs === undefined || !link.settled || high === Infinity) return null
+  if (elapsedMs + low <= budgets.deadlineMs) return null
+  return {
+    budget: 'deadline',
+    asked: budgets.deadlineMs,
+    feasible: Math.ceil((elapsedMs + high) * kMargin)
+  }
+}
+
+/** The throttle that would be needed delays writes by more than allowed. */
+function infeasibleLatency (
+  { budgets, pressure, recent }: Situation, { throttled, latencyFloor, writerShare }: Course
+): Infeasible | null {
+  const asked = budgets.writeLatencyMs
+  if (asked === undefined || throttled === null) return null
+  const ratio = uniqueRatio(recent)
+  if (latencyFloor * ratio <= pressure.drain.capacity * kMostShare) return null
+  const limit = allowedDirtyRate(pressure, writerShare) / ratio
+  return {
+    budget: 'writeLatency', asked, feasible: Math.ceil(asked * latencyFloor / limit * kMargin)
+  }
+}
+
+/** A throttled writer that uses more of the link than this does not drain in any good time. */
+const kMostShare = 0.9

@@ -1,0 +1,199 @@
+// A tap: what sits in the write path of one disk. It marks dirty blocks, throttles the writer
+// and quiesces. The NBD server (lib/nbd/server.ts) brings the writes to it.
+import { BlockferryError, toBlockferryError } from './errors.js'
+import type { NativeTap, NativeTapStats, NativeThrottle } from './native.js'
+import { native } from './native.js'
+import { parseSize } from './units.js'
+
+export interface TapOptions {
+  /** A regular file or block device; or memory or null of a size, for tests and benchmarks. */
+  source: string | { memory: number | string } | { null: number | string }
+  /** The export's name, and the disk's in a migration. Default 'disk'. */
+  name?: string
+  /** Open for reading only. Default false. */
+  readOnly?: boolean
+  /** O_DIRECT: no page cache; requests must be aligned to the logical block size. Default false. */
+  direct?: boolean
+  /** Create a missing file with this size. Default: a missing file is an error, NOT_FOUND. */
+  createSize?: number | string
+  /** Refuse a file that another program has locked for writing, BUSY, and keep others out.
+   * Default true. */
+  lock?: boolean
+}
+
+export type TapState = 'open' | 'holding' | 'refusing'
+
+/** Counted since the tap was opened. `latency[i]`: writes whose service took 2^i to 2^(i+1) µs. */
+export type TapStats = NativeTapStats
+
+/** Bytes and writes a second (0 or absent: no limit) and the bursts that may go at once; `steps`:
+ * after so many writes in a round delay each further one by so many µs. */
+export type TapThrottle = NativeThrottle
+
+export interface Extent { offset: number, length: number }
+
+export class Tap implements AsyncDisposable {
+  readonly name: string
+  /** Bytes. */
+  readonly size: number
+  /** The path behind it, or what stands for one. */
+  readonly source: string
+  readonly readOnly: boolean
+  /** 1, or what requests must be aligned to with direct I/O. */
+  readonly alignment: number
+  /** It held nothing but zeroes when it was opened. */
+  readonly blank: boolean
+  /** For lib/ only. */
+  readonly native: NativeTap
+  #migrating = false
+  #closed = false
+
+  /** For openTap(). */
+  constructor (name: string, tap: NativeTap) {
+    const { size, name: source, readOnly, alignment, blank } = tap.describe()
+    this.name = name
+    this.native = tap
+    this.size = size
+    this.source = source
+    this.readOnly = readOnly
+    this.alignment = alignment
+    this.blank = blank
+  }
+
+  get closed (): boolean {
+    return this.#closed
+  }
+
+  /** `open`: writes go on; `holding`: they wait; `refusing`: they fail, this side does not own
+   * the disk. */
+  get state (): TapState {
+    return this.native.state()
+  }
+
+  stats (): TapStats {
+    return this.native.stats()
+  }
+
+  /** Begins to track writes: a new dirty map with every block clean. `blockSize`: a power of two,
+   * 4 KiB to 1 MiB, default 4 KiB. */
+  track (blockSize: number | string = 4096): void {
+    this.native.track(checkBlockSize('blockSize', blockSize))
+  }
+
+  untrack (): void {
+    this.native.untrack()
+  }
+
+  /** Marks bytes dirty (for a first round: the whole disk). */
+  mark (offset = 0, length = this.size): void {
+    this.native.mark(offset, length)
+  }
+
+  /** One round for a transport of one's own: every extent that is dirty when the round reaches
+   * it, in order, each at most `limit` bytes. An extent is clean from when it is yielded: read it
+   * after that, and mark() it again when it could not be delivered. */
+  * round (limit: number | string = '1MiB'): Generator<Extent> {
+    const most = parseSize('limit', limit)
+    this.native.beginRound()
+    for (let from = 0; from < this.size;) {
+      const extent = this.native.claim(from, most)
+      if (extent === null) return
+      yield extent
+      from = extent.offset + extent.length
+    }
+  }
+
+  /** Bytes that are dirty now. */
+  get dirtyBytes (): number {
+    return this.native.dirty()
+  }
+
+  /** Limits the writers from now on; {} lifts every limit. */
+  throttle (limits: TapThrottle): void {
+    this.native.setThrottle(limits)
+  }
+
+  /** Lets no new write begin and waits for those that have begun: after this nothing changes.
+   * TIMEOUT (and the tap is open again) when they take longer than `timeoutMs`, default 30 s. */
+  async quiesce (timeoutMs = 30_000): Promise<void> {
+    this.native.hold()
+    try {
+      await this.native.drain(timeoutMs)
+    } catch (error) {
+      this.native.open()
+      throw toBlockferryError(error)
+    }
+  }
+
+  /** Writes go on. */
+  release (): void {
+    this.native.open()
+  }
+
+  /** Writes fail from now on, those on hold too: another side owns the disk. */
+  refuse (): void {
+    this.native.refuse()
+  }
+
+  /** What was written is on stable storage when this resolves. */
+  async flush (): Promise<void> {
+    await this.native.flush().catch((error: unknown) => { throw toBlockferryError(error) })
+  }
+
+  /** Lets go of the file. End the servers and migrations that use the tap before. Idempotent. */
+  async close (): Promise<void> {
+    if (this.#migrating) throw new BlockferryError('BUSY', `${this.name} is being migrated`)
+    if (this.#closed) return
+    this.#closed = true
+    this.native.close()
+  }
+
+  [Symbol.asyncDispose] (): Promise<void> {
+    return this.close()
+  }
+
+  /** For lib/ only: one migration at a time. */
+  claimForMigration (): () => void {
+    if (this.#closed) throw new BlockferryError('CLOSED', `${this.name} is closed`)
+    if (this.#migrating) throw new BlockferryError('BUSY', `${this.name} is being migrated already`)
+    this.#migrating = true
+    return () => { this.#migrating = false }
+  }
+}
+
+export function checkBlockSize (what: string, value: number | string): number {
+  const size = parseSize(what, value)
+  if (size < 4096 || size > 2 ** 20 || (size & (size - 1)) !== 0) {
+    throw new BlockferryError('INVALID', `${what}: ${value} is no power of two from 4 KiB to 1 MiB`)
+  }
+  return size
+}
+
+/** Opens a tap on a disk. Errors: NOT_FOUND, IS_DIRECTORY, BAD_SIZE (not a positive multiple of
+ * 512), BUSY, READ_ONLY, NO_PERMISSION, UNSUPPORTED (no file, no device; no direct I/O). */
+export async function openTap (options: TapOptions): Promise<Tap> {
+  const { source, name = 'disk' } = options
+  if (typeof name !== 'string' || name === '' || Buffer.byteLength(name) > 255) {
+    throw new BlockferryError('INVALID', 'name: must be a text of 1 to 255 bytes')
+  }
+  try {
+    return new Tap(name, await native.openTap(nativeOptions(source, options)))
+  } catch (error) {
+    throw toBlockferryError(error)
+  }
+}
+
+function nativeOptions (source: TapOptions['source'], options: TapOptions) {
+  if (typeof source === 'string') {
+    const { readOnly = false, direct = false, createSize = 0, lock = true } = options
+    return {
+      kind: 'file' as const, path: source, readOnly, direct, lock, createSize: parseSize('createSize', createSize)
+    }
+  }
+  const memory = 'memory' in source
+  const size = parseSize('source', memory ? source.memory : source.null)
+  if (size === 0 || size % 512 !== 0) {
+    throw new BlockferryError('BAD_SIZE', `source: ${size} bytes is no positive multiple of 512`)
+  }
+  return { kind: memory ? 'memory' as const : 'null' as const, size }
+}

@@ -1,0 +1,27 @@
+// The addon: what lib/native.ts loads.
+#include <napi.h>
+
+#include "node/listener_wrap.h"
+#include "node/loop.h"
+#include "node/nbd_server_wrap.h"
+#include "node/sender_wrap.h"
+#include "node/session_wrap.h"
+#include "node/tap_wrap.h"
+
+static Napi::Object install(Napi::Env env, Napi::Object exports) {
+  using namespace blockferry::node;
+  Loop::install(env);
+  TapWrap::install(env, exports);
+  NbdServerWrap::install(env, exports);
+  SenderWrap::install(env, exports);
+  ListenerWrap::install(env, exports);
+  SessionWrap::install(env);
+#ifdef BLOCKFERRY_HAVE_LIBURING
+  exports.Set("ioUring", Napi::Boolean::New(env, true));
+#else
+  exports.Set("ioUring", Napi::Boolean::New(env, false));
+#endif
+  return exports;
+}
+
+NODE_API_MODULE(blockferry, install)

@@ -1,0 +1,58 @@
+#include "control_channel.h"
+
+#include <sys/socket.h>
+
+namespace blockferry {
+
+void ControlChannel::start(FileDescriptor socket, FrameReader reader, Events events) {
+  socket_ = std::move(socket);
+  events_ = std::move(events);
+  thread_ = std::thread([this, reader = std::move(reader)]() mutable { run(std::move(reader)); });
+}
+
+Status ControlChannel::read_message(FrameReader& reader, std::string* text) {
+  FrameHeader header;
+  Status status = reader.header(&header);
+  if (!status.ok()) return status;
+  if (header.type != FrameType::control && header.type != FrameType::error) {
+    return Status::failure(Code::protocol, "a frame that is no control message");
+  }
+  status = reader.text(header, text);
+  if (status.ok() && header.type == FrameType::error) return error_from_text(*text);
+  return status;
+}
+
+void ControlChannel::run(FrameReader reader) {
+  Status status;
+  for (;;) {
+    std::string text;
+    status = read_message(reader, &text);
+    if (!status.ok()) break;
+    events_.message(std::move(text));
+  }
+  if (!closed_.load()) events_.ended(std::move(status));
+}
+
+// The whole frame goes in one call: a part that does not fit means a peer that does not read.
+Status ControlChannel::send(const std::string& text) {
+  if (text.size() > kMaxControl) return Status::failure(Code::invalid, "message too long");
+  std::string frame(kHeaderSize, '\0');
+  encode_header(text_header(FrameType::control, text), reinterpret_cast<uint8_t*>(frame.data()));
+  frame += text;
+  std::lock_guard lock(send_mutex_);
+  if (closed_.load() || !socket_.open()) return Status::failure(Code::closed, "closed");
+  ssize_t sent = ::send(socket_.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+  if (sent == static_cast<ssize_t>(frame.size())) return {};
+  int error = sent < 0 && errno != EAGAIN ? errno : ETIMEDOUT;
+  shutdown(socket_.get(), SHUT_RDWR);
+  return Status::from_errno(error, "send a control message");
+}
+
+void ControlChannel::close() {
+  if (!closed_.exchange(true) && socket_.open()) shutdown(socket_.get(), SHUT_RDWR);
+  if (thread_.joinable()) thread_.join();
+  std::lock_guard lock(send_mutex_);
+  socket_.reset();
+}
+
+}  // namespace blockferry

@@ -1,0 +1,43 @@
+// The control connection of a session, after its handshake: text messages both ways.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "file_descriptor.h"
+#include "frame_io.h"
+
+namespace blockferry {
+
+class ControlChannel {
+ public:
+  // Both are called on the channel's own thread; `ended` once, last, and not after close().
+  struct Events {
+    std::function<void(std::string)> message;
+    std::function<void(Status)> ended;
+  };
+
+  ~ControlChannel() { close(); }
+
+  void start(FileDescriptor socket, FrameReader reader, Events events);
+  // From any thread; never blocks. A peer that does not read its messages is ended.
+  Status send(const std::string& text);
+  // Closes the connection and waits for the thread. Not from the events.
+  void close();
+  SocketProgress progress() const { return socket_progress(socket_.get()); }
+
+ private:
+  void run(FrameReader reader);
+  Status read_message(FrameReader& reader, std::string* text);
+
+  FileDescriptor socket_;
+  Events events_;
+  std::mutex send_mutex_;
+  std::atomic<bool> closed_{false};
+  std::thread thread_;
+};
+
+}  // namespace blockferry

@@ -1,0 +1,158 @@
+#include "digest.h"
+
+#include <algorithm>
+
+#include "aligned_buffer.h"
+#include "block_hash.h"
+#include "wire.h"
+
+namespace blockferry {
+
+namespace {
+
+constexpr uint64_t kVerifyChunk = 256 << 10;  // what stays in a core's cache while it is hashed
+
+uint64_t load(const LazyWords& words, uint64_t index) {
+  return words[index].load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+void SourceDigest::sent(BlockRange range, const uint64_t* hashes) {
+  uint64_t change = 0;
+  for (uint64_t i = 0; i < range.count; i++) {
+    uint64_t block = range.first + i;
+    uint64_t before = load(hashes_, block);
+    uint64_t hash = hashes ? hashes[i] : kZeroBlock;
+    if (before == hash) continue;
+    change += digest_term(block, hash) - digest_term(block, before);
+    hashes_[block].store(hash, std::memory_order_relaxed);
+  }
+  sum_.fetch_add(change);
+}
+
+bool SourceDigest::all_zero(BlockRange range) const {
+  for (uint64_t block = range.first; block < range.end(); block++) {
+    if (load(hashes_, block) != kZeroBlock) return false;
+  }
+  return true;
+}
+
+DestinationDigest::DestinationDigest(uint64_t size, uint32_t block_size, bool blank)
+    : blank_(blank),
+      expected_((size + block_size - 1) / block_size),
+      missing_(size, block_size),
+      pending_{DirtyMap(size, block_size), DirtyMap(size, block_size)} {
+  (blank ? pending_[0] : missing_).mark_all();
+}
+
+std::mutex& DestinationDigest::lock_of(uint64_t block) {
+  return locks_[block / (kStripe / missing_.block_size()) % locks_.size()];
+}
+
+bool DestinationDigest::verified(uint64_t block) const {
+  return !pending_[0].test(block) && !pending_[1].test(block) && !missing_.test(block);
+}
+
+void DestinationDigest::expect(BlockRange range, const uint64_t* hashes, unsigned generation) {
+  std::lock_guard lock(lock_of(range.first));
+  uint64_t gone = 0;
+  for (uint64_t i = 0; i < range.count; i++) {
+    uint64_t block = range.first + i;
+    uint64_t before = load(expected_, block);
+    if (verified(block)) gone += digest_term(block, before);
+    uint64_t hash = hashes ? hashes[i] : kZeroBlock;
+    if (hash != before) expected_[block].store(hash, std::memory_order_relaxed);
+  }
+  sum_.fetch_sub(gone);
+  missing_.clear_blocks(range);
+  pending_[generation ^ 1].clear_blocks(range);
+  pending_[generation].mark_blocks(range);
+}
+
+bool DestinationDigest::still_blank(BlockRange range) const {
+  if (!blank_) return false;
+  for (uint64_t block = range.first; block < range.end(); block++) {
+    if (load(expected_, block) != kZeroBlock) return false;
+  }
+  return true;
+}
+
+// Compares what was found with what is expected now, block by block.
+void DestinationDigest::settle(BlockRange run, const uint64_t* found, unsigned generation,
+                               std::vector<BlockRange>* wrong) {
+  std::lock_guard lock(lock_of(run.first));
+  uint64_t gained = 0;
+  for (uint64_t i = 0; i < run.count; i++) {
+    uint64_t block = run.first + i;
+    if (!pending_[generation].test(block)) continue;  // a newer frame came
+    pending_[generation].clear_blocks({block, 1});
+    if (found[i] == load(expected_, block)) {
+      gained += digest_term(block, found[i]);
+      continue;
+    }
+    missing_.mark_blocks({block, 1});
+    blank_ = false;
+    if (!wrong->empty() && wrong->back().end() == block) {
+      wrong->back().count++;
+    } else {
+      wrong->push_back({block, 1});
+    }
+  }
+  sum_.fetch_add(gained);
+}
+
+Status DestinationDigest::verify_run(Origin& origin, BlockRange run, unsigned generation,
+                                     uint8_t* buffer, std::vector<uint64_t>& hashes,
+                                     std::vector<BlockRange>* wrong) {
+  uint64_t block_size = missing_.block_size();
+  uint64_t offset = run.first * block_size;
+  uint64_t length = std::min(run.count * block_size, missing_.size() - offset);
+  uint64_t hole = 0;
+  Status status = origin.hole_at(offset, length, &hole);
+  if (!status.ok()) return status;
+  if (hole == length) {
+    std::fill_n(hashes.begin(), run.count, kZeroBlock);
+  } else {
+    status = origin.reread(buffer, offset, length);
+    if (!status.ok()) return status;
+    hash_blocks(buffer, length, static_cast<uint32_t>(block_size), hashes.data());
+  }
+  settle(run, hashes.data(), generation, wrong);
+  return {};
+}
+
+Status DestinationDigest::verify(Origin& origin, unsigned generation,
+                                 const std::atomic<bool>& stop, std::vector<BlockRange>* wrong) {
+  uint64_t block_size = missing_.block_size();
+  uint64_t limit = std::max<uint64_t>(kVerifyChunk / block_size, 1);
+  uint64_t stripe_blocks = kStripe / block_size;
+  auto buffer = make_aligned_buffer(limit * block_size);
+  std::vector<uint64_t> hashes(limit);
+  uint64_t from = 0;
+  while (auto run = pending_[generation].find(from, blocks(), limit)) {
+    if (stop.load()) return Status::failure(Code::closed, "the receiver was closed");
+    uint64_t stripe_end = (run->first / stripe_blocks + 1) * stripe_blocks;
+    run->count = std::min(run->count, stripe_end - run->first);
+    Status status = verify_run(origin, *run, generation, buffer.get(), hashes, wrong);
+    if (!status.ok()) return status;
+    from = run->end();
+  }
+  return {};
+}
+
+Status DestinationDigest::trust(unsigned generation) {
+  uint64_t from = 0;
+  while (auto run = pending_[generation].find(from, blocks(), kStripe / missing_.block_size())) {
+    for (uint64_t block = run->first; block < run->end(); block++) {
+      std::lock_guard lock(lock_of(block));
+      if (!pending_[generation].test(block)) continue;
+      pending_[generation].clear_blocks({block, 1});
+      sum_.fetch_add(digest_term(block, load(expected_, block)));
+    }
+    from = run->end();
+  }
+  return {};
+}
+
+}  // namespace blockferry

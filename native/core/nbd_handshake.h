@@ -1,0 +1,81 @@
+// The fixed newstyle handshake, from the greeting to the choice of an export.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "nbd_server.h"
+
+namespace blockferry {
+
+using NbdExportPointer = std::shared_ptr<const NbdExport>;
+
+// The server's exports as a handshake sees them. Safe from any thread.
+class NbdExportTable {
+ public:
+  virtual ~NbdExportTable() = default;
+  virtual std::vector<NbdExportPointer> exports() const = 0;
+  // Null when there is none of this name. The empty name means the only export there is.
+  virtual NbdExportPointer find_export(const std::string& name) const = 0;
+};
+
+// What was agreed on.
+struct NbdSession {
+  NbdExportPointer entry;
+  bool structured_replies = false;
+  bool allocation_context = false;  // base:allocation
+
+  bool read_only() const { return entry->read_only || entry->tap->origin().read_only(); }
+};
+
+enum class HandshakeEnd {
+  transmission,  // the session is filled in
+  parted,        // the client left, asked to, or took too long
+  broken,        // the client broke the protocol
+};
+
+class NbdHandshake {
+ public:
+  // Ends as `parted` at `deadline`, however busy the client is.
+  NbdHandshake(int fd, const NbdExportTable& table,
+               std::chrono::steady_clock::time_point deadline)
+      : fd_(fd), table_(table), deadline_(deadline) {}
+
+  HandshakeEnd run(NbdSession* session);
+
+ private:
+  // What follows an option.
+  enum class Next { option, transmission, part, broken };
+
+  bool receive(void* bytes, size_t length);
+  bool send(const std::vector<uint8_t>& bytes);
+  bool wait(short events);
+  bool greet();
+  Next read_option();
+  Next take_option(uint32_t option, const std::vector<uint8_t>& data);
+  Next export_name(const std::vector<uint8_t>& data);
+  Next list(const std::vector<uint8_t>& data);
+  Next info_or_go(uint32_t option, const std::vector<uint8_t>& data);
+  Next structured_reply(const std::vector<uint8_t>& data);
+  Next meta_context(uint32_t option, const std::vector<uint8_t>& data);
+  Next reply(uint32_t option, uint32_t type, const std::vector<uint8_t>& data = {});
+  Next refuse(uint32_t option, uint32_t type, const std::string& why);
+  bool send_infos(uint32_t option, const NbdExportPointer& entry,
+                  const std::vector<uint16_t>& wanted);
+  uint16_t transmission_flags(const NbdExportPointer& entry) const;
+  void choose(const std::string& name, const NbdExportPointer& entry);
+
+  int fd_;
+  const NbdExportTable& table_;
+  std::chrono::steady_clock::time_point deadline_;
+  NbdSession session_;
+  bool no_zeroes_ = false;
+  // The contexts hold only for the export that they were asked for.
+  bool context_chosen_ = false;
+  std::string context_export_;
+};
+
+}  // namespace blockferry

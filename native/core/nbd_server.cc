@@ -1,0 +1,232 @@
+// The listening sockets, the exports and the connections of an NBD server.
+#include "nbd_server.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <list>
+#include <map>
+#include <mutex>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "nbd_connection.h"
+#include "nbd_protocol.h"
+
+namespace blockferry {
+
+namespace {
+
+constexpr int kPauseMs = 100;  // after a lack of resources
+
+struct Listener {
+  ListenSocket socket;
+  std::thread thread;
+};
+
+struct Client {
+  Client(FileDescriptor socket, NbdConnectionHost& host, const NbdServerOptions& options)
+      : connection(std::move(socket), host, options) {}
+
+  NbdConnection connection;
+  std::thread thread;
+  const NbdExport* entry = nullptr;  // what it uses; only compared
+  bool done = false;                 // the thread has nothing left to do
+};
+
+}  // namespace
+
+class NbdServer::Impl : public NbdConnectionHost {
+ public:
+  explicit Impl(const NbdServerOptions& options)
+      : options_(options), stop_event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  Status listen(const ListenAddress& address, ListenAddress* bound);
+  Status add_export(const NbdExport& entry);
+  void remove_export(const std::string& name);
+  NbdServerStats stats() const;
+  void close();
+
+  std::vector<NbdExportPointer> exports() const override;
+  NbdExportPointer find_export(const std::string& name) const override;
+  bool attach(NbdConnection* connection, const NbdExportPointer& entry) override;
+  void count_protocol_error() override { protocol_errors_++; }
+
+ private:
+  void accept_loop(ListenSocket& socket);
+  void welcome(FileDescriptor connection);
+  void serve(Client& client);
+  void join_done();
+  uint32_t live() const;
+
+  const NbdServerOptions options_;
+  FileDescriptor stop_event_;  // readable for ever once close() has begun
+  std::mutex close_mutex_;     // one close() at a time; taken before mutex_
+
+  mutable std::mutex mutex_;
+  std::condition_variable client_done_;
+  bool closed_ = false;
+  std::map<std::string, NbdExportPointer> exports_;
+  std::list<Listener> listeners_;
+  std::list<Client> clients_;
+  std::atomic<uint64_t> accepted_{0}, refused_{0}, protocol_errors_{0};
+};
+
+Status NbdServer::Impl::listen(const ListenAddress& address, ListenAddress* bound) {
+  std::lock_guard lock(mutex_);
+  if (closed_) return Status::failure(Code::closed, "listen: the server was closed");
+  if (!stop_event_.open()) return Status::failure(Code::no_memory, "listen: no event", EMFILE);
+  Listener& listener = listeners_.emplace_back();
+  Status status = listener.socket.open(address);
+  if (status.ok()) {
+    try {
+      *bound = listener.socket.bound();
+      listener.thread = std::thread([this, &listener] { accept_loop(listener.socket); });
+    } catch (const std::system_error& error) {
+      status = Status::failure(Code::no_memory, "listen: no thread", error.code().value());
+    }
+  }
+  if (!status.ok()) listeners_.pop_back();
+  return status;
+}
+
+void NbdServer::Impl::accept_loop(ListenSocket& socket) {
+  for (int pause = -1;;) {
+    pollfd entries[] = {{stop_event_.get(), POLLIN, 0}, {pause < 0 ? socket.fd() : -1, POLLIN, 0}};
+    poll(entries, 2, pause);
+    if (entries[0].revents != 0) return;
+    int error;
+    FileDescriptor connection = socket.accept(&error);
+    pause = error == 0 ? -1 : kPauseMs;
+    if (connection.open()) welcome(std::move(connection));
+  }
+}
+
+void NbdServer::Impl::welcome(FileDescriptor connection) {
+  std::lock_guard lock(mutex_);
+  join_done();
+  if (closed_ || live() >= options_.max_connections) {
+    refused_++;
+    return;
+  }
+  Client& client = clients_.emplace_back(std::move(connection), *this, options_);
+  try {
+    client.thread = std::thread([this, &client] { serve(client); });
+    accepted_++;
+  } catch (const std::system_error&) {
+    clients_.pop_back();
+    refused_++;
+  }
+}
+
+// On the client's own thread.
+void NbdServer::Impl::serve(Client& client) {
+  client.connection.run();
+  std::lock_guard lock(mutex_);
+  client.done = true;
+  client_done_.notify_all();
+}
+
+void NbdServer::Impl::join_done() {
+  clients_.remove_if([](Client& client) {
+    if (client.done) client.thread.join();
+    return client.done;
+  });
+}
+
+uint32_t NbdServer::Impl::live() const {
+  return static_cast<uint32_t>(std::count_if(clients_.begin(), clients_.end(),
+                                             [](const Client& client) { return !client.done; }));
+}
+
+Status NbdServer::Impl::add_export(const NbdExport& entry) {
+  if (entry.name.size() > nbd::kMaxString || entry.description.size() > nbd::kMaxString) {
+    return Status::failure(Code::invalid, "an export's name and description have at most " +
+                                              std::to_string(nbd::kMaxString) + " bytes");
+  }
+  std::lock_guard lock(mutex_);
+  if (closed_) return Status::failure(Code::closed, "add an export: the server was closed");
+  if (!exports_.emplace(entry.name, std::make_shared<const NbdExport>(entry)).second) {
+    return Status::failure(Code::busy, "the export name '" + entry.name + "' is taken");
+  }
+  return {};
+}
+
+void NbdServer::Impl::remove_export(const std::string& name) {
+  std::unique_lock lock(mutex_);
+  auto found = exports_.find(name);
+  if (found == exports_.end()) return;
+  NbdExportPointer entry = found->second;
+  exports_.erase(found);
+  auto uses_it = [&](const Client& client) { return client.entry == entry.get() && !client.done; };
+  for (Client& client : clients_) {
+    if (uses_it(client)) client.connection.stop();
+  }
+  client_done_.wait(lock, [&] { return std::none_of(clients_.begin(), clients_.end(), uses_it); });
+  join_done();
+}
+
+std::vector<NbdExportPointer> NbdServer::Impl::exports() const {
+  std::lock_guard lock(mutex_);
+  std::vector<NbdExportPointer> list;
+  for (const auto& [name, entry] : exports_) list.push_back(entry);
+  return list;
+}
+
+NbdExportPointer NbdServer::Impl::find_export(const std::string& name) const {
+  std::lock_guard lock(mutex_);
+  auto found = exports_.find(name);
+  if (found != exports_.end()) return found->second;
+  if (name.empty() && exports_.size() == 1) return exports_.begin()->second;
+  return nullptr;
+}
+
+bool NbdServer::Impl::attach(NbdConnection* connection, const NbdExportPointer& entry) {
+  std::lock_guard lock(mutex_);
+  auto current = exports_.find(entry->name);
+  if (closed_ || current == exports_.end() || current->second != entry) return false;
+  for (Client& client : clients_) {
+    if (&client.connection == connection) client.entry = entry.get();
+  }
+  return true;
+}
+
+NbdServerStats NbdServer::Impl::stats() const {
+  std::lock_guard lock(mutex_);
+  return {live(), accepted_.load(), refused_.load(), protocol_errors_.load()};
+}
+
+void NbdServer::Impl::close() {
+  std::lock_guard closing(close_mutex_);
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    eventfd_write(stop_event_.get(), 1);
+  }
+  // No listener is added any more, and no lock is held: their threads may need it to end.
+  for (Listener& listener : listeners_) listener.thread.join();
+  std::unique_lock lock(mutex_);
+  listeners_.clear();
+  for (Client& client : clients_) client.connection.stop();
+  client_done_.wait(lock, [this] { return live() == 0; });
+  join_done();
+  exports_.clear();
+}
+
+NbdServer::NbdServer(NbdServerOptions options) : impl_(std::make_unique<Impl>(options)) {}
+NbdServer::~NbdServer() { close(); }
+
+Status NbdServer::listen(const ListenAddress& address, ListenAddress* bound) {
+  return impl_->listen(address, bound);
+}
+Status NbdServer::add_export(const NbdExport& entry) { return impl_->add_export(entry); }
+void NbdServer::remove_export(const std::string& name) { impl_->remove_export(name); }
+NbdServerStats NbdServer::stats() const { return impl_->stats(); }
+void NbdServer::close() { impl_->close(); }
+
+}  // namespace blockferry

@@ -1,0 +1,157 @@
+#include "receiver_session.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "stream_receiver.h"
+
+namespace blockferry {
+
+ReceivedDisk::ReceivedDisk(std::shared_ptr<Tap> the_tap, uint64_t the_size, uint32_t the_block_size)
+    : tap(std::move(the_tap)),
+      size(the_size),
+      block_size(the_block_size),
+      digest(size, block_size, tap->origin().blank()) {}
+
+void ReceiverSession::adopt_control(FileDescriptor socket, FrameReader reader) {
+  waiting_control_ = std::move(socket);
+  waiting_reader_ = std::make_unique<FrameReader>(std::move(reader));
+}
+
+void ReceiverSession::start(ReceiverEvents events) {
+  events_ = std::move(events);
+  control_.start(std::move(waiting_control_), std::move(*waiting_reader_),
+                 {events_.message, [this](Status ended) { fail(std::move(ended)); }});
+  waiting_reader_.reset();
+}
+
+void ReceiverSession::add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size) {
+  disks_.push_back(std::make_unique<ReceivedDisk>(std::move(tap), size, block_size));
+}
+
+void ReceiverSession::accept_streams(unsigned count, bool verify) {
+  std::lock_guard lock(mutex_);
+  stream_count_ = count;
+  verify_ = verify;
+  stream_fds_.assign(count, -1);
+  stream_marks_.assign(count, 0);
+  checkpoints_ = std::thread([this] { run_checkpoints(); });
+}
+
+Status ReceiverSession::join_stream(unsigned index, unsigned count, int fd) {
+  std::lock_guard lock(mutex_);
+  if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
+  if (stream_count_ == 0 || count != stream_count_ || index >= count) {
+    return Status::failure(Code::protocol, "a stream that was not agreed on");
+  }
+  if (stream_fds_[index] != -1) {
+    return Status::failure(Code::busy, "this stream is connected already");
+  }
+  stream_fds_[index] = fd;
+  running_streams_++;
+  return {};
+}
+
+void ReceiverSession::run_stream(unsigned index, int fd, FrameReader& reader) {
+  StreamReceiver receiver(*this, index, stream_count_, reader);
+  Status status = receiver.run();
+  shutdown(fd, SHUT_RDWR);
+  fail(std::move(status));
+  std::lock_guard lock(mutex_);
+  stream_fds_[index] = -2;  // its place is not given out again
+  running_streams_--;
+  changed_.notify_all();
+}
+
+void ReceiverSession::stream_marked(unsigned index, uint64_t number) {
+  std::lock_guard lock(mutex_);
+  stream_marks_[index] = number;
+  changed_.notify_all();
+}
+
+void ReceiverSession::run_checkpoints() {
+  for (uint64_t number = 1;; number++) {
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] {
+        return stop_.load() || *std::min_element(stream_marks_.begin(), stream_marks_.end()) >= number;
+      });
+    }
+    if (stop_.load()) return;
+    Status status = checkpoint(number);
+    if (!status.ok()) {
+      fail(std::move(status));
+      return;
+    }
+  }
+}
+
+Status ReceiverSession::checkpoint(uint64_t number) {
+  auto begin = Clock::now();
+  for (auto& disk : disks_) {
+    Status status = disk->tap->origin().flush();
+    if (!status.ok()) return status;
+  }
+  events_.durable(number);
+  VerifiedMark verified{number, {}, 0};
+  for (uint32_t i = 0; i < disks_.size(); i++) {
+    std::vector<BlockRange> ranges;
+    ReceivedDisk& disk = *disks_[i];
+    unsigned generation = (number - 1) & 1;
+    Status status = verify_ ? disk.digest.verify(disk.tap->origin(), generation, stop_, &ranges)
+                            : disk.digest.trust(generation);
+    if (!status.ok()) return status;
+    for (BlockRange range : ranges) verified.wrong.push_back({i, range});
+  }
+  {
+    std::lock_guard lock(mutex_);
+    verified_mark_ = number;
+  }
+  auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
+  verified.took_us = static_cast<uint64_t>(took.count());
+  events_.verified(std::move(verified));
+  return {};
+}
+
+void ReceiverSession::fail(Status status) {
+  if (failed_.exchange(true)) return;
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+    for (int fd : stream_fds_) {
+      if (fd >= 0) shutdown(fd, SHUT_RDWR);
+    }
+    changed_.notify_all();
+  }
+  events_.failed(std::move(status));
+}
+
+ReceiverStats ReceiverSession::stats() const {
+  ReceiverStats stats;
+  stats.wire_bytes = wire_bytes_;
+  stats.content_bytes = content_bytes_;
+  stats.zero_bytes = zero_bytes_;
+  for (auto& disk : disks_) {
+    stats.unverified_bytes += disk->digest.pending() * disk->block_size;
+    stats.missing_bytes += disk->digest.missing() * disk->block_size;
+  }
+  return stats;
+}
+
+void ReceiverSession::close() {
+  failed_ = true;  // what ends from here on is no failure
+  std::unique_lock lock(mutex_);
+  stop_ = true;
+  for (int fd : stream_fds_) {
+    if (fd >= 0) shutdown(fd, SHUT_RDWR);
+  }
+  changed_.notify_all();
+  changed_.wait(lock, [this] { return running_streams_ == 0; });
+  lock.unlock();
+  if (checkpoints_.joinable()) checkpoints_.join();
+  control_.close();
+  waiting_control_.reset();
+}
+
+}  // namespace blockferry

@@ -1,0 +1,115 @@
+// The receiving half of one migration: a control connection, data streams that write to the
+// origins of their disks, and checkpoints that flush and read again what was written.
+//
+// A checkpoint runs when its mark has come on every stream: flush every disk (then the source may
+// forget the blocks), read the checkpoint's blocks again and compare them.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "control_channel.h"
+#include "digest.h"
+#include "tap.h"
+
+namespace blockferry {
+
+struct WrongRange {
+  uint32_t disk;
+  BlockRange blocks;
+};
+
+struct VerifiedMark {
+  uint64_t number = 0;
+  std::vector<WrongRange> wrong;  // blocks that differ from what was sent
+  uint64_t took_us = 0;           // flushing and reading again
+};
+
+struct ReceiverEvents {
+  std::function<void(std::string)> message;    // a control message
+  std::function<void(uint64_t)> durable;       // what the mark covers is on stable storage
+  std::function<void(VerifiedMark)> verified;  // … and was read again
+  std::function<void(Status)> failed;          // once; the streams have stopped
+};
+
+struct ReceivedDisk {
+  ReceivedDisk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size);
+  std::shared_ptr<Tap> tap;
+  uint64_t size;         // the source's; the origin may be larger
+  uint32_t block_size;
+  DestinationDigest digest;
+};
+
+struct ReceiverStats {
+  uint64_t wire_bytes = 0;
+  uint64_t content_bytes = 0;   // written as data
+  uint64_t zero_bytes = 0;      // received as zeroes
+  uint64_t unverified_bytes = 0;
+  uint64_t missing_bytes = 0;   // never received, or found wrong
+};
+
+class ReceiverSession {
+ public:
+  explicit ReceiverSession(std::string id) : id_(std::move(id)) {}
+  ~ReceiverSession() { close(); }
+
+  const std::string& id() const { return id_; }
+  // Begins to deliver control messages.
+  void start(ReceiverEvents events);
+  Status send_message(const std::string& text) { return control_.send(text); }
+  void add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size);
+  // From here on `count` data connections are welcome. Without `verify` nothing is read again:
+  // every block counts as it came over the wire.
+  void accept_streams(unsigned count, bool verify);
+
+  uint64_t digest(uint32_t disk) const { return disks_[disk]->digest.value(); }
+  uint64_t missing(uint32_t disk) const { return disks_[disk]->digest.missing(); }
+  ReceiverStats stats() const;
+
+  // Ends the connections and waits for the threads and what they are writing. Idempotent. Not
+  // from the events.
+  void close();
+
+  // For the listener: the control connection after its greeting.
+  void adopt_control(FileDescriptor socket, FrameReader reader);
+  // For the listener: claims a stream's place. Afterwards run_stream() must be called.
+  Status join_stream(unsigned index, unsigned count, int fd);
+  // Receives on the calling thread until the stream ends.
+  void run_stream(unsigned index, int fd, FrameReader& reader);
+
+ private:
+  friend class StreamReceiver;
+
+  void stream_marked(unsigned index, uint64_t number);
+  void run_checkpoints();
+  Status checkpoint(uint64_t number);
+  void fail(Status status);
+
+  std::string id_;
+  ReceiverEvents events_;
+  ControlChannel control_;
+  FileDescriptor waiting_control_;
+  std::unique_ptr<FrameReader> waiting_reader_;
+  std::vector<std::unique_ptr<ReceivedDisk>> disks_;
+  std::atomic<uint64_t> wire_bytes_{0}, content_bytes_{0}, zero_bytes_{0};
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> failed_{false};
+
+  mutable std::mutex mutex_;  // with changed_: what follows
+  std::condition_variable changed_;
+  unsigned stream_count_ = 0;
+  bool verify_ = true;
+  std::vector<int> stream_fds_;        // -1: not connected
+  unsigned running_streams_ = 0;
+  std::vector<uint64_t> stream_marks_;
+  uint64_t verified_mark_ = 0;
+  std::thread checkpoints_;
+};
+
+}  // namespace blockferry

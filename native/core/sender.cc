@@ -1,0 +1,222 @@
+#include "sender.h"
+
+#include <algorithm>
+
+#include "stream_sender.h"
+
+namespace blockferry {
+
+SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank)
+    : tap(std::move(the_tap)),
+      dirty(tap->map()),
+      peer_blank(blank),
+      digest(dirty->blocks()),
+      pending{DirtyMap(dirty->size(), dirty->block_size()),
+              DirtyMap(dirty->size(), dirty->block_size())} {}
+
+Sender::Sender(SenderEvents events, uint32_t link_timeout_ms)
+    : events_(std::move(events)), link_timeout_ms_(link_timeout_ms) {}
+
+Sender::~Sender() { close(); }
+
+// Greets, and reads the answer: the session's name, or why not.
+static Status shake_hands(int fd, const std::string& hello, FrameReader& reader,
+                          std::string* session) {
+  Status status = send_text(fd, FrameType::hello, hello);
+  FrameHeader header;
+  if (status.ok()) status = reader.header(&header);
+  if (!status.ok()) return status;
+  if (header.type != FrameType::welcome && header.type != FrameType::error) {
+    return Status::failure(Code::protocol, "the peer did not answer the greeting");
+  }
+  std::string text;
+  status = reader.text(header, &text);
+  if (!status.ok()) return status;
+  if (header.type == FrameType::error) return error_from_text(text);
+  *session = text;
+  return {};
+}
+
+Status Sender::connect(const std::string& host, uint16_t port, uint32_t timeout_ms) {
+  host_ = host;
+  port_ = port;
+  connect_timeout_ms_ = timeout_ms;
+  FileDescriptor socket;
+  Status status = connect_tcp(host, port, timeout_ms, &socket);
+  if (!status.ok()) return status;
+  tune_socket(socket.get(), link_timeout_ms_);
+  FrameReader reader(socket.get());
+  reader.set_deadline(Clock::now() + std::chrono::milliseconds(timeout_ms));
+  status = shake_hands(socket.get(), "control", reader, &session_);
+  if (!status.ok()) return status;
+  reader.set_deadline(kNoDeadline);
+  control_.start(std::move(socket), std::move(reader),
+                 {events_.message, [this](Status ended) { fail(std::move(ended)); }});
+  return {};
+}
+
+void Sender::add_disk(std::shared_ptr<Tap> tap, bool peer_blank) {
+  disks_.push_back(std::make_unique<SentDisk>(std::move(tap), peer_blank));
+}
+
+Status Sender::open_stream(unsigned index, unsigned count,
+                           std::unique_ptr<StreamSender>* stream) {
+  FileDescriptor socket;
+  Status status = connect_tcp(host_, port_, connect_timeout_ms_, &socket);
+  if (!status.ok()) return status;
+  tune_socket(socket.get(), link_timeout_ms_);
+  FrameReader reader(socket.get());
+  reader.set_deadline(Clock::now() + std::chrono::milliseconds(connect_timeout_ms_));
+  std::string session;
+  std::string hello = "data " + session_ + " " + std::to_string(index) + " " +
+                      std::to_string(count);
+  status = shake_hands(socket.get(), hello, reader, &session);
+  if (!status.ok()) return status;
+  *stream = std::make_unique<StreamSender>(*this, std::move(socket), index, count);
+  return {};
+}
+
+Status Sender::open_streams(unsigned count) {
+  for (unsigned index = 0; index < count; index++) {
+    std::unique_ptr<StreamSender> stream;
+    Status status = open_stream(index, count, &stream);
+    if (!status.ok()) return status;
+    streams_.push_back(std::move(stream));
+  }
+  return {};
+}
+
+void Sender::start() {
+  bulk_left_ = static_cast<unsigned>(streams_.size());
+  for (auto& stream : streams_) stream->start();
+}
+
+void Sender::wake_streams() {
+  // Taking the lock closes the gap between a stream's look and its wait.
+  { std::lock_guard lock(mutex_); }
+  changed_.notify_all();
+  if (stop_.load()) stopping_.notify_all();
+}
+
+void Sender::set_defer(uint32_t ms) {
+  if (defer_ms_.exchange(ms) == ms) return;
+  for (auto& disk : disks_) disk->dirty->track_young(ms != 0);
+}
+
+// Called by the first stream between its batches.
+void Sender::age_when_due() {
+  uint32_t every = defer_ms_.load();
+  auto now = Clock::now();
+  if (every == 0 || now < last_age_ + std::chrono::milliseconds(every)) return;
+  last_age_ = now;
+  for (auto& disk : disks_) disk->dirty->age();
+}
+
+void Sender::pause(bool on) {
+  {
+    std::lock_guard lock(mutex_);
+    paused_ = on;
+  }
+  wake_streams();
+}
+
+void Sender::mark(uint64_t number) {
+  {
+    std::lock_guard lock(mutex_);
+    wanted_mark_ = number;
+    marks_left_ = static_cast<unsigned>(streams_.size());
+  }
+  wake_streams();
+}
+
+void Sender::finish(uint64_t number) {
+  {
+    std::lock_guard lock(mutex_);
+    wanted_mark_ = number;
+    marks_left_ = static_cast<unsigned>(streams_.size());
+    finishing_ = true;
+  }
+  wake_streams();
+}
+
+void Sender::unfinish() {
+  {
+    std::lock_guard lock(mutex_);
+    finishing_ = false;
+  }
+  wake_streams();
+}
+
+void Sender::stream_marked(uint64_t number) {
+  if (--marks_left_ == 0) events_.marked(number);
+}
+
+void Sender::stream_finished_bulk() {
+  if (--bulk_left_ == 0) events_.bulk_done();
+}
+
+void Sender::durable(uint64_t number) {
+  for (auto& disk : disks_) disk->pending[(number - 1) & 1].clear_all();
+}
+
+void Sender::remark(uint32_t disk, BlockRange range) {
+  disks_[disk]->peer_blank = false;
+  disks_[disk]->dirty->mark_blocks(range);
+  wake_streams();
+}
+
+void Sender::remark_pending() {
+  for (auto& disk : disks_) {
+    for (DirtyMap& pending : disk->pending) {
+      while (auto run = pending.claim(0, pending.blocks(), pending.blocks())) {
+        disk->dirty->mark_blocks(*run);
+      }
+    }
+  }
+}
+
+void Sender::fail(Status status) {
+  if (failed_.exchange(true)) return;
+  stop_ = true;
+  for (auto& stream : streams_) stream->stop();
+  wake_streams();
+  events_.failed(std::move(status));
+}
+
+static SentDiskStats stats_of(const SentDisk& disk) {
+  SentDiskStats stats;
+  uint64_t block_size = disk.dirty->block_size();
+  stats.dirty_bytes = disk.dirty->count() * block_size;
+  stats.marked_bytes = disk.dirty->marked() * block_size;
+  for (const DirtyMap& pending : disk.pending) stats.pending_bytes += pending.count() * block_size;
+  stats.content_bytes = disk.content_bytes;
+  stats.zero_bytes = disk.zero_bytes;
+  stats.wire_bytes = disk.wire_bytes;
+  return stats;
+}
+
+SenderStats Sender::stats() const {
+  SenderStats stats;
+  for (auto& disk : disks_) stats.disks.push_back(stats_of(*disk));
+  for (auto& stream : streams_) {
+    const auto& counters = stream->counters();
+    stats.passes = std::max<uint64_t>(stats.passes, counters.passes);
+    stats.idle_us += counters.idle_us / streams_.size();
+    SocketProgress progress = stream->progress();
+    stats.acknowledged_bytes += progress.acknowledged;
+    stats.in_flight_bytes += progress.in_flight;
+  }
+  stats.round_trip_us = control_.progress().round_trip_us;
+  return stats;
+}
+
+void Sender::close() {
+  failed_ = true;  // what ends from here on is no failure
+  stop_ = true;
+  for (auto& stream : streams_) stream->stop();
+  wake_streams();
+  for (auto& stream : streams_) stream->join();
+  control_.close();
+}
+
+}  // namespace blockferry

@@ -1,0 +1,152 @@
+// The sending half of a migration: reads the blocks that the dirty maps name and sends them over
+// several streams, in passes (rounds) without end, until finish() asks for the residual.
+//
+// The way of a block: dirty map → (claim) pending map → (read) buffer → (hash) digest → frame.
+// It leaves the pending map when the destination said that it is durable; until then a broken
+// connection makes it dirty again (remark_pending()).
+//
+// Order: a stripe of a disk always travels on the same stream, and a stream sends in the order
+// of its claims, so no older version of a block can overtake a newer one.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "control_channel.h"
+#include "digest.h"
+#include "dirty_map.h"
+#include "pacer.h"
+#include "tap.h"
+
+namespace blockferry {
+
+class StreamSender;
+
+// A disk as the sender sees it. Its tap's dirty map must be set before.
+struct SentDisk {
+  SentDisk(std::shared_ptr<Tap> tap, bool peer_blank);
+  std::shared_ptr<Tap> tap;
+  std::shared_ptr<DirtyMap> dirty;
+  // The destination held nothing but zeroes at first; false once a block there was found wrong.
+  std::atomic<bool> peer_blank;
+  SourceDigest digest;
+  std::array<DirtyMap, 2> pending;  // claimed, by generation, not yet durable at the destination
+  std::atomic<uint64_t> content_bytes{0}, zero_bytes{0}, wire_bytes{0};
+};
+
+struct SenderEvents {
+  std::function<void(std::string)> message;    // a control message
+  std::function<void()> bulk_done;             // every block was claimed once
+  std::function<void(uint64_t)> marked;        // the mark left on every stream
+  std::function<void(Status)> failed;          // once; the streams have stopped
+};
+
+struct SentDiskStats {
+  uint64_t dirty_bytes = 0;     // not claimed, now
+  uint64_t pending_bytes = 0;   // claimed, not durable
+  uint64_t marked_bytes = 0;    // went from clean to dirty, ever
+  uint64_t content_bytes = 0;   // sent as data, before compression, ever
+  uint64_t zero_bytes = 0;      // found to be zeroes, ever
+  uint64_t wire_bytes = 0;      // framed for the wire, ever
+};
+
+struct SenderStats {
+  std::vector<SentDiskStats> disks;
+  uint64_t acknowledged_bytes = 0;  // by the peer's TCP, ever
+  uint64_t in_flight_bytes = 0;     // handed to the sockets and not acknowledged, now
+  uint64_t passes = 0;          // the most that any stream has completed
+  uint64_t idle_us = 0;         // streams had nothing to send; the mean over the streams
+  uint32_t round_trip_us = 0;
+};
+
+class Sender {
+ public:
+  Sender(SenderEvents events, uint32_t link_timeout_ms);
+  ~Sender();
+
+  // The control connection. Blocks.
+  Status connect(const std::string& host, uint16_t port, uint32_t timeout_ms);
+  Status send_message(const std::string& text) { return control_.send(text); }
+  void add_disk(std::shared_ptr<Tap> tap, bool peer_blank);
+  // The data connections, once the peer has accepted the disks. Blocks; nothing is sent yet.
+  Status open_streams(unsigned count);
+  void start();
+
+  void set_bandwidth(double bytes_per_second) { pacer_.set(bytes_per_second); }
+  // The largest claim, 64 KiB to 1 MiB: small on slow links, where a claimed block that is
+  // written again before it is sent costs a second sending.
+  void set_max_extent(uint32_t bytes) { max_extent_.store(bytes); }
+  // Holds back what would make more than this wait in the sockets: it is a queue in front of the
+  // residual. 0 for no limit.
+  void set_max_in_flight(uint64_t bytes) { max_in_flight_.store(bytes); }
+  // zstd level for payloads, 0 for none.
+  void set_compression(int level) { compression_.store(level); }
+  // Leaves blocks for later that were written in the last this long; 0 for none.
+  void set_defer(uint32_t ms);
+  void pause(bool on);
+  // Sends mark `number` (the last one plus 1) behind everything claimed before. The next may
+  // only follow when the destination has verified this one.
+  void mark(uint64_t number);
+  // What mark `number` covers is durable at the destination.
+  void durable(uint64_t number);
+  // Sends what is left (the writer must be stopped), then mark `number` as the final one.
+  void finish(uint64_t number);
+  // Goes on after a finish() that came to nothing.
+  void unfinish();
+  // These blocks must be sent again.
+  void remark(uint32_t disk, BlockRange range);
+  // What was claimed and is not known to be durable becomes dirty again.
+  void remark_pending();
+
+  size_t disks() const { return disks_.size(); }
+  uint64_t digest(uint32_t disk) const { return disks_[disk]->digest.value(); }
+  SenderStats stats() const;
+
+  // Ends the connections and waits for the threads. Idempotent. Not from the events.
+  void close();
+
+ private:
+  friend class StreamSender;
+
+  Status open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream);
+  void wake_streams();
+  void fail(Status status);
+  void age_when_due();
+  void stream_finished_bulk();
+  void stream_marked(uint64_t number);
+
+  SenderEvents events_;
+  uint32_t link_timeout_ms_;
+  std::string host_, session_;
+  uint16_t port_ = 0;
+  uint32_t connect_timeout_ms_ = 0;
+  ControlChannel control_;
+  std::vector<std::unique_ptr<SentDisk>> disks_;
+  std::vector<std::unique_ptr<StreamSender>> streams_;
+
+  // What the streams look at.
+  Pacer pacer_;
+  std::atomic<uint32_t> max_extent_{1 << 20};
+  std::atomic<uint64_t> max_in_flight_{0};
+  std::atomic<int> compression_{0};
+  std::atomic<uint32_t> defer_ms_{0};
+  std::atomic<bool> stop_{false};
+  std::atomic<bool> failed_{false};
+  std::atomic<unsigned> bulk_left_{0};
+  std::atomic<unsigned> marks_left_{0};
+  std::mutex mutex_;  // with changed_: paused_, wanted_mark_, finishing_
+  std::condition_variable changed_;
+  std::condition_variable stopping_;
+  bool paused_ = false;
+  bool finishing_ = false;
+  uint64_t wanted_mark_ = 0;  // with finishing_, the final one
+  Clock::time_point last_age_{};  // only the first stream looks
+};
+
+}  // namespace blockferry

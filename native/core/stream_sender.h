@@ -1,0 +1,100 @@
+// One stream of a Sender: a thread, a socket, and the stripes that belong to it.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "aligned_buffer.h"
+#include "compressor.h"
+#include "file_descriptor.h"
+#include "io_queue.h"
+#include "sender.h"
+
+namespace blockferry {
+
+class StreamSender {
+ public:
+  StreamSender(Sender& sender, FileDescriptor socket, unsigned index, unsigned count);
+  ~StreamSender();
+  void start();
+  // Makes the thread end soon; join() waits for it.
+  void stop();
+  void join();
+
+  SocketProgress progress() const { return socket_progress(socket_.get()); }
+  struct Counters {
+    std::atomic<uint64_t> passes{0}, idle_us{0};
+  };
+  const Counters& counters() const { return counters_; }
+
+ private:
+  struct Extent {
+    uint32_t disk;
+    BlockRange blocks;
+    uint64_t offset;
+    uint64_t length;
+    uint8_t* buffer;
+    bool hole;
+  };
+  struct Frame {
+    FrameHeader header;
+    const uint8_t* payload = nullptr;
+  };
+  static constexpr size_t kMaxExtentsInBatch = 64;
+  enum class Order { stop, mark, send };
+
+  void run();
+  Status work();
+  Order next_order();
+  Status send_mark(uint64_t number, uint16_t flags);
+  Status end_pass();
+  void idle();
+
+  // Claiming: fills extents_ from the cursor on. False when the pass is over.
+  bool collect();
+  bool claim_extent(uint64_t limit, Extent* extent);
+  std::optional<BlockRange> claim_run(DirtyMap& map, uint64_t limit);
+  void find_hole(SentDisk& disk, Extent* extent);
+  uint64_t hole_until(SentDisk& disk, BlockRange range);
+  void rewind();
+
+  // Reading and framing what was collected.
+  Status read_extents();
+  IoQueue& queue_of(uint32_t disk);
+  void frame_extent(const Extent& extent);
+  void frame_run(const Extent& extent, BlockRange run, const uint64_t* hashes, bool zero);
+  void add_payload(const uint8_t* bytes, const uint64_t* hashes, uint64_t count, Frame* frame);
+  Status send_frames();
+  void pace(uint64_t bytes);
+
+  Sender& sender_;
+  FileDescriptor socket_;
+  unsigned index_, count_;
+  std::thread thread_;
+  Counters counters_;
+
+  uint32_t disk_ = 0;     // the cursor
+  uint64_t block_ = 0;
+  bool found_in_pass_ = false;
+  bool bulk_ = true;
+  uint64_t marked_ = 0;      // the last mark that was sent
+  bool finishing_ = false;   // this pass sends the residual
+  bool finished_ = false;    // the final mark was sent
+
+
+  AlignedBuffer buffer_;
+  size_t buffer_used_ = 0;
+  std::vector<Extent> extents_;
+  std::vector<IoRequest> reads_;
+  std::vector<uint64_t> hashes_;
+  std::vector<Frame> frames_;
+  std::vector<std::unique_ptr<IoQueue>> queues_;  // by disk, made when first needed
+  Compressor compressor_;
+};
+
+}  // namespace blockferry

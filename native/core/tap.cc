@@ -1,0 +1,178 @@
+#include "tap.h"
+
+#include <algorithm>
+#include <bit>
+
+namespace blockferry {
+
+namespace {
+
+uint64_t microseconds(Clock::duration time) {
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::microseconds>(time).count());
+}
+
+int latency_bucket(Clock::duration time) {
+  int bucket = std::bit_width(microseconds(time) | 1) - 1;
+  return std::min(bucket, TapStats::kBuckets - 1);
+}
+
+void add(std::atomic<uint64_t>& counter, uint64_t amount) {
+  counter.fetch_add(amount, std::memory_order_relaxed);
+}
+
+uint64_t read(const std::atomic<uint64_t>& counter) {
+  return counter.load(std::memory_order_relaxed);
+}
+
+}  // namespace
+
+Tap::Tap(std::unique_ptr<Origin> origin) : origin_(std::move(origin)) {}
+
+// The lock makes a write that was seen unmarked one whose I/O had ended before.
+void Tap::track(std::shared_ptr<DirtyMap> map) {
+  std::unique_lock lock(map_mutex_);
+  map_.swap(map);
+}
+
+std::shared_ptr<DirtyMap> Tap::map() const {
+  std::shared_lock lock(map_mutex_);
+  return map_;
+}
+
+void Tap::Ticket::wait_behind(const Ticket& ahead) {
+  if (wait != Wait::none) return;
+  wait = ahead.wait;
+  delayed = wait == Wait::throttled;
+  wait_began = started;
+}
+
+// The write is counted in before the state is looked at, and hold() sets the state before anyone
+// looks at the count: either the write sees the new state, or it is waited for.
+Admission Tap::admit(Ticket& ticket, uint64_t length) {
+  in_flight_.fetch_add(1);
+  GateState state = state_.load();
+  if (state == GateState::open && ticket.wait == Ticket::Wait::none && !throttle_.active()) {
+    return {};
+  }
+  if (state != GateState::open) {
+    leave();
+    if (state == GateState::refusing) return {Admission::Answer::refused, {}};
+    begin_wait(ticket, Ticket::Wait::held);
+    return {Admission::Answer::later, {}};
+  }
+  auto now = Clock::now();
+  auto wait = throttle_.active() ? throttle_.ask(length, ticket.started, now) : Clock::duration{};
+  if (wait > Clock::duration::zero()) {
+    leave();
+    begin_wait(ticket, Ticket::Wait::throttled);
+    return {Admission::Answer::later, wait};
+  }
+  end_wait(ticket, now);
+  if (ticket.delayed) add(counters_.writes_delayed, 1);
+  return {};
+}
+
+void Tap::begin_wait(Ticket& ticket, Ticket::Wait reason) {
+  if (ticket.wait == reason) return;
+  auto now = Clock::now();
+  end_wait(ticket, now);
+  ticket.wait = reason;
+  ticket.wait_began = now;
+  if (reason == Ticket::Wait::throttled) ticket.delayed = true;
+}
+
+void Tap::end_wait(Ticket& ticket, Clock::time_point now) {
+  if (ticket.wait == Ticket::Wait::none) return;
+  auto& counter =
+      ticket.wait == Ticket::Wait::held ? counters_.hold_us : counters_.delay_us;
+  add(counter, microseconds(now - ticket.wait_began));
+  ticket.wait = Ticket::Wait::none;
+}
+
+void Tap::finished(const Ticket& ticket, uint64_t offset, uint64_t length) {
+  {
+    std::shared_lock lock(map_mutex_);
+    if (map_) map_->mark(offset, length);
+  }
+  count_write(ticket, length);
+  leave();
+}
+
+void Tap::leave() {
+  if (in_flight_.fetch_sub(1) != 1 || drain_waiters_.load() == 0) return;
+  std::lock_guard lock(drain_mutex_);
+  drained_.notify_all();
+}
+
+bool Tap::wait_drained(Clock::duration limit) {
+  drain_waiters_.fetch_add(1);
+  std::unique_lock lock(drain_mutex_);
+  bool empty = drained_.wait_for(lock, limit, [this] { return drained(); });
+  drain_waiters_.fetch_sub(1);
+  return empty;
+}
+
+void Tap::count_write(const Ticket& ticket, uint64_t length) {
+  add(counters_.writes, 1);
+  add(counters_.written_bytes, length);
+  add(counters_.latency[latency_bucket(Clock::now() - ticket.started)], 1);
+}
+
+void Tap::count_read(uint64_t length) {
+  add(counters_.reads, 1);
+  add(counters_.read_bytes, length);
+}
+
+void Tap::count_flush() { add(counters_.flushes, 1); }
+
+void Tap::set_throttle(const ThrottleLimits& limits) {
+  throttle_.set(limits, Clock::now());
+  wake_all();
+}
+
+void Tap::begin_round() {
+  throttle_.begin_round();
+  wake_all();
+}
+
+void Tap::hold() { set_state(GateState::holding); }
+void Tap::refuse() { set_state(GateState::refusing); }
+void Tap::open() { set_state(GateState::open); }
+
+void Tap::set_state(GateState state) {
+  state_.store(state);
+  wake_all();
+}
+
+void Tap::wake_all() {
+  std::lock_guard lock(wakers_mutex_);
+  for (Waker* waker : wakers_) waker->wake();
+}
+
+void Tap::add_waker(Waker* waker) {
+  std::lock_guard lock(wakers_mutex_);
+  wakers_.insert(waker);
+}
+
+void Tap::remove_waker(Waker* waker) {
+  std::lock_guard lock(wakers_mutex_);
+  wakers_.erase(waker);
+}
+
+TapStats Tap::stats() const {
+  TapStats stats;
+  stats.writes = read(counters_.writes);
+  stats.written_bytes = read(counters_.written_bytes);
+  if (auto map = this->map()) stats.unique_dirty = map->marked();
+  stats.writes_delayed = read(counters_.writes_delayed);
+  stats.delay_us = read(counters_.delay_us);
+  stats.hold_us = read(counters_.hold_us);
+  stats.reads = read(counters_.reads);
+  stats.read_bytes = read(counters_.read_bytes);
+  stats.flushes = read(counters_.flushes);
+  for (int i = 0; i < TapStats::kBuckets; i++) stats.latency[i] = read(counters_.latency[i]);
+  return stats;
+}
+
+}  // namespace blockferry

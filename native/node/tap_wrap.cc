@@ -1,0 +1,205 @@
+#include "tap_wrap.h"
+
+#include <algorithm>
+
+#include "errors.h"
+#include "loop.h"
+#include "values.h"
+
+namespace blockferry::node {
+
+namespace {
+
+Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptions& file,
+                   std::unique_ptr<Origin>* origin) {
+  if (kind == "memory") {
+    *origin = make_memory_origin(size);
+    return {};
+  }
+  if (kind == "null") {
+    *origin = make_null_origin(size);
+    return {};
+  }
+  return open_file_origin(file, origin);
+}
+
+ThrottleLimits read_limits(const Napi::Object& options) {
+  ThrottleLimits limits;
+  limits.bytes_per_second = number_or(options, "bytesPerSecond", 0);
+  limits.writes_per_second = number_or(options, "writesPerSecond", 0);
+  limits.burst_bytes = number_or(options, "burstBytes", 0);
+  limits.burst_writes = number_or(options, "burstWrites", 0);
+  Napi::Value steps = options.Get("steps");
+  if (!steps.IsArray()) return limits;
+  auto list = steps.As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    Napi::Object step = list.Get(i).As<Napi::Object>();
+    limits.steps.push_back({uint_or(step, "afterWrites", 0),
+                            static_cast<uint32_t>(uint_or(step, "delayUs", 0))});
+  }
+  return limits;
+}
+
+}  // namespace
+
+void TapWrap::install(Napi::Env env, Napi::Object exports) {
+  Napi::Function constructor = DefineClass(
+      env, "Tap",
+      {
+          InstanceMethod<&TapWrap::describe>("describe"),
+          InstanceMethod<&TapWrap::state>("state"),
+          InstanceMethod<&TapWrap::track>("track"),
+          InstanceMethod<&TapWrap::untrack>("untrack"),
+          InstanceMethod<&TapWrap::mark>("mark"),
+          InstanceMethod<&TapWrap::claim>("claim"),
+          InstanceMethod<&TapWrap::dirty>("dirty"),
+          InstanceMethod<&TapWrap::set_throttle>("setThrottle"),
+          InstanceMethod<&TapWrap::begin_round>("beginRound"),
+          InstanceMethod<&TapWrap::hold>("hold"),
+          InstanceMethod<&TapWrap::refuse>("refuse"),
+          InstanceMethod<&TapWrap::open>("open"),
+          InstanceMethod<&TapWrap::drain>("drain"),
+          InstanceMethod<&TapWrap::flush>("flush"),
+          InstanceMethod<&TapWrap::stats>("stats"),
+          InstanceMethod<&TapWrap::close>("close"),
+      });
+  Loop::of(env)->keep_constructor("Tap", constructor);
+  exports.Set("openTap", Napi::Function::New<&TapWrap::open_tap>(env, "openTap"));
+}
+
+TapWrap::TapWrap(const Napi::CallbackInfo& info)
+    : Napi::ObjectWrap<TapWrap>(info),
+      tap_(*info[0].As<Napi::External<std::shared_ptr<Tap>>>().Data()) {}
+
+std::shared_ptr<Tap> TapWrap::tap_of(const Napi::Value& value) {
+  auto tap = Unwrap(value.As<Napi::Object>())->tap_;
+  if (!tap) throw make_error(value.Env(), Status::failure(Code::closed, "the tap is closed"));
+  return tap;
+}
+
+Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
+  Napi::Object options = info[0].As<Napi::Object>();
+  FileOriginOptions file;
+  file.path = string_or(options, "path", "");
+  file.read_only = bool_or(options, "readOnly", false);
+  file.direct = bool_or(options, "direct", false);
+  file.create_size = uint_or(options, "createSize", 0);
+  file.lock = bool_or(options, "lock", true);
+  std::string kind = string_or(options, "kind", "file");
+  uint64_t size = uint_or(options, "size", 0);
+  auto tap = std::make_shared<std::shared_ptr<Tap>>();
+  return Loop::of(info.Env())
+      ->run(
+          [=] {
+            std::unique_ptr<Origin> origin;
+            Status status = open_origin(kind, size, file, &origin);
+            if (status.ok()) *tap = std::make_shared<Tap>(std::move(origin));
+            return status;
+          },
+          [tap](Napi::Env env) -> Napi::Value {
+            auto data = Napi::External<std::shared_ptr<Tap>>::New(env, tap.get());
+            return Loop::of(env)->construct("Tap", data);
+          });
+}
+
+Tap& TapWrap::tap(const Napi::CallbackInfo& info) {
+  if (!tap_) throw make_error(info.Env(), Status::failure(Code::closed, "the tap is closed"));
+  return *tap_;
+}
+
+DirtyMap& TapWrap::map(const Napi::CallbackInfo& info) {
+  auto map = tap(info).map();
+  if (!map) throw make_error(info.Env(), Status::failure(Code::invalid, "the tap does not track"));
+  return *map;  // the tap keeps it: only this thread replaces it
+}
+
+Napi::Value TapWrap::describe(const Napi::CallbackInfo& info) {
+  Origin& origin = tap(info).origin();
+  Napi::Object object = make_object(
+      info.Env(), {{"size", origin.size()}, {"alignment", origin.alignment()}});
+  object.Set("name", origin.name());
+  object.Set("readOnly", origin.read_only());
+  object.Set("blank", origin.blank());
+  return object;
+}
+
+Napi::Value TapWrap::state(const Napi::CallbackInfo& info) {
+  static const char* const kNames[] = {"open", "holding", "refusing"};
+  return Napi::String::New(info.Env(), kNames[static_cast<int>(tap(info).state())]);
+}
+
+void TapWrap::track(const Napi::CallbackInfo& info) {
+  auto block_size = static_cast<uint32_t>(to_uint(info[0]));
+  auto map = std::make_shared<DirtyMap>(tap(info).origin().size(), block_size);
+  tap(info).track(map);
+}
+
+void TapWrap::untrack(const Napi::CallbackInfo& info) { tap(info).track(nullptr); }
+
+void TapWrap::mark(const Napi::CallbackInfo& info) {
+  map(info).mark(to_uint(info[0]), to_uint(info[1]));
+}
+
+Napi::Value TapWrap::claim(const Napi::CallbackInfo& info) {
+  DirtyMap& map = this->map(info);
+  uint64_t from = to_uint(info[0]) / map.block_size();
+  uint64_t limit = std::max<uint64_t>(to_uint(info[1]) / map.block_size(), 1);
+  auto run = map.claim(from, map.blocks(), limit);
+  if (!run) return info.Env().Null();
+  uint64_t offset = run->first * map.block_size();
+  uint64_t length = std::min(run->count * map.block_size(), map.size() - offset);
+  return make_object(info.Env(), {{"offset", offset}, {"length", length}});
+}
+
+Napi::Value TapWrap::dirty(const Napi::CallbackInfo& info) {
+  DirtyMap& map = this->map(info);
+  return Napi::Number::New(info.Env(), static_cast<double>(map.count() * map.block_size()));
+}
+
+void TapWrap::set_throttle(const Napi::CallbackInfo& info) {
+  tap(info).set_throttle(read_limits(info[0].As<Napi::Object>()));
+}
+
+void TapWrap::begin_round(const Napi::CallbackInfo& info) { tap(info).begin_round(); }
+void TapWrap::hold(const Napi::CallbackInfo& info) { tap(info).hold(); }
+void TapWrap::refuse(const Napi::CallbackInfo& info) { tap(info).refuse(); }
+void TapWrap::open(const Napi::CallbackInfo& info) { tap(info).open(); }
+
+Napi::Value TapWrap::drain(const Napi::CallbackInfo& info) {
+  tap(info);
+  auto limit = std::chrono::milliseconds(to_uint(info[0]));
+  return Loop::of(info.Env())->run([tap = tap_, limit] {
+    if (tap->wait_drained(limit)) return Status{};
+    return Status::failure(Code::timeout, "writes did not finish in time");
+  });
+}
+
+Napi::Value TapWrap::flush(const Napi::CallbackInfo& info) {
+  tap(info);
+  return Loop::of(info.Env())->run([tap = tap_] { return tap->origin().flush(); });
+}
+
+Napi::Value TapWrap::stats(const Napi::CallbackInfo& info) {
+  TapStats stats = tap(info).stats();
+  Napi::Object object = make_object(
+      info.Env(),
+      {{"writes", stats.writes},
+       {"writtenBytes", stats.written_bytes},
+       {"uniqueDirtyBlocks", stats.unique_dirty},
+       {"writesDelayed", stats.writes_delayed},
+       {"delayUs", stats.delay_us},
+       {"holdUs", stats.hold_us},
+       {"reads", stats.reads},
+       {"readBytes", stats.read_bytes},
+       {"flushes", stats.flushes}});
+  Napi::Array latency = Napi::Array::New(info.Env(), TapStats::kBuckets);
+  for (uint32_t i = 0; i < TapStats::kBuckets; i++) {
+    latency.Set(i, static_cast<double>(stats.latency[i]));
+  }
+  object.Set("latency", latency);
+  return object;
+}
+
+void TapWrap::close(const Napi::CallbackInfo&) { tap_.reset(); }
+
+}  // namespace blockferry::node

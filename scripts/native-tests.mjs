@@ -1,0 +1,107 @@
+// Builds and runs the tests of native/core: every native/test/NAME_test.cc is a program with a
+// main() of its own, linked with all of native/core.
+//
+// Each runs plainly and under AddressSanitizer with UBSan. A line among its first 30 says if it
+// runs otherwise; an empty list means plainly only:
+//   // sanitizers: address, thread
+//
+// A test prints one line per case: `ok NAME`, `not ok NAME` or `skip NAME: REASON`, and exits
+// with 0 when none failed. One that prints no such line counts as one case.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { buildPrograms, flavours, listFiles, programOf } from './native-build.mjs'
+import { Results, matches } from './results.mjs'
+import { Failure, hasCommand, isMain, main, root } from './support.mjs'
+
+const timeoutMs = 120_000
+
+/** Builds and runs the tests whose path holds one of the patterns (all without a pattern). */
+export async function runNativeTests(patterns, results) {
+  const tests = listFiles('native/test', '_test.cc').filter((path) => matches(path, patterns))
+  if (tests.length === 0) return
+  await buildPrograms('plain', listFiles('native/test', '_main.cc')) // they have to compile too
+  for (const flavour of Object.keys(flavours)) {
+    const chosen = tests.filter((path) => flavoursOf(path).includes(flavour))
+    if (chosen.length === 0) continue
+    await buildPrograms(flavour, chosen)
+    for (const path of chosen) await runTest(flavour, path, results)
+  }
+}
+
+function flavoursOf(path) {
+  const head = readFileSync(join(root, path), 'utf8').split('\n', 30).join('\n')
+  const line = /^\/\/ sanitizers:(.*)$/m.exec(head)
+  if (!line) return ['plain', 'address']
+  const named = line[1].split(/[\s,]+/).filter((word) => word !== '')
+  const unknown = named.find((word) => !(word in flavours))
+  if (unknown) throw new Failure(`${path}: no sanitizer is called ${unknown}`)
+  return ['plain', ...named]
+}
+
+async function runTest(flavour, source, results) {
+  const name = relative('native/test', source) + (flavour === 'plain' ? '' : ` (${flavour})`)
+  const { code, signal, output } = await execute(flavour, programOf(flavour, source))
+  const counted = countCases(name, output, results)
+  if (code === 0 && !counted.failed) {
+    if (counted.cases === 0) results.pass()
+    console.log(`ok ${name}`)
+    return
+  }
+  process.stdout.write(output)
+  console.log(`not ok ${name}: ${signal ?? `exit ${code}`}`)
+  if (!counted.failed) results.fail(`${name}: ${signal ?? `exit ${code}`}`)
+}
+
+function countCases(name, output, results) {
+  let cases = 0
+  let failed = false
+  for (const line of output.split('\n')) {
+    const found = /^(ok|not ok|skip)\b[\s:-]*(.*)$/.exec(line)
+    if (!found) continue
+    cases += 1
+    const [, verdict, text] = found
+    if (verdict === 'ok') results.pass()
+    if (verdict === 'not ok') results.fail(`${name}: ${text}`)
+    if (verdict === 'skip') results.skip(...splitSkip(name, text))
+    failed ||= verdict === 'not ok'
+  }
+  return { cases, failed }
+}
+
+function splitSkip(name, text) {
+  const [title, ...reason] = text.split(':')
+  return [`${name}: ${title}`, reason.join(':').trim()]
+}
+
+function execute(flavour, program) {
+  const [command, ...args] = withoutRandomAddresses(flavour, join(root, program))
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+    const timer = setTimeout(() => child.kill('SIGABRT'), timeoutMs)
+    let output = ''
+    child.stdout.on('data', (data) => (output += data))
+    child.stderr.on('data', (data) => (output += data))
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      clearTimeout(timer)
+      resolve({ code, signal, output })
+    })
+  })
+}
+
+// ThreadSanitizer fails to start where the kernel spreads addresses wider than it knows.
+function withoutRandomAddresses(flavour, program) {
+  if (flavour !== 'thread' || !hasCommand('setarch')) return [program]
+  const works = spawnSync('setarch', ['-R', 'true'], { stdio: 'ignore' }).status === 0
+  return works ? ['setarch', '-R', program] : [program]
+}
+
+if (isMain(import.meta.url)) {
+  await main(async () => {
+    const results = new Results()
+    await runNativeTests(process.argv.slice(2), results)
+    return results.report()
+  })
+}

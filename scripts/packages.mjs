@@ -1,0 +1,39 @@
+// The system packages that blockferry needs, by purpose, with what shows that each is there.
+// The names are Debian's and Ubuntu's.
+
+import { hasCommand, hasLibrary } from './support.mjs'
+
+const packages = {
+  build: [
+    { name: 'g++', command: 'g++' },
+    { name: 'make', command: 'make' },
+    { name: 'python3', command: 'python3' },
+    { name: 'pkg-config', command: 'pkg-config' },
+    { name: 'liburing-dev', library: 'liburing' },
+    { name: 'libxxhash-dev', library: 'libxxhash' },
+    { name: 'libzstd-dev', library: 'libzstd' },
+  ],
+  test: [
+    { name: 'e2fsprogs', command: 'mkfs.ext4' },
+    { name: 'fio', command: 'fio' },
+    { name: 'iproute2', command: 'ip' },
+    { name: 'libnbd-bin', command: 'nbdcopy' },
+    { name: 'nbd-client', command: 'nbd-client' },
+    { name: 'nbdkit', command: 'nbdkit' },
+    { name: 'qemu-utils', command: 'qemu-io' },
+    { name: 'qemu-system-common', command: 'qemu-storage-daemon' },
+  ],
+  bench: [{ name: 'rsync', command: 'rsync' }],
+}
+
+function isThere({ command, library }) {
+  return command ? hasCommand(command) : hasLibrary(library)
+}
+
+/** The names of the packages for these purposes ('build', 'test', 'bench') that are not there. */
+export function missingPackages(purposes) {
+  return purposes
+    .flatMap((purpose) => packages[purpose])
+    .filter((entry) => !isThere(entry))
+    .map((entry) => entry.name)
+}

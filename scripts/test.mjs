@@ -1,0 +1,20 @@
+// `npm test`: on a fresh clone, with nothing else run before. Sets up, builds, runs the native
+// tests and then the tap tests. `npm test -- PATTERN …` runs the test files whose path holds one
+// of the patterns. With CI=true a skipped test is a failure.
+
+import { build } from './build.mjs'
+import { runNativeTests } from './native-tests.mjs'
+import { Results } from './results.mjs'
+import { setUp } from './setup.mjs'
+import { main } from './support.mjs'
+import { runTapTests } from './tap-tests.mjs'
+
+await main(async () => {
+  setUp(['build', 'test'])
+  build()
+  const patterns = process.argv.slice(2)
+  const results = new Results()
+  await runNativeTests(patterns, results)
+  await runTapTests(patterns, results)
+  return results.report()
+})
