@@ -7,7 +7,7 @@
 // residual fits) → forecast (how long until then) → throttle, pacing, infeasible → decision.
 import type { Checkpoints } from './downtime.js'
 import {
-  leastDowntime, observeCheckpoint, pauseCost, predictDowntime, residualWire
+  checkpointCost, leastDowntime, observeCheckpoint, pauseCost, predictDowntime, residualWire
 } from './downtime.js'
 import type { History } from './estimate.js'
 import { emptyHistory, estimateLink, estimateWriter, lastRate, observe } from './estimate.js'
@@ -109,7 +109,7 @@ function remember (state: State, sample: Sample): State {
 
 /** Nothing is known about the link yet: go on, and switch over only if next to nothing is left. */
 function blindDecision (state: State, sample: Sample): Decision {
-  const cost = pauseCost(sample, state.checkpoints)
+  const cost = pauseCost(sample, checkpointCost(state.checkpoints))
   const fits = sample.unsent + sample.inFlight <= kTiny && cost <= state.budgets.downtimeMs
   return {
     throttle: null,
@@ -122,11 +122,13 @@ function blindDecision (state: State, sample: Sample): Decision {
   }
 }
 
-/** Throttling serves no purpose before the tail, when no switchover is wanted, or when even a
- * pause without any residual would take too long. */
-function mayThrottle (state: State, { sample, pauseCostMs, link, ratio, budgets }: Situation) {
+/** Throttling serves no purpose when no switchover is wanted, or when even a pause without any
+ * residual would take too long. */
+function mayThrottle (
+  state: State, { sample, usualPauseMs, link, ratio, budgets }: Situation
+): boolean {
   return state.options.throttle !== 'none' && sample.wanted !== false &&
-    leastDowntime(pauseCostMs, link, ratio) <= budgets.downtimeMs
+    leastDowntime(usualPauseMs, link, ratio) <= budgets.downtimeMs
 }
 
 /** The limit to put on the writers, and the least that their latency budget allows. */
@@ -137,7 +139,7 @@ function limitWriter (
   const before = state.throttled
   const ratio = uniqueRatio(recent)
   const share = state.options.writerShare ?? kWriterShare
-  const floor = latencyFloor(budgets.writeLatencyMs, recent, before?.limit ?? null)
+  const floor = latencyFloor(budgets.writeLatencyMs, recent)
   const none = { throttled: null, floor }
   if (!inTail || !mayThrottle(state, situation)) return none
   if (before === null) {

@@ -28,11 +28,21 @@ export function observeCheckpoint (checkpoints: Checkpoints, sample: Sample): Ch
 }
 
 /** t0, ms: pause, handover, flush and verification, the machine's memory. */
-export function pauseCost (sample: Sample, checkpoints: Checkpoints): number {
-  const last = checkpoints.at(-1) ?? kDefaultCheckpointMs
-  const usual = quantile(checkpoints, kCheckpointQuantile) ?? kDefaultCheckpointMs
+export function pauseCost (sample: Sample, checkpointMs: number | null): number {
   return (sample.pauseMs ?? kDefaultPauseMs) + kRoundTrips * sample.roundTripMs +
-    Math.max(last, usual) + (sample.machineMs ?? 0)
+    (checkpointMs ?? kDefaultCheckpointMs) + (sample.machineMs ?? 0)
+}
+
+/** Flush and verification to rely on, ms: a high quantile or the last, whichever is worse; null
+ * before the first. */
+export function checkpointCost (checkpoints: Checkpoints): number | null {
+  const usual = quantile(checkpoints, kCheckpointQuantile)
+  return usual === null ? null : Math.max(usual, checkpoints.at(-1)!)
+}
+
+/** Flush and verification as they usually are, ms: one slow checkpoint calls nothing infeasible. */
+export function usualCheckpoint (checkpoints: Checkpoints): number | null {
+  return quantile(checkpoints, 0.5)
 }
 
 /** V*, content bytes; 0 when the pause alone takes longer than the budget. */
@@ -52,7 +62,8 @@ export function residualWire (
   return sample.unsent * ratio.pessimistic + Math.max(0, sample.inFlight - onCable)
 }
 
-/** Of a switchover that has to send `residual` wire bytes, ms; Infinity over a dead link with something left to send. */
+/** Of a switchover that has to send `residual` wire bytes, ms; Infinity over a dead link with
+ * something left to send. */
 export function predictDowntime (
   residual: number, pauseCostMs: number, link: Link
 ): number {

@@ -42,6 +42,7 @@ export const kUsualMs = 10_000
 export const kRecentMs = 3_000
 const kMinSliceMs = 200
 const kMaxSliceMs = 2_000
+const kSliceWire = 131_072
 const kCapacities = 50
 const kLastMs = 1_000
 /** So many slices make an estimate that a budget may be called infeasible by. */
@@ -81,6 +82,13 @@ function difference (from: Sample, to: Sample, idle: boolean): Slice {
   }
 }
 
+/** Long enough, and enough in it that single acknowledgements don't count. */
+function isSlice (from: Sample, to: Sample): boolean {
+  const duration = to.now - from.now
+  if (duration < Math.min(kMaxSliceMs, Math.max(kMinSliceMs, 2 * to.roundTripMs))) return false
+  return to.wire - from.wire >= kSliceWire || duration >= kLastMs
+}
+
 /** More was waiting than the cable holds: the link was busy even if the sender had run dry. */
 function backlogged (from: Sample, to: Sample): boolean {
   const onCable = (to.wire - from.wire) * to.roundTripMs / (to.now - from.now)
@@ -101,8 +109,7 @@ export function observe (history: History, sample: Sample): History {
     return { ...emptyHistory, since: sample }
   }
   const idle = history.idle || sample.idle
-  const enough = Math.min(kMaxSliceMs, Math.max(kMinSliceMs, 2 * sample.roundTripMs))
-  if (sample.now - since.now < enough) return { ...history, idle }
+  if (!isSlice(since, sample)) return { ...history, idle }
   const slice = difference(since, sample, idle && !backlogged(since, sample))
   const oldest = sample.now - kWindowMs
   const slices = history.slices.filter(({ end }) => end > oldest)
@@ -185,7 +192,8 @@ export interface WireRatio {
 export function estimateWireRatio ({ slices }: History, sample: Sample): WireRatio {
   const telling = slices.filter(({ content }) => content >= kMeaningfulContent)
   if (telling.length === 0) {
-    const ever = sample.content > 0 ? clampRatio((sample.wire + sample.inFlight) / sample.content) : 1
+    const { content, wire, inFlight } = sample
+    const ever = content > 0 ? clampRatio((wire + inFlight) / content) : 1
     return { pessimistic: Math.max(1, ever), mean: ever }
   }
   const ratios = telling.map(({ handedOver, content }) => handedOver / content)
@@ -206,9 +214,7 @@ export interface Writer {
   /** Blocks that went from clean to dirty. */
   dirtied: number
   written: number
-  /** Average delay that the throttle imposed on one write, ms. */
-  delayMs: number
-  /** That delay summed over all writes, ms per ms. */
+  /** Delay that the throttle imposed, summed over all writes, ms per ms. */
   delayShare: number
   /** Average size of a write, bytes; 4096 when there was none. */
   writeSize: number
@@ -230,7 +236,6 @@ export function estimateWriter ({ slices }: History, windowMs: number): Writer {
   return {
     dirtied: sum.dirtied * perSecond,
     written: sum.written * perSecond,
-    delayMs: sum.writes > 0 ? sum.delayMs / sum.writes : 0,
     delayShare: sum.delayMs * perSecond / 1000,
     writeSize: sum.writes > 0 ? sum.written / sum.writes : 4096
   }

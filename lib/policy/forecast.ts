@@ -2,8 +2,8 @@
 //
 // The sender runs without barriers, so the dirty bytes Q follow
 //
-//   dQ/dt = −b + w · (1 − a(Q))        b = B/c content bytes/s, w the writers' demand,
-//                                      a: the share of it that hits blocks still dirty
+//   dQ/dt = −b + w · (1 − a(Q))    b = B/c content bytes/s, w the writers' demand,
+//                                  a: the share of it that hits blocks still dirty
 //
 // A uniform writer over a working set W has a = Q/W: a falls with Q in proportion. A skewed one
 // whose hot blocks are sent last loses less than that. So a(Q) = a₀·Q/Q₀ never promises too much.
@@ -31,13 +31,4 @@ export function drainTime ({ dirty, target, capacity, demand, dirtied }: Drain):
   if (first <= 0 || last <= 0) return Infinity
   const steady = Math.abs(first - last) < 1e-6 * first
   return 1000 * (steady ? (dirty - target) / first : Math.log(first / last) / absorbed)
-}
-
-/** The same in rounds with barriers, which leave V₀ρⁿ: how many until V* is reached.
- * `ratio` is ρ, the bytes dirtied while one byte is sent. Infinity when ρ ≥ 1. */
-export function roundsNeeded (dirty: number, target: number, ratio: number): number {
-  if (dirty <= target) return 0
-  if (ratio >= 1) return Infinity
-  if (ratio <= 0 || target <= 0) return ratio <= 0 ? 1 : Infinity
-  return Math.ceil(Math.log(target / dirty) / Math.log(ratio))
 }

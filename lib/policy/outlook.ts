@@ -1,14 +1,18 @@
 // What to tell the user: when it ends, what keeps it, which budget can't be met and what could.
-import type { Situation } from './situation.js'
 import { leastDowntime } from './downtime.js'
 import type { Drain } from './forecast.js'
 import { drainTime } from './forecast.js'
+import type { Situation } from './situation.js'
 import type { Throttled } from './throttle.js'
 import { allowedDirtyRate, uniqueRatio } from './throttle.js'
 import type { Forecast, Infeasible, Limit } from './types.js'
 
-/** Figures called feasible keep this distance from the edge. */
+/** Figures called feasible keep this distance from the edge, and some more for the checkpoints,
+ * which vary most. */
 const kMargin = 1.2
+const kCheckpointMargin = 0.3
+/** A throttled writer that uses more of the link than this does not drain in any good time. */
+const kMostShare = 0.9
 
 export interface Course {
   predictedDowntimeMs: number
@@ -42,7 +46,7 @@ export function predict (situation: Situation, course: Course): Outlook {
 /** ms until the residual fits, [low, high]. Low: nobody writes from now on; in the bulk copy, what
  * is dirtied meanwhile has to be sent too. High: a writer that keeps it up, on a link at its
  * pessimistic rate, throttled where the policy would. */
-function timeLeft(situation: Situation, course: Course): [number, number] {
+function timeLeft (situation: Situation, course: Course): [number, number] {
   const { pressure, link, sample, inTail } = situation
   const { drain } = pressure
   if (course.fits) return [0, 0]
@@ -63,7 +67,7 @@ function timeLeft(situation: Situation, course: Course): [number, number] {
 }
 
 /** What a writer all over the disk would leave when the bulk copy is through. */
-function tailAfterBulk(drain: Drain, size: number): Drain {
+function tailAfterBulk (drain: Drain, size: number): Drain {
   const { demand, capacity } = drain
   const dirty = Math.min(size, demand * drain.dirty / capacity)
   return { ...drain, dirty, dirtied: demand * (1 - dirty / size) }
@@ -73,7 +77,6 @@ function limitedBy ({ pressure: { drain }, inTail, sample }: Situation, course: 
   if (course.fits) return 'none'
   if (course.throttled !== null) return 'writer'
   if (inTail && drain.dirtied > course.writerShare * drain.capacity) return 'writer'
-  if (!course.mayThrottle && inTail && drain.dirty <= drain.target) return 'destination'
   return destinationDominates(sample.checkpointMs, course) && inTail ? 'destination' : 'link'
 }
 
@@ -88,12 +91,18 @@ function findInfeasible (
     infeasibleLatency(situation, course)
 }
 
-function infeasibleDowntime ({ budgets, pauseCostMs, link, ratio }: Situation) {
+/** Checkpoints of the bulk copy flush much more than the one in the pause will: only in the tail
+ * do they count against the budget. */
+function infeasibleDowntime (situation: Situation): Infeasible | null {
+  const { budgets, usualPauseMs, pauseCostMs, checkpointMs, link, ratio, inTail } = situation
+  if (checkpointMs === null || !link.settled || link.pessimistic === 0) return null
+  const paused = inTail ? usualPauseMs : pauseCostMs - checkpointMs
+  if (leastDowntime(paused, link, ratio) <= budgets.downtimeMs) return null
   const least = leastDowntime(pauseCostMs, link, ratio)
-  const certain = pauseCostMs > budgets.downtimeMs || (link.settled && link.pessimistic > 0)
-  if (least <= budgets.downtimeMs || !certain) return null
   return {
-    budget: 'downtime' as const, asked: budgets.downtimeMs, feasible: Math.ceil(least * kMargin)
+    budget: 'downtime',
+    asked: budgets.downtimeMs,
+    feasible: Math.ceil(least * kMargin + checkpointMs * kCheckpointMargin)
   }
 }
 
@@ -117,11 +126,9 @@ function infeasibleLatency (
   if (asked === undefined || throttled === null) return null
   const ratio = uniqueRatio(recent)
   if (latencyFloor * ratio <= pressure.drain.capacity * kMostShare) return null
-  const limit = allowedDirtyRate(pressure, writerShare) / ratio
+  // Near the end no write finds its block dirty still: what is written is unique then.
+  const limit = allowedDirtyRate(pressure, writerShare) / Math.max(1, ratio)
   return {
     budget: 'writeLatency', asked, feasible: Math.ceil(asked * latencyFloor / limit * kMargin)
   }
 }
-
-/** A throttled writer that uses more of the link than this does not drain in any good time. */
-const kMostShare = 0.9

@@ -1,6 +1,6 @@
 // What the samples so far amount to: everything that a decision is made from.
 import type { Checkpoints } from './downtime.js'
-import { allowedResidual, pauseCost } from './downtime.js'
+import { allowedResidual, checkpointCost, pauseCost, usualCheckpoint } from './downtime.js'
 import type { History, Link, WireRatio, Writer } from './estimate.js'
 import { estimateWireRatio, estimateWriter, kRecentMs, kUsualMs, kWindowMs } from './estimate.js'
 import type { Pressure } from './throttle.js'
@@ -17,7 +17,11 @@ export interface Situation {
   /** The last seconds, and a longer time that evens out bursts. */
   recent: Writer
   usual: Writer
+  /** t0, to rely on, and with the checkpoint that is usual. */
   pauseCostMs: number
+  usualPauseMs: number
+  /** The flush and verification to rely on; null before the first was measured. */
+  checkpointMs: number | null
   /** V*, content bytes. */
   allowed: number
   pressure: Pressure
@@ -40,7 +44,8 @@ export function assess (
   { budgets, options, history, checkpoints, startedAt, tailAt }: Memory, sample: Sample, link: Link
 ): Situation {
   const ratio = estimateWireRatio(history, sample)
-  const pauseCostMs = pauseCost(sample, checkpoints)
+  const checkpointMs = checkpointCost(checkpoints)
+  const pauseCostMs = pauseCost(sample, checkpointMs)
   const capacity = link.mean / ratio.mean
   const wholeDiskMs = sample.size * 1000 / capacity
   const recent = estimateWriter(history, kRecentMs)
@@ -52,6 +57,7 @@ export function assess (
   const dirtied = Math.min(recent.dirtied, demand)
   const allowed = allowedResidual(budgets.downtimeMs, pauseCostMs, link, ratio)
   const elapsedMs = sample.now - startedAt
+  const tailMs = tailAt === null ? 0 : sample.now - tailAt
   const deadlineMs = (budgets.deadlineMs ?? Infinity) - elapsedMs
   return {
     sample,
@@ -61,13 +67,15 @@ export function assess (
     recent,
     usual,
     pauseCostMs,
+    usualPauseMs: pauseCost(sample, usualCheckpoint(checkpoints)),
+    checkpointMs,
     allowed,
     pressure: {
       drain: {
         dirty: sample.unsent, target: allowed, capacity, demand, dirtied
       },
       deadlineMs: deadlineMs > 0 ? deadlineMs : Infinity,
-      patienceMs: (options.patience ?? kPatience) * wholeDiskMs - (sample.now - (tailAt ?? sample.now))
+      patienceMs: (options.patience ?? kPatience) * wholeDiskMs - tailMs
     },
     inTail: tailAt !== null,
     elapsedMs

@@ -84,16 +84,12 @@ export function uniqueRatio (writer: Writer): number {
   return Math.min(16, Math.max(0.02, writer.dirtied / writer.written * kRatioMargin))
 }
 
-/** The least limit that the write-latency budget allows, bytes/s: a 4 KiB write must pass
- * within it, and the delay measured under the present limit must not exceed it. */
-export function latencyFloor (
-  writeLatencyMs: number | undefined, writer: Writer, limit: number | null
-): number {
+/** The least limit that the write-latency budget allows, bytes/s: at most so long until each of
+ * the writes that wait at the same time had its 4 KiB. How many wait is the delay they suffer per
+ * time (Little's law). */
+export function latencyFloor (writeLatencyMs: number | undefined, writer: Writer): number {
   if (writeLatencyMs === undefined) return 0
-  const single = kBlock * 1000 / writeLatencyMs
-  if (limit === null) return single
-  const delay = writer.delayMs * Math.min(1, kBlock / writer.writeSize)
-  return Math.max(single, limit * delay / writeLatencyMs)
+  return Math.max(1, writer.delayShare) * kBlock * 1000 / writeLatencyMs
 }
 
 /** Tokens that may be saved up, bytes: a burst must fit into the residual allowed. */

@@ -17,7 +17,7 @@ export interface Budgets {
 
 export type BudgetName = 'downtime' | 'deadline' | 'writeLatency'
 
-/** How a writer that outruns the link is slowed: a token bucket, the paper's steps, or not at all. */
+/** How a writer that outruns the link is slowed: a token bucket, the paper's steps, not at all. */
 export type ThrottleScheme = 'bucket' | 'steps' | 'none'
 
 export interface PolicyOptions {

@@ -49,6 +49,7 @@ Status ControlChannel::send(const std::string& text) {
 }
 
 void ControlChannel::close() {
+  std::lock_guard closing(close_mutex_);
   if (!closed_.exchange(true) && socket_.open()) shutdown(socket_.get(), SHUT_RDWR);
   if (thread_.joinable()) thread_.join();
   std::lock_guard lock(send_mutex_);

@@ -36,6 +36,7 @@ class ControlChannel {
   FileDescriptor socket_;
   Events events_;
   std::mutex send_mutex_;
+  std::mutex close_mutex_;  // a second close() waits for the first
   std::atomic<bool> closed_{false};
   std::thread thread_;
 };

@@ -153,6 +153,7 @@ void MigrationListener::forget(const std::string& id) {
 }
 
 void MigrationListener::close() {
+  std::lock_guard closing(close_mutex_);
   if (!stop_.exchange(true) && wake_.open()) eventfd_write(wake_.get(), 1);
   if (acceptor_.joinable()) acceptor_.join();
   std::map<std::string, std::shared_ptr<ReceiverSession>> sessions;

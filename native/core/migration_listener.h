@@ -60,6 +60,7 @@ class MigrationListener {
   std::thread acceptor_;
   std::atomic<bool> stop_{false};
   std::atomic<uint32_t> greeting_{0};
+  std::mutex close_mutex_;  // a second close() waits for the first
   std::mutex mutex_;  // sessions_, connections_
   std::map<std::string, std::shared_ptr<ReceiverSession>> sessions_;
   std::list<Connection> connections_;

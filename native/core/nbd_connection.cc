@@ -48,15 +48,17 @@ void NbdConnection::serve() {
   NbdSession session;
   HandshakeEnd end = NbdHandshake(socket_.get(), host_, deadline).run(&session);
   bool broken = end == HandshakeEnd::broken;
-  if (end == HandshakeEnd::transmission && host_.attach(this, session.entry)) {
-    broken = !transmit(session);
+  if (end == HandshakeEnd::transmission) {
+    auto tap = host_.attach(this, session.entry);
+    broken = tap && !transmit(*tap, session);
   }
   if (broken) host_.count_protocol_error();
 }
 
-bool NbdConnection::transmit(const NbdSession& session) {
-  WakerRegistration registration(*session.entry->tap, this);
-  NbdTransmission transmission(socket_.get(), event_.get(), stop_, session, options_.queue_depth);
+bool NbdConnection::transmit(Tap& tap, const NbdSession& session) {
+  WakerRegistration registration(tap, this);
+  NbdTransmission transmission(socket_.get(), event_.get(), stop_, tap, session,
+                               options_.queue_depth);
   return transmission.run();
 }
 

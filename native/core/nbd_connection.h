@@ -2,9 +2,11 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 
 #include "file_descriptor.h"
 #include "nbd_handshake.h"
+#include "nbd_server.h"
 
 namespace blockferry {
 
@@ -13,8 +15,8 @@ class NbdConnection;
 // The server as a connection sees it. Safe from any thread.
 class NbdConnectionHost : public NbdExportTable {
  public:
-  // From now on the connection uses the export. False when that was removed meanwhile.
-  virtual bool attach(NbdConnection* connection, const NbdExportPointer& entry) = 0;
+  // From now on the connection uses the export: null when that was removed meanwhile.
+  virtual std::shared_ptr<Tap> attach(NbdConnection* connection, const NbdExportInfo& entry) = 0;
   virtual void count_protocol_error() = 0;
 };
 
@@ -32,7 +34,7 @@ class NbdConnection : public Waker {
 
  private:
   void serve();
-  bool transmit(const NbdSession& session);
+  bool transmit(Tap& tap, const NbdSession& session);
   void hang_up();
 
   FileDescriptor socket_;

@@ -182,16 +182,15 @@ NbdHandshake::Next NbdHandshake::refuse(uint32_t option, uint32_t type, const st
   return reply(option, type, Bytes(why.begin(), why.end()));
 }
 
-void NbdHandshake::choose(const std::string& name, const NbdExportPointer& entry) {
+void NbdHandshake::choose(const std::string& name, const NbdExportInfo& entry) {
   session_.entry = entry;
   session_.allocation_context = context_chosen_ && context_export_ == name;
 }
 
-uint16_t NbdHandshake::transmission_flags(const NbdExportPointer& entry) const {
-  NbdSession session{entry};
+uint16_t NbdHandshake::transmission_flags(const NbdExportInfo& entry) const {
   uint16_t flags = kHasFlags | kSendFlush | kSendCache | kCanMultiConn;
   if (session_.structured_replies) flags |= kSendDontFragment;
-  if (session.read_only()) return flags | kReadOnly;
+  if (entry.read_only) return flags | kReadOnly;
   return flags | kSendFua | kSendTrim | kSendWriteZeroes | kSendFastZero;
 }
 
@@ -200,10 +199,10 @@ NbdHandshake::Next NbdHandshake::export_name(const Bytes& data) {
   std::string name(data.begin(), data.end());
   auto entry = table_.find_export(name);
   if (!entry) return Next::part;
-  choose(name, entry);
+  choose(name, *entry);
   Bytes bytes;
-  append64(bytes, entry->tap->origin().size());
-  append16(bytes, transmission_flags(entry));
+  append64(bytes, entry->size);
+  append16(bytes, transmission_flags(*entry));
   if (!no_zeroes_) bytes.insert(bytes.end(), 124, 0);
   return send(bytes) ? Next::transmission : Next::part;
 }
@@ -212,9 +211,9 @@ NbdHandshake::Next NbdHandshake::list(const Bytes& data) {
   if (!data.empty()) return refuse(kOptList, kRepErrInvalid, "LIST takes no data");
   for (const auto& entry : table_.exports()) {
     Bytes bytes;
-    append32(bytes, static_cast<uint32_t>(entry->name.size()));
-    append(bytes, entry->name);
-    append(bytes, entry->description);
+    append32(bytes, static_cast<uint32_t>(entry.name.size()));
+    append(bytes, entry.name);
+    append(bytes, entry.description);
     if (reply(kOptList, kRepServer, bytes) != Next::option) return Next::part;
   }
   return reply(kOptList, kRepAck);
@@ -233,14 +232,14 @@ NbdHandshake::Next NbdHandshake::info_or_go(uint32_t option, const Bytes& data) 
   if (!good || !reader.at_end()) return refuse(option, kRepErrInvalid, "malformed option");
   auto entry = table_.find_export(name);
   if (!entry) return refuse(option, kRepErrUnknown, "no export of this name");
-  if (!send_infos(option, entry, wanted)) return Next::part;
+  if (!send_infos(option, *entry, wanted)) return Next::part;
   Next next = reply(option, kRepAck);
   if (next != Next::option || option == kOptInfo) return next;
-  choose(name, entry);
+  choose(name, *entry);
   return Next::transmission;
 }
 
-bool NbdHandshake::send_infos(uint32_t option, const NbdExportPointer& entry,
+bool NbdHandshake::send_infos(uint32_t option, const NbdExportInfo& entry,
                               const std::vector<uint16_t>& wanted) {
   auto wants = [&](uint16_t info) {
     return std::find(wanted.begin(), wanted.end(), info) != wanted.end();
@@ -253,18 +252,17 @@ bool NbdHandshake::send_infos(uint32_t option, const NbdExportPointer& entry,
   };
   Bytes size;
   append16(size, kInfoExport);
-  append64(size, entry->tap->origin().size());
+  append64(size, entry.size);
   append16(size, transmission_flags(entry));
   Bytes blocks;
-  uint32_t alignment = entry->tap->origin().alignment();
   append16(blocks, kInfoBlockSize);
-  append32(blocks, alignment);
-  append32(blocks, std::max(kPreferredBlock, alignment));
+  append32(blocks, entry.alignment);
+  append32(blocks, std::max(kPreferredBlock, entry.alignment));
   append32(blocks, kMaxPayload);
   return reply(option, kRepInfo, size) == Next::option &&
          reply(option, kRepInfo, blocks) == Next::option &&
-         (!wants(kInfoName) || text(kInfoName, entry->name)) &&
-         (!wants(kInfoDescription) || text(kInfoDescription, entry->description));
+         (!wants(kInfoName) || text(kInfoName, entry.name)) &&
+         (!wants(kInfoDescription) || text(kInfoDescription, entry.description));
 }
 
 NbdHandshake::Next NbdHandshake::structured_reply(const Bytes& data) {

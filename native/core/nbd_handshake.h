@@ -3,32 +3,38 @@
 
 #include <chrono>
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "nbd_server.h"
-
 namespace blockferry {
 
-using NbdExportPointer = std::shared_ptr<const NbdExport>;
+// What a handshake knows of an export. It does not hold the export: that can be removed while a
+// client is still choosing.
+struct NbdExportInfo {
+  uint64_t id = 0;  // of this export, and never of a later one with its name
+  std::string name;
+  std::string description;
+  bool read_only = false;
+  uint64_t size = 0;
+  uint32_t alignment = 1;
+};
 
-// The server's exports as a handshake sees them. Safe from any thread.
+// The server's exports. Safe from any thread.
 class NbdExportTable {
  public:
   virtual ~NbdExportTable() = default;
-  virtual std::vector<NbdExportPointer> exports() const = 0;
-  // Null when there is none of this name. The empty name means the only export there is.
-  virtual NbdExportPointer find_export(const std::string& name) const = 0;
+  // In the order of their names.
+  virtual std::vector<NbdExportInfo> exports() const = 0;
+  // The empty name means the only export there is.
+  virtual std::optional<NbdExportInfo> find_export(const std::string& name) const = 0;
 };
 
 // What was agreed on.
 struct NbdSession {
-  NbdExportPointer entry;
+  NbdExportInfo entry;
   bool structured_replies = false;
   bool allocation_context = false;  // base:allocation
-
-  bool read_only() const { return entry->read_only || entry->tap->origin().read_only(); }
 };
 
 enum class HandshakeEnd {
@@ -63,10 +69,10 @@ class NbdHandshake {
   Next meta_context(uint32_t option, const std::vector<uint8_t>& data);
   Next reply(uint32_t option, uint32_t type, const std::vector<uint8_t>& data = {});
   Next refuse(uint32_t option, uint32_t type, const std::string& why);
-  bool send_infos(uint32_t option, const NbdExportPointer& entry,
+  bool send_infos(uint32_t option, const NbdExportInfo& entry,
                   const std::vector<uint16_t>& wanted);
-  uint16_t transmission_flags(const NbdExportPointer& entry) const;
-  void choose(const std::string& name, const NbdExportPointer& entry);
+  uint16_t transmission_flags(const NbdExportInfo& entry) const;
+  void choose(const std::string& name, const NbdExportInfo& entry);
 
   int fd_;
   const NbdExportTable& table_;

@@ -60,11 +60,11 @@ void fill_io(const Request& wire, IoRequest* io) {
 
 }  // namespace
 
-NbdRequests::NbdRequests(const NbdSession& session, unsigned depth, NbdBufferPool& pool,
-                         NbdReplies& replies)
-    : session_(session),
-      tap_(*session_.entry->tap),
-      origin_(tap_.origin()),
+NbdRequests::NbdRequests(Tap& tap, const NbdSession& session, unsigned depth,
+                         NbdBufferPool& pool, NbdReplies& replies)
+    : tap_(tap),
+      origin_(tap.origin()),
+      session_(session),
       depth_(std::max(depth, 1u)),
       pool_(pool),
       replies_(replies) {}
@@ -81,7 +81,7 @@ Error NbdRequests::check(const Request& wire) const {
   if (wire.command > kCmdBlockStatus || wire.command == kCmdDisconnect) return kEinval;
   if ((wire.flags & ~allowed_flags(wire.command)) != 0) return kEinval;
   if (wire.command == kCmdFlush) return kOk;
-  if (is_write_like(wire.command) && session_.read_only()) return kEperm;
+  if (is_write_like(wire.command) && session_.entry.read_only) return kEperm;
   if (wire.command == kCmdBlockStatus && !session_.allocation_context) return kEinval;
   if (wire.command == kCmdRead && wire.length > kMaxPayload) return kEinval;
   uint64_t size = origin_.size();

@@ -18,6 +18,7 @@
 #include "nbd_handshake.h"
 #include "nbd_protocol.h"
 #include "nbd_replies.h"
+#include "tap.h"
 
 namespace blockferry {
 
@@ -31,7 +32,8 @@ struct NbdRequest : IoRequest {
 
 class NbdRequests {
  public:
-  NbdRequests(const NbdSession& session, unsigned depth, NbdBufferPool& pool,
+  // The tap outlives this.
+  NbdRequests(Tap& tap, const NbdSession& session, unsigned depth, NbdBufferPool& pool,
               NbdReplies& replies);
   // Waits for what is in the queue; what the gate holds is dropped.
   ~NbdRequests();
@@ -96,9 +98,9 @@ class NbdRequests {
   void answer_read(NbdRequest* request);
   void block_status(const nbd::Request& wire);
 
-  NbdSession session_;
   Tap& tap_;
   Origin& origin_;
+  const NbdSession session_;
   const unsigned depth_;
   NbdBufferPool& pool_;
   NbdReplies& replies_;

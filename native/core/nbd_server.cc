@@ -35,8 +35,13 @@ struct Client {
 
   NbdConnection connection;
   std::thread thread;
-  const NbdExport* entry = nullptr;  // what it uses; only compared
-  bool done = false;                 // the thread has nothing left to do
+  uint64_t export_id = 0;  // of what it uses; 0 while it has not chosen
+  bool done = false;       // the thread has nothing left to do
+};
+
+struct Entry {
+  NbdExportInfo info;
+  std::shared_ptr<Tap> tap;
 };
 
 }  // namespace
@@ -52,9 +57,9 @@ class NbdServer::Impl : public NbdConnectionHost {
   NbdServerStats stats() const;
   void close();
 
-  std::vector<NbdExportPointer> exports() const override;
-  NbdExportPointer find_export(const std::string& name) const override;
-  bool attach(NbdConnection* connection, const NbdExportPointer& entry) override;
+  std::vector<NbdExportInfo> exports() const override;
+  std::optional<NbdExportInfo> find_export(const std::string& name) const override;
+  std::shared_ptr<Tap> attach(NbdConnection* connection, const NbdExportInfo& entry) override;
   void count_protocol_error() override { protocol_errors_++; }
 
  private:
@@ -71,7 +76,8 @@ class NbdServer::Impl : public NbdConnectionHost {
   mutable std::mutex mutex_;
   std::condition_variable client_done_;
   bool closed_ = false;
-  std::map<std::string, NbdExportPointer> exports_;
+  std::map<std::string, Entry> exports_;
+  uint64_t last_id_ = 0;
   std::list<Listener> listeners_;
   std::list<Client> clients_;
   std::atomic<uint64_t> accepted_{0}, refused_{0}, protocol_errors_{0};
@@ -151,19 +157,26 @@ Status NbdServer::Impl::add_export(const NbdExport& entry) {
   }
   std::lock_guard lock(mutex_);
   if (closed_) return Status::failure(Code::closed, "add an export: the server was closed");
-  if (!exports_.emplace(entry.name, std::make_shared<const NbdExport>(entry)).second) {
+  const Origin& origin = entry.tap->origin();
+  NbdExportInfo info{++last_id_,
+                     entry.name,
+                     entry.description,
+                     entry.read_only || origin.read_only(),
+                     origin.size(),
+                     origin.alignment()};
+  if (!exports_.emplace(entry.name, Entry{std::move(info), entry.tap}).second) {
     return Status::failure(Code::busy, "the export name '" + entry.name + "' is taken");
   }
   return {};
 }
 
 void NbdServer::Impl::remove_export(const std::string& name) {
+  decltype(exports_)::node_type removed;  // its tap goes after the lock
   std::unique_lock lock(mutex_);
-  auto found = exports_.find(name);
-  if (found == exports_.end()) return;
-  NbdExportPointer entry = found->second;
-  exports_.erase(found);
-  auto uses_it = [&](const Client& client) { return client.entry == entry.get() && !client.done; };
+  removed = exports_.extract(name);
+  if (removed.empty()) return;
+  uint64_t id = removed.mapped().info.id;
+  auto uses_it = [id](const Client& client) { return client.export_id == id && !client.done; };
   for (Client& client : clients_) {
     if (uses_it(client)) client.connection.stop();
   }
@@ -171,29 +184,30 @@ void NbdServer::Impl::remove_export(const std::string& name) {
   join_done();
 }
 
-std::vector<NbdExportPointer> NbdServer::Impl::exports() const {
+std::vector<NbdExportInfo> NbdServer::Impl::exports() const {
   std::lock_guard lock(mutex_);
-  std::vector<NbdExportPointer> list;
-  for (const auto& [name, entry] : exports_) list.push_back(entry);
+  std::vector<NbdExportInfo> list;
+  for (const auto& [name, entry] : exports_) list.push_back(entry.info);
   return list;
 }
 
-NbdExportPointer NbdServer::Impl::find_export(const std::string& name) const {
+std::optional<NbdExportInfo> NbdServer::Impl::find_export(const std::string& name) const {
   std::lock_guard lock(mutex_);
   auto found = exports_.find(name);
-  if (found != exports_.end()) return found->second;
-  if (name.empty() && exports_.size() == 1) return exports_.begin()->second;
-  return nullptr;
+  if (found == exports_.end() && name.empty() && exports_.size() == 1) found = exports_.begin();
+  if (found == exports_.end()) return std::nullopt;
+  return found->second.info;
 }
 
-bool NbdServer::Impl::attach(NbdConnection* connection, const NbdExportPointer& entry) {
+std::shared_ptr<Tap> NbdServer::Impl::attach(NbdConnection* connection,
+                                             const NbdExportInfo& entry) {
   std::lock_guard lock(mutex_);
-  auto current = exports_.find(entry->name);
-  if (closed_ || current == exports_.end() || current->second != entry) return false;
+  auto current = exports_.find(entry.name);
+  if (closed_ || current == exports_.end() || current->second.info.id != entry.id) return nullptr;
   for (Client& client : clients_) {
-    if (&client.connection == connection) client.entry = entry.get();
+    if (&client.connection == connection) client.export_id = entry.id;
   }
-  return true;
+  return current->second.tap;
 }
 
 NbdServerStats NbdServer::Impl::stats() const {
@@ -203,6 +217,7 @@ NbdServerStats NbdServer::Impl::stats() const {
 
 void NbdServer::Impl::close() {
   std::lock_guard closing(close_mutex_);
+  decltype(exports_) removed;  // their taps go after the lock
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
@@ -215,7 +230,7 @@ void NbdServer::Impl::close() {
   for (Client& client : clients_) client.connection.stop();
   client_done_.wait(lock, [this] { return live() == 0; });
   join_done();
-  exports_.clear();
+  removed.swap(exports_);
 }
 
 NbdServer::NbdServer(NbdServerOptions options) : impl_(std::make_unique<Impl>(options)) {}

@@ -24,7 +24,7 @@ bool NbdTransmission::run() {
     if (stop_.load()) end(Ending::stopped);
     take_requests();
     requests_.reap();
-    if (!replies_.send(socket_)) end(Ending::gone);
+    if (!replies_.send(socket_)) peer_gone();
     if (stalled_ && requests_.has_room()) continue;
     if (!finished()) wait();
   }
@@ -58,10 +58,12 @@ void NbdTransmission::break_off() {
   end(Ending::broken);
 }
 
-// Whatever is left was cut off in the middle of a request.
-void NbdTransmission::end_of_input() {
-  if (stop_.load()) return end(Ending::stopped);
-  if (incoming_ != nullptr || skip_ > 0 || input_.size() > 0) broke_protocol_ = true;
+// All whole requests have been taken. Whatever is left was cut off in the middle.
+void NbdTransmission::peer_gone() {
+  bool has_rest = input_.size() > 0 && !stalled_;
+  if (ending_ == Ending::none && (incoming_ != nullptr || skip_ > 0 || has_rest)) {
+    broke_protocol_ = true;
+  }
   end(Ending::gone);
 }
 
@@ -157,7 +159,7 @@ bool NbdTransmission::receive(bool may_sleep) {
   if (got < 0 && errno == EINTR) return true;
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;
   if (got <= 0) {
-    end_of_input();
+    stop_.load() ? end(Ending::stopped) : peer_gone();
   } else if (incoming_ != nullptr) {
     incoming_filled_ += static_cast<size_t>(got);
   } else {

@@ -24,13 +24,13 @@ class NbdTransmission {
  public:
   // `event` becomes readable when the tap's gate changed or `stop` was set. Whoever sets `stop`
   // also shuts the socket's receiving side down.
-  NbdTransmission(int socket, int event, const std::atomic<bool>& stop,
+  NbdTransmission(int socket, int event, const std::atomic<bool>& stop, Tap& tap,
                   const NbdSession& session, unsigned queue_depth)
       : socket_(socket),
         event_(event),
         stop_(stop),
         replies_(pool_, session.structured_replies),
-        requests_(session, queue_depth, pool_, replies_) {}
+        requests_(tap, session, queue_depth, pool_, replies_) {}
 
   // Serves the client to its end. False when it broke the protocol.
   bool run();
@@ -47,7 +47,7 @@ class NbdTransmission {
 
   void end(Ending ending);
   void break_off();
-  void end_of_input();
+  void peer_gone();
   bool finished() const;
 
   void take_requests();

@@ -140,6 +140,7 @@ ReceiverStats ReceiverSession::stats() const {
 }
 
 void ReceiverSession::close() {
+  std::lock_guard closing(close_mutex_);
   failed_ = true;  // what ends from here on is no failure
   std::unique_lock lock(mutex_);
   stop_ = true;

@@ -101,6 +101,7 @@ class ReceiverSession {
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
 
+  std::mutex close_mutex_;  // a second close() waits for the first
   mutable std::mutex mutex_;  // with changed_: what follows
   std::condition_variable changed_;
   unsigned stream_count_ = 0;

@@ -211,6 +211,7 @@ SenderStats Sender::stats() const {
 }
 
 void Sender::close() {
+  std::lock_guard closing(close_mutex_);
   failed_ = true;  // what ends from here on is no failure
   stop_ = true;
   for (auto& stream : streams_) stream->stop();

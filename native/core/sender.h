@@ -140,6 +140,7 @@ class Sender {
   std::atomic<bool> failed_{false};
   std::atomic<unsigned> bulk_left_{0};
   std::atomic<unsigned> marks_left_{0};
+  std::mutex close_mutex_;  // a second close() waits for the first
   std::mutex mutex_;  // with changed_: paused_, wanted_mark_, finishing_
   std::condition_variable changed_;
   std::condition_variable stopping_;

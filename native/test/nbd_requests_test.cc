@@ -15,9 +15,8 @@ namespace {
 constexpr uint32_t kSize = TestServer::kSize;
 
 Bytes random_bytes(size_t length, unsigned seed) {
-  std::mt19937 random(seed);
   Bytes bytes(length);
-  for (uint8_t& byte : bytes) byte = uint8_t(random() | 1);
+  for (size_t i = 0; i < length; i++) bytes[i] = uint8_t((i * 2654435761u >> 13 ^ seed) | 1);
   return bytes;
 }
 
@@ -62,7 +61,7 @@ void many_requests_at_once() {
   Bytes all;
   for (uint64_t i = 0; i < 2000; i++) {
     uint64_t offset = i % 200 * 4096 + (i % 2) * 100;  // whole pages, and queued parts of them
-    all = all + RawClient::write_request(i, offset, Bytes(i % 2 ? 1000 : 4096, uint8_t(i)));
+    all = std::move(all) + RawClient::write_request(i, offset, Bytes(i % 2 ? 1000 : 4096, uint8_t(i)));
   }
   std::thread sender([&] { client.send(all); });
   std::set<uint64_t> handles;
@@ -85,7 +84,7 @@ void replies_wait_for_a_slow_reader() {
   constexpr int kReads = 300;
   Bytes all;
   for (int i = 0; i < kReads; i++) {
-    all = all + RawClient::request(kCmdRead, i, 0, i % 2 ? kSize : 20'000);
+    all = std::move(all) + RawClient::request(kCmdRead, i, 0, i % 2 ? kSize : 20'000);
   }
   client.send(all);
   usleep(50'000);

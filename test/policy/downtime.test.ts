@@ -1,6 +1,7 @@
 import t from 'tap'
 import {
-  allowedResidual, leastDowntime, observeCheckpoint, pauseCost, predictDowntime, residualWire
+  allowedResidual, checkpointCost, leastDowntime, observeCheckpoint, pauseCost, predictDowntime,
+  residualWire, usualCheckpoint
 } from '../../lib/policy/downtime.js'
 import { zero } from './samples.js'
 
@@ -9,14 +10,21 @@ const ratio = { pessimistic: 0.5, mean: 0.4 }
 const sample = { ...zero, roundTripMs: 100, pauseMs: 5 }
 
 t.test('what a pause costs', t => {
-  t.equal(pauseCost(sample, [20]), 5 + 150 + 20)
-  t.equal(pauseCost({ ...sample, machineMs: 40 }, [20]), 215)
-  t.equal(pauseCost(sample, []), 5 + 150 + 20, 'without any checkpoint yet')
-  t.equal(pauseCost(sample, [10, 10, 10, 10, 30]), 5 + 150 + 30, 'the last one, when it is worse')
-  t.equal(pauseCost(sample, [30, 30, 30, 10, 10]), 5 + 150 + 30, 'the usual one, when it is')
+  t.equal(pauseCost(sample, 20), 5 + 150 + 20)
+  t.equal(pauseCost({ ...sample, machineMs: 40 }, 20), 215)
+  t.equal(pauseCost(sample, null), 5 + 150 + 20, 'without any checkpoint yet')
   const { pauseMs, ...unmeasured } = sample
   t.equal(pauseMs, 5)
-  t.equal(pauseCost(unmeasured, [20]), 180)
+  t.equal(pauseCost(unmeasured, 20), 180)
+  t.end()
+})
+
+t.test('what a checkpoint costs', t => {
+  t.equal(checkpointCost([10, 10, 10, 10, 30]), 30, 'the last one, when it is worse')
+  t.equal(checkpointCost([30, 30, 30, 10, 10]), 30, 'a high quantile, when it is')
+  t.equal(checkpointCost([]), null)
+  t.equal(usualCheckpoint([10, 10, 12, 10, 30]), 10)
+  t.equal(usualCheckpoint([]), null)
   t.end()
 })
 
@@ -40,7 +48,7 @@ t.test('what the pause would have to send', t => {
   const busy = { ...sample, unsent: 1_000_000, inFlight: 1_000_000 }
   t.equal(residualWire(busy, 6.25e6, link, ratio), 500_000 + 375_000, 'less what is on the cable')
   t.equal(residualWire(busy, 0, link, ratio), 1_500_000, 'nothing was on the cable')
-  t.equal(residualWire(busy, 1e9, link, ratio), 875_000, 'the cable holds no more than the link does')
+  t.equal(residualWire(busy, 1e9, link, ratio), 875_000, 'no more than the link holds')
   t.equal(residualWire({ ...busy, inFlight: 10 }, 6.25e6, link, ratio), 500_000)
   t.end()
 })

@@ -44,12 +44,12 @@ t.test('the way to the first acknowledgement does not count as a slow link', t =
   t.end()
 })
 
-t.test('a collapse counts within a second, a rise only when it lasts', t => {
+t.test('a collapse counts within two seconds, a rise only when it lasts', t => {
   const good = samples(start, 100, { link: 1e6 })
-  const bad = samples(good.at(-1)!, 12, { link: 1e5 })
+  const bad = samples(good.at(-1)!, 20, { link: 1e5 })
   const link = estimateLink(history(good, bad))!
   t.ok(Math.abs(link.pessimistic - 1e5) < 1)
-  t.ok(link.mean > 8e5)
+  t.ok(link.mean > 7e5)
   const better = samples(good.at(-1)!, 12, { link: 3e6 })
   t.ok(Math.abs(estimateLink(history(good, better))!.pessimistic - 1e6) < 1)
   t.end()
@@ -65,7 +65,8 @@ t.test('slices in which the sender ran dry are no measure, unless they show more
 })
 
 t.test('a sender that ran dry before a long line kept the link busy', t => {
-  const line = samples(start, 20, { link: 1e6, idle: true }).map(sample => ({ ...sample, inFlight: 5e6 }))
+  const line = samples(start, 20, { link: 1e6, idle: true })
+    .map(sample => ({ ...sample, inFlight: 5e6 }))
   t.match(estimateLink(history(line)), { pessimistic: 1e6, settled: true })
   t.end()
 })
@@ -85,7 +86,10 @@ t.test('the bandwidth cap', t => {
 t.test('irregular samples give the same rates', t => {
   const steps = [30, 30, 700, 20, 5000, 100, 100, 350, 1, 900]
   let last = start
-  const irregular = steps.map(step => (last = samples(last, 1, { link: 1e6, dirtied: 2e5 }, step)[0]!))
+  const irregular = steps.map(step => {
+    last = samples(last, 1, { link: 1e6, dirtied: 2e5 }, step)[0]!
+    return last
+  })
   const seen = history(irregular)
   t.ok(Math.abs(estimateLink(seen)!.mean - 1e6) < 1)
   t.ok(Math.abs(estimateWriter(seen, 30_000).dirtied - 2e5) < 1)

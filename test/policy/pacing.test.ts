@@ -1,5 +1,7 @@
 import t from 'tap'
-import { deferTime, kUnknownInFlight, largestExtent, mostInFlight } from '../../lib/policy/pacing.js'
+import {
+  deferTime, kUnknownInFlight, largestExtent, mostInFlight
+} from '../../lib/policy/pacing.js'
 
 const kMiB = 2 ** 20
 const kGiB = 2 ** 30

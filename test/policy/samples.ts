@@ -33,7 +33,8 @@ export interface Course {
 /** `count` samples, `stepMs` apart, that go on from `from` (which is not repeated). The unsent
  * bytes follow from what is dirtied and claimed. */
 export function samples (from: Sample, count: number, course: Course, stepMs = 100): Sample[] {
-  const { link = 0, content = link, dirtied = 0, written = dirtied, idle = false, delayMs = 0 } = course
+  const { link = 0, dirtied = 0, idle = false, delayMs = 0 } = course
+  const { content = link, written = dirtied } = course
   return Array.from({ length: count }, (_, index) => {
     const seconds = (index + 1) * stepMs / 1000
     return {

@@ -8,9 +8,25 @@ import { simulate } from './migration.js'
 import { zipf } from './patterns.js'
 import { Random } from './random.js'
 
+t.setTimeout(180_000)
+
 const cases = [
-  { name: '10 TiB at 10 Gbit/s', size: 10 * 2 ** 40, rate: 1.25e9, roundTripMs: 1, downtimeMs: 300, step: 64 << 20 },
-  { name: '100 GiB at 5 Mbit/s, 100 ms', size: 100 * 2 ** 30, rate: 625_000, roundTripMs: 100, downtimeMs: 1000, step: 256 << 10 },
+  {
+    name: '10 TiB at 10 Gbit/s',
+    size: 10 * 2 ** 40,
+    rate: 1.25e9,
+    roundTripMs: 1,
+    downtimeMs: 300,
+    step: 16 << 20
+  },
+  {
+    name: '100 GiB at 5 Mbit/s, 100 ms',
+    size: 100 * 2 ** 30,
+    rate: 625_000,
+    roundTripMs: 100,
+    downtimeMs: 1000,
+    step: 128 << 10
+  }
 ]
 
 for (const { name, size, rate, roundTripMs, downtimeMs, step } of cases) {
@@ -23,10 +39,10 @@ for (const { name, size, rate, roundTripMs, downtimeMs, step } of cases) {
         random,
         link: new Link({ rate, roundTripMs }),
         budgets: { downtimeMs },
-        writer: { pattern: zipf(disk, random, 0.9), rate: () => load * rate, batch: step },
+        writer: { pattern: zipf(disk, random, 0.9), rate: () => load * rate, batch: 2 * step },
         quantum: step,
         tickMs: [100, 5000],
-        limitMs: 20 * size * 1000 / rate,
+        limitMs: 20 * size * 1000 / rate
       })
       t.equal(outcome.end, 'switched')
       t.ok(outcome.downtimeMs <= downtimeMs, `${outcome.downtimeMs} ms`)

@@ -2,7 +2,9 @@
 // policy in the middle. Only the policy is under test; the rest is a model of what the native
 // engine does (see disk.ts, link.ts, gate.ts).
 import { decide, initialState, withBudgets } from '../../lib/policy/convergence.js'
-import type { Budgets, Decision, Infeasible, PolicyOptions, Sample } from '../../lib/policy/types.js'
+import type {
+  Budgets, Decision, Infeasible, PolicyOptions, Sample
+} from '../../lib/policy/types.js'
 import type { Disk } from './disk.js'
 import { kBlock } from './disk.js'
 import { Gate } from './gate.js'
@@ -294,7 +296,9 @@ class Migration {
   #note (decision: Decision): void {
     const last = this.#forecasts.at(-1)
     if (last !== undefined && this.#now - last.now < this.#s.limitMs / kForecasts / 10) return
-    if (this.#forecasts.length >= kForecasts) this.#forecasts = this.#forecasts.filter((_, i) => i % 2)
+    if (this.#forecasts.length >= kForecasts) {
+      this.#forecasts = this.#forecasts.filter((_, index) => index % 2 === 0)
+    }
     this.#forecasts.push({ now: this.#now, eta: decision.forecast.eta })
   }
 

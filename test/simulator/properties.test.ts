@@ -10,8 +10,11 @@ import { drawScenario } from './random-scenario.js'
 const kFirstSeed = Number(process.env.BLOCKFERRY_SEED ?? 1)
 
 /** Runs cases until one breaks the property, which answers what is wrong, or null. */
-function holds(
-  t: Test, cases: number, wishes: Wishes, property: (drawn: Drawn, outcome: Outcome) => string | null,
+function holds (
+  t: Test,
+  cases: number,
+  wishes: Wishes,
+  property: (drawn: Drawn, outcome: Outcome) => string | null
 ): void {
   for (let seed = kFirstSeed; seed < kFirstSeed + cases; seed++) {
     const drawn = drawScenario(seed, wishes)
@@ -70,14 +73,16 @@ t.test('the time forecast is not absurd', t => {
       if (eta === null) return `no forecast at ${now} ms`
       const [low, high] = eta
       if (low > high || low < 0) return `from ${low} to ${high} ms`
-      if (low > 3 * left + 5000 || high > 10 * left + 5000) return `${low} to ${high}, not ${left} ms`
+      if (low > 3 * left + 5000 || high > 10 * left + 5000) {
+        return `${low} to ${high}, not ${left} ms`
+      }
       seen.all++
       if (low > 1.2 * left + 1000) seen.early++
       if (high < 0.8 * left - 1000) seen.late++
     }
     return null
   })
-  t.ok(seen.early < 0.05 * seen.all, `${seen.early} of ${seen.all} were over before the range began`)
+  t.ok(seen.early < 0.05 * seen.all, `${seen.early} of ${seen.all} were over before it began`)
   t.ok(seen.late < 0.2 * seen.all, `${seen.late} of ${seen.all} were not over when it ended`)
   t.end()
 })

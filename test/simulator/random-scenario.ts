@@ -83,5 +83,6 @@ function drawRate (random: Random, rate: number, bursts: boolean): (now: number)
 function drawBudgets (random: Random, roundTripMs: number, rate: number): Budgets {
   const pause = 15 + 2 * roundTripMs
   const block = kBlock * 1000 / rate
-  return { downtimeMs: Math.round(pause + random.scaleBetween(1, 400) * block + random.between(0, 300)) }
+  const residual = random.scaleBetween(1, 400) * block
+  return { downtimeMs: Math.round(pause + residual + random.between(0, 300)) }
 }

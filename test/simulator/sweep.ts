@@ -65,8 +65,22 @@ function grid (): Row[] {
 
 function large (): Row[] {
   const cases = [
-    { name: '10 TiB, 10 Gbit/s', size: 10 * 2 ** 40, mbit: 10_000, rtt: 1, downtimeMs: 300, step: 16 << 20 },
-    { name: '100 GiB, 5 Mbit/s, 100 ms', size: 100 * 2 ** 30, mbit: 5, rtt: 100, downtimeMs: 1000, step: 64 << 10 }
+    {
+      name: '10 TiB, 10 Gbit/s',
+      size: 10 * 2 ** 40,
+      mbit: 10_000,
+      rtt: 1,
+      downtimeMs: 300,
+      step: 16 << 20
+    },
+    {
+      name: '100 GiB, 5 Mbit/s, 100 ms',
+      size: 100 * 2 ** 30,
+      mbit: 5,
+      rtt: 100,
+      downtimeMs: 1000,
+      step: 128 << 10
+    }
   ]
   const rows: Row[] = []
   for (const { name, size, mbit, rtt, downtimeMs, step } of cases) {
@@ -80,7 +94,7 @@ function large (): Row[] {
         link: new Link({ rate, roundTripMs: rtt }),
         budgets: { downtimeMs },
         writer: {
-          pattern: zipf(disk, random, 0.9), rate: () => times * rate, batch: step
+          pattern: zipf(disk, random, 0.9), rate: () => times * rate, batch: 2 * step
         },
         quantum: step,
         tickMs: [100, 5000],

@@ -21,6 +21,6 @@ export type TraceName = 'ext4-small-files' | 'ext4-untar' | 'ext4-zipf-fsync'
 const kFolder = join(
   dirname(fileURLToPath(import.meta.url)), '..', '..', '..', 'test', 'simulator', 'traces')
 
-export function readTrace(name: TraceName): Trace {
+export function readTrace (name: TraceName): Trace {
   return JSON.parse(readFileSync(join(kFolder, `${name}.json`), 'utf8')) as Trace
 }

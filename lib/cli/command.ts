@@ -1,0 +1,40 @@
+// What a command is, and how its arguments are read.
+import type { ParseArgsConfig } from 'node:util'
+import { parseArgs } from 'node:util'
+
+import { BlockferryError } from '../errors.js'
+import type { Output } from './output.js'
+
+export type Values = Record<string, string | boolean | string[] | undefined>
+
+export interface Command {
+  name: string
+  /** A line for the list of commands. */
+  summary: string
+  /** What --help prints. */
+  help: string
+  options: NonNullable<ParseArgsConfig['options']>
+  /** Answers the exit code; errors are thrown. */
+  run: (values: Values, output: Output) => Promise<number>
+}
+
+/** Arguments that make no sense: exit code 2. */
+export class UsageError extends BlockferryError {
+  constructor (message: string) {
+    super('INVALID', message)
+  }
+}
+
+/** Errors: UsageError, naming the option. */
+export function readArguments (command: Command, args: string[]): Values {
+  const options = { ...command.options, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
+  try {
+    return parseArgs({ args, options, strict: true, allowPositionals: false }).values as Values
+  } catch (error) {
+    throw new UsageError(firstSentence((error as Error).message))
+  }
+}
+
+function firstSentence (message: string): string {
+  return message.split(/\.\s|\.$|\n/)[0]!
+}

@@ -1,0 +1,104 @@
+// Shows a migration's events to people: a line that is redrawn on a terminal, else a line every
+// few seconds; on stderr.
+import type { WriteStream } from 'node:tty'
+
+import type { HostEvent } from '../control/job.js'
+import type { Infeasible } from '../policy/types.js'
+import type { Progress } from '../migration/events.js'
+import { formatBytes, formatRate, formatTime } from './format.js'
+import type { Stage } from './progress-line.js'
+import { progressLine } from './progress-line.js'
+
+const kRedrawMs = 100
+const kLineMs = 5000
+
+const kBudgetWords = {
+  downtime: 'downtime budget', deadline: 'deadline', writeLatency: 'write-latency budget'
+}
+const kBudgetOptions = { downtime: '--downtime', deadline: '--deadline', writeLatency: '--write-latency' }
+
+export class ProgressDisplay {
+  readonly #stream: WriteStream
+  #shownAt = -Infinity
+  #isDrawn = false
+  #share = 0
+  #stage: Stage = 'copying'
+
+  constructor (stream: WriteStream = process.stderr) {
+    this.#stream = stream
+  }
+
+  show (event: HostEvent): void {
+    switch (event.event) {
+      case 'progress': return this.#progress(event)
+      case 'started': return this.#say(`moving ${event.disks.map(named).join(', ')}`)
+      case 'throttle': return this.#throttle(event.bytesPerSecond)
+      case 'infeasible': return this.#say(infeasible(event.infeasible))
+      case 'ready':
+        this.#stage = 'ready'
+        return this.#say('ready: `blockferry switchover` switches over')
+      case 'switchover':
+        this.#stage = 'switchover'
+        return
+      case 'resumed':
+        this.#stage = 'copying'
+        return this.#say(`the switchover was taken back, copying goes on: ${event.reason}`)
+      case 'done':
+      case 'failed':
+        return this.clear()
+      default: return
+    }
+  }
+
+  /** Removes the line that is redrawn. */
+  clear (): void {
+    if (this.#isDrawn) this.#stream.write('\r\x1b[K')
+    this.#isDrawn = false
+  }
+
+  #progress (progress: Progress): void {
+    const now = performance.now()
+    if (now - this.#shownAt < (this.#stream.isTTY ? kRedrawMs : kLineMs)) return
+    this.#shownAt = now
+    this.#share = Math.max(this.#share, progress.progress)
+    const shown = { ...progress, progress: this.#share }
+    if (!this.#stream.isTTY) {
+      this.#stream.write(`${progressLine(shown, this.#stage, { width: 0, color: false, unicode: false })}\n`)
+      return
+    }
+    // The last column stays free: some terminals wrap when it is written.
+    const width = (this.#stream.columns || 80) - 1
+    const color = (process.env['NO_COLOR'] ?? '') === '' && this.#stream.hasColors()
+    this.#stream.write(`\r${progressLine(shown, this.#stage, { width, color, unicode: isUnicode() })}\x1b[K`)
+    this.#isDrawn = true
+  }
+
+  /** On a terminal the line says it. */
+  #throttle (bytesPerSecond: number | null): void {
+    if (this.#stream.isTTY) return
+    this.#say(bytesPerSecond === null
+      ? 'the writers are no longer throttled'
+      : `the writers are throttled to ${formatRate(bytesPerSecond)}`)
+  }
+
+  #say (words: string): void {
+    this.clear()
+    this.#stream.write(`${words}\n`)
+  }
+}
+
+function named ({ name, bytes }: { name: string, bytes: number }): string {
+  return `${name} (${formatBytes(bytes)})`
+}
+
+function infeasible ({ budget, asked, feasible }: Infeasible): string {
+  const words = `the ${kBudgetWords[budget]} of ${formatTime(asked)} cannot be met`
+  if (!Number.isFinite(feasible)) return words
+  return `${words}, ${formatTime(feasible)} could: blockferry set ${kBudgetOptions[budget]} ${Math.ceil(feasible)}ms`
+}
+
+function isUnicode (): boolean {
+  const { LC_ALL, LC_CTYPE, LANG } = process.env
+  const locale = LC_ALL || LC_CTYPE || LANG
+  return locale === undefined || locale === '' || /utf-?8/i.test(locale)
+}

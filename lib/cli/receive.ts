@@ -1,0 +1,163 @@
+// blockferry receive: waits for disks.
+import { ControlClient } from '../control/client.js'
+import { DiskHost } from '../control/disk-host.js'
+import type { HostEvent } from '../control/job.js'
+import type { ReceiveRequest } from '../control/protocol.js'
+import { startRemote } from '../control/remote.js'
+import { BlockferryError } from '../errors.js'
+import { NbdServer } from '../nbd/server.js'
+import * as args from './args.js'
+import type { Command, Values } from './command.js'
+import { UsageError } from './command.js'
+import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
+import { formatBytes } from './format.js'
+import { Interrupt } from './interrupt.js'
+import type { Output } from './output.js'
+import { log, openControl, untilInterrupted } from './serving.js'
+
+export const receive: Command = {
+  name: 'receive',
+  summary: 'wait for disks from a send elsewhere',
+  help: `Usage: blockferry receive --disk NAME=PATH … --listen HOST:PORT [OPTION …]
+       blockferry receive --control PATH [--disk NAME …] --listen HOST:PORT [OPTION …]
+
+Prints the address where it listens and waits for a \`blockferry send\` of every disk. The first
+form writes to files or devices and ends when the disks are here; a missing file is created. The
+second asks a running serve to take disks that have moved away from it back into the same files.
+What a disk's file holds is overwritten.
+
+  --disk NAME=PATH       the disk's name at the sender, and where it goes (repeatable)
+  --listen HOST:PORT     port 0 takes a free one
+  --serve ADDRESS        when the disks are here, go on and offer them to NBD clients at
+                         unix:PATH or tcp:HOST:PORT
+  --control PATH         with --disk NAME=PATH: make a control socket here, so that the disks
+                         can move again; else: the control socket of the running serve
+  --disk NAME            with the control socket of a serve: only this disk (repeatable)
+  --direct               O_DIRECT: bypass the page cache
+  --keep-listening       a migration that fails does not end the command
+  --json                 events on stdout, one JSON object a line
+
+Without --serve it ends with 0 when every disk is here, with 1 when a migration has failed.
+SIGINT and SIGTERM end it; a migration that has not committed fails then.
+${kExitHelp}`,
+  options: {
+    disk: { type: 'string', multiple: true },
+    listen: { type: 'string' },
+    serve: { type: 'string' },
+    control: { type: 'string' },
+    direct: { type: 'boolean' },
+    'keep-listening': { type: 'boolean' }
+  },
+  run
+}
+
+async function run (values: Values, output: Output): Promise<number> {
+  const request = {
+    listen: args.hostPort('--listen', args.required(values, 'listen')),
+    keepListening: args.flag(values, 'keep-listening')
+  }
+  const disks = args.texts(values, 'disk')
+  const control = args.text(values, 'control')
+  if (control !== undefined && !disks.some((disk) => disk.includes('='))) {
+    return await receiveThere(control, disks, request, values, output)
+  }
+  if (disks.length === 0) throw new UsageError('--disk or --control: one of them is needed')
+  return await receiveHere(args.namedPaths('--disk', disks), request, values, output)
+}
+
+/** In this process. */
+async function receiveHere (
+  disks: args.NamedPath[], request: ReceiveRequest, values: Values, output: Output
+): Promise<number> {
+  const address = args.text(values, 'serve')
+  if (address !== undefined) args.listenAddress('--serve', address)
+  const server = address === undefined ? null : new NbdServer()
+  const teller = new Teller(output)
+  let hasArrived = false
+  const onEvent = (event: HostEvent, migration: string) => {
+    if (hasArrived) log(event, migration, output)
+  }
+  const host = new DiskHost({ server, track: false, onEvent })
+  const interrupt = new Interrupt(['SIGINT', 'SIGTERM', 'SIGHUP'], () => void host.close())
+  const control = await openControl(args.text(values, 'control'), host)
+  const direct = args.flag(values, 'direct')
+  const targets = disks.map(({ name, path }) => ({ name, target: path, direct }))
+  try {
+    if (address !== undefined) await host.listen(address)
+    await host.receive(targets, request, (event) => teller.tell(event))
+    if (address === undefined) return kExit.done
+    hasArrived = true
+    output.note(`serving ${disks.map(({ name }) => name).join(', ')} at ${host.status().listen.join(', ')}`)
+    interrupt.stop()
+    return await untilInterrupted(host)
+  } catch (error) {
+    return teller.failed(error, interrupt.happened)
+  } finally {
+    interrupt.stop()
+    await control?.close()
+    await host.close()
+  }
+}
+
+/** In a running serve. */
+async function receiveThere (
+  path: string, disks: string[], request: ReceiveRequest, values: Values, output: Output
+): Promise<number> {
+  for (const option of ['serve', 'direct']) {
+    if (values[option] !== undefined) throw new UsageError(`--${option}: belongs to --disk NAME=PATH`)
+  }
+  const named = disks.length === 0 ? {} : { disks: args.names('--disk', disks) }
+  const client = await ControlClient.connect(path)
+  const teller = new Teller(output)
+  const remote = startRemote(client, 'receive', { ...request, ...named }, (event) => teller.tell(event))
+  const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], remote.cancel)
+  try {
+    await remote.result
+    return kExit.done
+  } catch (error) {
+    return teller.failed(error, interrupt.happened)
+  } finally {
+    interrupt.stop()
+  }
+}
+
+/** Says what happens at the destination. */
+class Teller {
+  readonly #output: Output
+  #told = false
+
+  constructor (output: Output) {
+    this.#output = output
+  }
+
+  tell (event: HostEvent): void {
+    if (event.event === 'accepted') return
+    this.#output.event(event)
+    this.#told = event.event === 'failed'
+    if (event.event === 'listening') this.#output.line(`listening on ${hostPort(event)}`)
+    if (event.event === 'started') this.#output.note(`receiving ${event.disks.map(named).join(', ')}`)
+    if (event.event === 'committed') this.#output.note('the disks are owned here from now on')
+    if (event.event === 'failed') this.#output.note(`a migration failed: ${event.error.code}: ${event.error.message}`)
+    if (event.event === 'done' && 'equal' in event.report) {
+      const { equal, digest } = event.report
+      this.#output.line(equal === null ? 'received, not compared' : `received, equal: digest ${digest}`)
+    }
+  }
+
+  failed (error: unknown, isInterrupted: boolean): number {
+    if (!(error instanceof BlockferryError)) throw error
+    const shown = isInterrupted
+      ? new BlockferryError('CANCELLED', 'the receive was cancelled by a signal', { owner: error.owner ?? 'source' })
+      : error
+    this.#output.failed(shown, 'receive', this.#told && !isInterrupted)
+    return isInterrupted && shown.owner === 'source' ? kExit.interrupted : exitCodeOf(error)
+  }
+}
+
+function hostPort ({ host, port }: { host: string, port: number }): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+function named ({ name, bytes }: { name: string, bytes: number }): string {
+  return `${name} (${formatBytes(bytes)})`
+}

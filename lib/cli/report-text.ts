@@ -1,0 +1,37 @@
+// A migration's report for people.
+import type { Report } from '../migration/report.js'
+import { formatBytes, formatRate, formatTime } from './format.js'
+
+export function reportText (report: Report, to: string): string {
+  const { disks, bytes, downtime, downtimeMs, durationMs, rounds, rate } = report
+  const names = disks.map((disk) => `${disk.name} (${formatBytes(disk.bytes.disk)})`).join(', ')
+  const { pause, drain, residual, commit } = downtime
+  return [
+    `moved ${names} to ${to} in ${formatTime(durationMs)}`,
+    row('downtime', `${formatTime(downtimeMs)} (pause ${formatTime(pause)}, drain ${formatTime(drain)}, ` +
+      `residual ${formatTime(residual)}, commit ${formatTime(commit)})`),
+    row('sent', `${formatBytes(bytes.sent)} in ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, ` +
+      `${formatBytes(bytes.zero)} of zeroes skipped`),
+    row('wire', `${formatBytes(bytes.wire)} at ${formatRate(rate)}`),
+    row('writers', `dirtied ${formatRate(report.dirty.rate)}, ${throttleWords(report)}`),
+    row('equal', equalWords(report)),
+    row('owner', 'the destination; the source refuses writes now')
+  ].join('\n')
+}
+
+function row (name: string, words: string): string {
+  return `  ${name.padEnd(10)}${words}`
+}
+
+function throttleWords ({ throttle: { activeMs, writesDelayed, delayMs } }: Report): string {
+  if (activeMs === 0) return 'never throttled'
+  const mean = writesDelayed === 0 ? 0 : delayMs / writesDelayed
+  return `throttled for ${formatTime(activeMs)} (${writesDelayed} writes delayed by ${formatTime(mean)} on average)`
+}
+
+function equalWords ({ digest, equal }: Report): string {
+  if (equal === null || digest === null) return 'not compared (--no-equality)'
+  return equal
+    ? `yes, both sides have the digest ${digest.source}`
+    : `NO: digest ${digest.source} at the source, ${digest.destination} at the destination`
+}

@@ -1,0 +1,146 @@
+// blockferry send: moves disks to a receive.
+import { ControlClient } from '../control/client.js'
+import type { Emit, HostEvent } from '../control/job.js'
+import type { SendRequest } from '../control/protocol.js'
+import type { Remote } from '../control/remote.js'
+import { startRemote } from '../control/remote.js'
+import { BlockferryError } from '../errors.js'
+import { migrate } from '../migrate.js'
+import type { MigrateOptions } from '../migration/options.js'
+import type { Report } from '../migration/report.js'
+import * as args from './args.js'
+import type { Command, Values } from './command.js'
+import { UsageError } from './command.js'
+import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
+import { Interrupt } from './interrupt.js'
+import type { Output } from './output.js'
+import { ProgressDisplay } from './progress-display.js'
+import { reportText } from './report-text.js'
+
+type Settings = Omit<MigrateOptions, 'disks' | 'destination' | 'switchover'> & { switchover: string }
+
+const kThrottles = ['bucket', 'steps', 'none'] as const
+const kCompressions = ['auto', 'on', 'off'] as const
+
+export const send: Command = {
+  name: 'send',
+  summary: 'move disks to a receive elsewhere',
+  help: `Usage: blockferry send --control PATH [--disk NAME …] --to HOST:PORT [OPTION …]
+       blockferry send --disk NAME=PATH … --to HOST:PORT [OPTION …]
+
+Moves what a running \`blockferry serve\` holds while its clients go on writing; or, without
+--control, disks that nobody writes.
+
+  --control PATH         the control socket of the serve
+  --disk NAME            with --control: only this disk (repeatable; default: all)
+  --disk NAME=PATH       without: a file or device that nobody writes (repeatable)
+  --to HOST:PORT         where a \`blockferry receive\` listens
+${args.kBudgetHelp}
+                         (default: a downtime of 300ms, no other limit)
+  --switchover WHEN      auto (as soon as the downtime budget is met, the default), manual
+                         (\`blockferry switchover\`), or a date like 2030-01-31T02:00:00Z
+  --throttle HOW         bucket (the default), steps, or none: how writers that outrun the link
+                         are slowed
+  --no-equality          do not compare both sides before the switchover
+  --compression WHEN     auto (the default), on, off
+  --streams N            TCP connections for data, 1 to 16 (default 2)
+  --block-size SIZE      tracking unit, a power of two from 4KiB (the default) to 1MiB
+  --json                 events on stdout, one JSON object a line, the last "done" or "failed"
+
+SIGINT and SIGTERM cancel the migration; the source goes on as before. If send just dies, a
+migration in a serve goes on: \`blockferry status\` shows it, \`blockferry cancel\` ends it.
+${kExitHelp}`,
+  options: {
+    control: { type: 'string' },
+    disk: { type: 'string', multiple: true },
+    to: { type: 'string' },
+    ...args.kBudgetOptions,
+    switchover: { type: 'string' },
+    throttle: { type: 'string' },
+    'no-equality': { type: 'boolean' },
+    compression: { type: 'string' },
+    streams: { type: 'string' },
+    'block-size': { type: 'string' }
+  },
+  run
+}
+
+async function run (values: Values, output: Output): Promise<number> {
+  const to = args.hostPort('--to', args.required(values, 'to'))
+  const settings = readSettings(values)
+  const control = args.text(values, 'control')
+  const disks = args.texts(values, 'disk')
+  const display = output.json ? null : new ProgressDisplay()
+  let told = false
+  const onEvent = (event: HostEvent) => {
+    display?.show(event)
+    output.event(event)
+    told = event.event === 'failed'
+  }
+  const started = control === undefined
+    ? startHere(readDisks(disks), to, settings, onEvent)
+    : await startThere(control, { ...settings, to, ...namesOf(disks) }, onEvent)
+  const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel)
+  try {
+    output.line(reportText(await started.result, to))
+    return kExit.done
+  } catch (thrown) {
+    if (!(thrown instanceof BlockferryError)) throw thrown
+    display?.clear()
+    output.failed(thrown, 'send', told)
+    return interrupt.happened && thrown.code === 'CANCELLED' ? kExit.interrupted : exitCodeOf(thrown)
+  } finally {
+    interrupt.stop()
+  }
+}
+
+function readSettings (values: Values): Settings {
+  const take = <T>(name: string, read: (option: string, value: string) => T): T | undefined => {
+    const value = args.text(values, name)
+    return value === undefined ? undefined : read(`--${name}`, value)
+  }
+  const throttle = take('throttle', (option, value) => args.oneOf(option, value, kThrottles))
+  const compression = take('compression', (option, value) => args.oneOf(option, value, kCompressions))
+  const streams = take('streams', (option, value) => args.integer(option, value, 1, 16))
+  const blockSize = take('block-size', args.blockSize)
+  return {
+    budgets: args.budgets(values),
+    switchover: take('switchover', args.switchover) ?? 'auto',
+    equality: !args.flag(values, 'no-equality'),
+    ...(throttle !== undefined && { throttle }),
+    ...(compression !== undefined && { compression }),
+    ...(streams !== undefined && { streams }),
+    ...(blockSize !== undefined && { blockSize })
+  }
+}
+
+function readDisks (disks: string[]): args.NamedPath[] {
+  if (disks.length === 0) throw new UsageError('--control or --disk: one of them is needed')
+  return args.namedPaths('--disk', disks)
+}
+
+function namesOf (disks: string[]): { disks?: string[] } {
+  return disks.length === 0 ? {} : { disks: args.names('--disk', disks) }
+}
+
+function startHere (
+  disks: args.NamedPath[], to: string, { switchover, ...settings }: Settings, emit: Emit
+): Remote<Report> {
+  const migration = migrate({
+    ...settings,
+    disks: disks.map(({ name, path }) => ({ name, source: path })),
+    destination: to,
+    switchover: switchover === 'auto' || switchover === 'manual' ? switchover : new Date(switchover)
+  })
+  const follow = async () => {
+    for await (const event of migration) emit(event)
+    return await migration
+  }
+  return { result: follow(), cancel: () => { migration.cancel() } }
+}
+
+async function startThere (path: string, request: SendRequest, emit: Emit): Promise<Remote<Report>> {
+  const client = await ControlClient.connect(path)
+  const { result, cancel } = startRemote(client, 'send', request, emit)
+  return { result: result.then(({ report }) => report), cancel }
+}

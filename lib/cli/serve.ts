@@ -1,0 +1,79 @@
+// blockferry serve: offers disks to NBD clients; they can move away and come back meanwhile.
+import { DiskHost } from '../control/disk-host.js'
+import { NbdServer } from '../nbd/server.js'
+import { openTap } from '../tap.js'
+import * as args from './args.js'
+import type { Command, Values } from './command.js'
+import { UsageError } from './command.js'
+import type { Output } from './output.js'
+import { log, openControl, untilInterrupted } from './serving.js'
+
+export const serve: Command = {
+  name: 'serve',
+  summary: 'offer disks to NBD clients, ready to move',
+  help: `Usage: blockferry serve --disk NAME=PATH … --listen ADDRESS … [--control PATH] [OPTION …]
+
+Offers files or block devices over NBD, each as an export of its name, to QEMU, the kernel's
+nbd-client and any other. With a control socket \`blockferry send\` moves the disks while their
+clients go on writing, and \`blockferry receive\` takes them back; serve outlives any number of
+such migrations. Where a disk is not owned, writes to it fail.
+
+  --disk NAME=PATH       (repeatable)
+  --listen ADDRESS       unix:PATH or tcp:HOST:PORT, port 0 takes a free one (repeatable)
+  --control PATH         make a control socket here, for this user only
+  --read-only            refuse writes
+  --direct               O_DIRECT: bypass the page cache
+  --track                keep a dirty map all the time, not only while migrating (benchmarks)
+  --json                 events on stdout, one JSON object a line
+
+SIGINT, SIGTERM and SIGHUP end it. A migration that has not committed is cancelled then, and the
+exit code is 130; else 0.`,
+  options: {
+    disk: { type: 'string', multiple: true },
+    listen: { type: 'string', multiple: true },
+    control: { type: 'string' },
+    'read-only': { type: 'boolean' },
+    direct: { type: 'boolean' },
+    track: { type: 'boolean' }
+  },
+  run
+}
+
+async function run (values: Values, output: Output): Promise<number> {
+  const disks = args.namedPaths('--disk', args.texts(values, 'disk'))
+  const listen = args.texts(values, 'listen').map((address) => args.listenAddress('--listen', address))
+  if (disks.length === 0) throw new UsageError('--disk: is needed')
+  if (listen.length === 0) throw new UsageError('--listen: is needed')
+  const host = new DiskHost({
+    server: new NbdServer(),
+    track: args.flag(values, 'track'),
+    onEvent: (event, migration) => log(event, migration, output)
+  })
+  const path = args.text(values, 'control')
+  try {
+    for (const disk of disks) {
+      host.add(await openTap({
+        source: disk.path,
+        name: disk.name,
+        readOnly: args.flag(values, 'read-only'),
+        direct: args.flag(values, 'direct')
+      }))
+    }
+    for (const address of listen) await host.listen(address)
+    const control = await openControl(path, host)
+    try {
+      announce(host, path, output)
+      return await untilInterrupted(host)
+    } finally {
+      await control?.close()
+    }
+  } finally {
+    await host.close()
+  }
+}
+
+function announce (host: DiskHost, control: string | undefined, output: Output): void {
+  const { disks, listen } = host.status()
+  output.event({ event: 'serving', disks, listen, control: control ?? null } as { event: string })
+  output.line(`serving ${disks.map(({ name }) => name).join(', ')} at ${listen.join(', ')}`)
+}

@@ -1,0 +1,40 @@
+// What serve and a receive that goes on as one have in common.
+import { commandHandler } from '../control/commands.js'
+import type { DiskHost } from '../control/disk-host.js'
+import type { HostEvent } from '../control/job.js'
+import { ControlServer } from '../control/server.js'
+import { kExit } from './exit-codes.js'
+import { formatTime } from './format.js'
+import { Interrupt } from './interrupt.js'
+import type { Output } from './output.js'
+
+/** The control socket of a process; null when none is wanted. */
+export async function openControl (path: string | undefined, host: DiskHost): Promise<ControlServer | null> {
+  if (path === undefined) return null
+  const control = new ControlServer(commandHandler(host))
+  await control.listen(path)
+  return control
+}
+
+/** Serves until a signal; then ends everything in order. 130 when that cancelled a migration. */
+export async function untilInterrupted (host: DiskHost): Promise<number> {
+  let interrupt!: Interrupt
+  const alive = setInterval(() => {}, 2 ** 30)
+  await new Promise<void>((resolve) => {
+    interrupt = new Interrupt(['SIGINT', 'SIGTERM', 'SIGHUP'], resolve)
+  })
+  const cancelled = await host.close()
+  clearInterval(alive)
+  interrupt.stop()
+  return cancelled ? kExit.interrupted : kExit.done
+}
+
+/** The log of a process that serves: what begins and ends. Who sends gets the rest. */
+export function log (event: HostEvent, id: string, output: Output): void {
+  const migration = `migration ${id.slice(0, 8)}`
+  if (event.event === 'progress' || event.event === 'accepted') return
+  output.event({ migration: id, ...event } as HostEvent)
+  if (event.event === 'started') output.note(`${migration} of ${event.disks.map(({ name }) => name).join(', ')}`)
+  if (event.event === 'done') output.note(`${migration} is done after ${formatTime(event.report.durationMs)}`)
+  if (event.event === 'failed') output.note(`${migration} failed: ${event.error.code}: ${event.error.message}`)
+}

@@ -1,0 +1,62 @@
+// blockferry status: what a serve holds and does.
+import type { PastMigration, RunningMigration, Status } from '../control/protocol.js'
+import type { Command } from './command.js'
+import { kExit } from './exit-codes.js'
+import { formatBytes, formatTime } from './format.js'
+import type { Stage } from './progress-line.js'
+import { progressLine } from './progress-line.js'
+import { ask } from './running.js'
+
+export const status: Command = {
+  name: 'status',
+  summary: 'show the disks and migrations of a serve or receive',
+  help: `Usage: blockferry status --control PATH
+
+Shows the disks, who owns them, the NBD clients, the running migrations with their forecast, and
+the past ones.
+
+  --control PATH         the control socket of a serve or receive
+  --json                 all of it on stdout as one JSON object`,
+  options: { control: { type: 'string' } },
+  run: async (values, output) => {
+    const status = await ask(values, 'status', {})
+    output.event({ event: 'status', ...status } as { event: string })
+    output.line(statusText(status))
+    return kExit.done
+  }
+}
+
+const kStates = {
+  open: 'owned here',
+  refusing: 'owned elsewhere, writes are refused',
+  holding: 'on hold: a switchover, or its owner is unknown'
+}
+const kPastShown = 5
+
+export function statusText ({ disks, listen, clients, running, past }: Status): string {
+  return [
+    ...disks.map(({ name, size, state, source, readOnly }) =>
+      `disk ${name}: ${formatBytes(size)}, ${kStates[state]}${readOnly ? ', read only' : ''} (${source})`),
+    ...(disks.length === 0 ? ['no disk yet'] : []),
+    ...(listen.length === 0 ? [] : [`NBD at ${listen.join(', ')}: ${clients} ${clients === 1 ? 'client' : 'clients'}`]),
+    ...running.flatMap(runningLines),
+    ...past.slice(0, kPastShown).map(pastLine)
+  ].join('\n')
+}
+
+function runningLines (running: RunningMigration): string[] {
+  const { migration, direction, disks, address, state, progress } = running
+  const where = direction === 'out' ? `to ${address}` : `on ${address}`
+  const head = `migration ${migration.slice(0, 8)} of ${disks.join(', ')} ${where}: ${state}`
+  if (progress === null) return [head]
+  const stage = (['paused', 'ready', 'switchover'] as string[]).includes(state) ? state as Stage : 'copying'
+  return [head, progressLine(progress, stage, { width: 0, color: false, unicode: false })]
+}
+
+function pastLine ({ migration, direction, disks, address, endedAt, error, durationMs, downtimeMs }: PastMigration): string {
+  const way = direction === 'out' ? `to ${address}` : `received on ${address}`
+  const times = durationMs === null ? '' : ` in ${formatTime(durationMs)}`
+  const downtime = downtimeMs === null ? '' : `, downtime ${formatTime(downtimeMs)}`
+  const outcome = error === null ? `done${times}${downtime}` : `failed: ${error.code}: ${error.message}`
+  return `past ${migration.slice(0, 8)} of ${disks.join(', ')} ${way}, ${endedAt}: ${outcome}`
+}

@@ -1,0 +1,116 @@
+// Waits until all of some disks have arrived: one receive of the command line.
+import { randomUUID } from 'node:crypto'
+
+import { BlockferryError } from '../errors.js'
+import type { ReceiveEvent } from '../migration/events.js'
+import type { ReceiveOptions } from '../migration/options.js'
+import type { Receiver } from '../receive.js'
+import { receive } from '../receive.js'
+import type { Tap } from '../tap.js'
+import type { Emit, Job } from './job.js'
+import type { PastMigration, RunningMigration } from './protocol.js'
+
+export interface ArrivalOptions extends ReceiveOptions {
+  /** A migration that fails does not end the listening. */
+  keepListening: boolean
+  /** Called in the turn in which a disk becomes ours. */
+  arrived: (tap: Tap) => void
+}
+
+export class Arrival implements Job {
+  readonly id = randomUUID()
+  readonly disks: string[]
+  readonly #receiver: Receiver
+  readonly #keepListening: boolean
+  readonly #startedAt = new Date()
+  readonly #missing: Set<string>
+  #address: string
+  #receiving = false
+  #durationMs: number | null = null
+  #error: BlockferryError | null = null
+
+  private constructor (receiver: Receiver, disks: string[], options: ArrivalOptions) {
+    this.#receiver = receiver
+    this.disks = disks
+    this.#missing = new Set(disks)
+    this.#keepListening = options.keepListening
+    const { host, port } = receiver.address
+    this.#address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+    receiver.on('committed', () => {
+      for (const [name, tap] of receiver.taps) if (this.#missing.delete(name)) options.arrived(tap)
+    })
+  }
+
+  static async listen (disks: string[], options: ArrivalOptions): Promise<Arrival> {
+    const { keepListening, arrived, ...receiveOptions } = options
+    return new Arrival(await receive(receiveOptions), disks, options)
+  }
+
+  /** Passes the events on; resolves when every disk is here. Rejects with the error of a
+   * migration that failed (unless told to keep listening), or CANCELLED. */
+  async run (emit: Emit): Promise<void> {
+    try {
+      await this.#run(emit)
+    } catch (error) {
+      this.#error = error as BlockferryError
+      throw error
+    } finally {
+      await this.#receiver.close()
+    }
+  }
+
+  async #run (emit: Emit): Promise<void> {
+    for await (const event of this.#receiver) {
+      const shown = withOwner(event)
+      emit(shown)
+      if (event.event === 'started') this.#receiving = true
+      if (event.event === 'done') this.#durationMs = event.report.durationMs
+      if (event.event === 'done' && this.#missing.size === 0) return
+      if (shown.event === 'failed') {
+        this.#receiving = false
+        if (!this.#keepListening && shown.error.owner !== 'destination') throw shown.error
+      }
+    }
+    if (this.#missing.size > 0) {
+      throw new BlockferryError('CANCELLED', 'the receive was cancelled', { owner: 'source' })
+    }
+  }
+
+  /** What has not committed stays with its source. */
+  async cancel (): Promise<void> {
+    await this.#receiver.close()
+  }
+
+  describe (): RunningMigration {
+    return {
+      migration: this.id,
+      direction: 'in',
+      disks: this.disks,
+      address: this.#address,
+      startedAt: this.#startedAt.toISOString(),
+      state: this.#receiving ? 'receiving' : 'listening',
+      progress: null
+    }
+  }
+
+  past (): PastMigration {
+    return {
+      migration: this.id,
+      direction: 'in',
+      disks: this.disks,
+      address: this.#address,
+      endedAt: new Date().toISOString(),
+      durationMs: this.#durationMs,
+      downtimeMs: null,
+      error: this.#error
+    }
+  }
+}
+
+/** Before its commit a migration's disks belong to the source. */
+function withOwner (event: ReceiveEvent): ReceiveEvent {
+  if (event.event !== 'failed' || event.error.owner !== null) return event
+  const { code, message, resumable, errno, cause } = event.error
+  const error = new BlockferryError(code, message, { owner: 'source', resumable, errno, cause })
+  return { ...event, error }
+}

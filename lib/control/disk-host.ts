@@ -1,0 +1,198 @@
+// The disks that a process serves, and the migrations out of it and into it.
+import { BlockferryError } from '../errors.js'
+import type { MigrateOptions, TargetDisk } from '../migration/options.js'
+import type { Report } from '../migration/report.js'
+import type { NbdServer } from '../nbd/server.js'
+import type { Tap } from '../tap.js'
+import { Arrival } from './arrival.js'
+import type { Emit, HostEvent, Job } from './job.js'
+import { Outgoing } from './outgoing.js'
+import type { PastMigration, ReceiveRequest, SendRequest, Status } from './protocol.js'
+
+export interface DiskHostOptions {
+  /** Offers the disks; null: nobody is served. */
+  server: NbdServer | null
+  /** Keep a dirty map all the time, not only during migrations. */
+  track: boolean
+  /** Every event of every migration, for the log of the process. */
+  onEvent: (event: HostEvent, migration: string) => void
+}
+
+const kMaxPast = 100
+
+export class DiskHost {
+  readonly #options: DiskHostOptions
+  readonly #taps = new Map<string, Tap>()
+  readonly #listen: string[] = []
+  readonly #running = new Map<string, { job: Job, over: Promise<unknown> }>()
+  #past: PastMigration[] = []
+  #closing = false
+
+  constructor (options: DiskHostOptions) {
+    this.#options = options
+  }
+
+  /** Listens for NBD clients. Answers the address with the port it got. */
+  async listen (address: string): Promise<string> {
+    const got = await this.#options.server!.listen(address)
+    const text = 'path' in got ? `unix:${got.path}` : `tcp:${hostPort(got)}`
+    this.#listen.push(text)
+    return text
+  }
+
+  /** Takes a disk over: it is served and, at the end, closed. */
+  add (tap: Tap): void {
+    this.#options.server?.add(tap)
+    this.#adopt(tap)
+  }
+
+  #adopt (tap: Tap): void {
+    this.#taps.set(tap.name, tap)
+    if (this.#options.track) tap.track()
+  }
+
+  status (): Status {
+    return {
+      disks: [...this.#taps.values()].map((tap) => ({
+        name: tap.name,
+        source: tap.source,
+        size: tap.size,
+        readOnly: tap.readOnly,
+        state: tap.state,
+        writtenBytes: tap.stats().writtenBytes
+      })),
+      listen: this.#listen,
+      clients: this.#options.server?.stats().connections ?? 0,
+      running: [...this.#running.values()].map(({ job }) => job.describe()),
+      past: this.#past
+    }
+  }
+
+  /** Moves disks away. */
+  async send (request: SendRequest, emit: Emit): Promise<Report> {
+    const { disks: names, to, switchover = 'auto', ...options } = request
+    const taps = this.#named(names)
+    const outgoing = new Outgoing({
+      ...options,
+      switchover: switchoverOf(switchover),
+      disks: taps.map((source) => ({ source })),
+      destination: to
+    }, taps.map(({ name }) => name), to)
+    emit({ event: 'accepted', migration: outgoing.id })
+    return await this.#run(outgoing, () => outgoing.run(this.#both(emit, outgoing.id)))
+  }
+
+  /** Takes disks that are owned elsewhere back. REFUSED when one is owned here. */
+  async takeBack (request: ReceiveRequest, emit: Emit): Promise<void> {
+    const taps = this.#named(request.disks)
+    for (const { name, state } of taps) {
+      if (state !== 'refusing') throw new BlockferryError('REFUSED', `${name} is owned here`, { owner: 'destination' })
+      if (this.#isRunning(name)) throw new BlockferryError('BUSY', `${name} is in a migration already`)
+    }
+    await this.#receive(taps.map((target) => ({ target })), request, null, emit, () => {})
+  }
+
+  /** Receives disks that this process does not have yet; they are served when they are here. */
+  async receive (
+    disks: TargetDisk[], request: ReceiveRequest, emit: Emit
+  ): Promise<void> {
+    const { server } = this.#options
+    await this.#receive(disks, request, server, emit, (tap) => this.#adopt(tap))
+  }
+
+  async #receive (
+    disks: TargetDisk[], { listen, keepListening = false }: ReceiveRequest, server: NbdServer | null,
+    emit: Emit, arrived: (tap: Tap) => void
+  ): Promise<void> {
+    const names = disks.map(({ target, name }) => name ?? (target as Tap).name)
+    const arrival = await Arrival.listen(names, {
+      disks, listen, keepListening, arrived, ...(server !== null && { serve: server })
+    })
+    emit({ event: 'accepted', migration: arrival.id })
+    await this.#run(arrival, () => arrival.run(this.#both(emit, arrival.id)))
+  }
+
+  /** The running migration with this id (or its beginning); without one the only one. Errors:
+   * NOT_FOUND, INVALID (several are running). */
+  job (migration?: string): Job {
+    const jobs = [...this.#running.values()].map(({ job }) => job)
+    const found = jobs.filter(({ id }) => migration === undefined || id.startsWith(migration))
+    if (found.length === 1) return found[0]!
+    if (found.length === 0) {
+      throw new BlockferryError('NOT_FOUND', `no migration${migration ? ` ${migration}` : ''} is running`)
+    }
+    const list = found.map(({ id, disks }) => `${id} (${disks.join(', ')})`).join('; ')
+    throw new BlockferryError('INVALID', `several migrations are running, name one: ${list}`)
+  }
+
+  /** The same for what only a migration out of here can do. */
+  outgoing (migration?: string): Outgoing {
+    const job = this.job(migration)
+    if (job instanceof Outgoing) return job
+    throw new BlockferryError('INVALID', 'disks are being received here: ask the process that sends them')
+  }
+
+  /** Cancels what has not committed and waits until it is over, ends the NBD clients, lets go of
+   * the disks. True when a migration was cancelled by it. */
+  async close (): Promise<boolean> {
+    this.#closing = true
+    const running = [...this.#running.values()]
+    const outcomes = await Promise.all(running.map(async ({ job, over }) => {
+      await job.cancel('keep').catch(() => {})
+      return await over.then(() => false, () => true)
+    }))
+    await this.#options.server?.close()
+    for (const tap of this.#taps.values()) await tap.close()
+    return outcomes.includes(true)
+  }
+
+  async #run<T> (job: Job, body: () => Promise<T>): Promise<T> {
+    if (this.#closing) throw new BlockferryError('CLOSED', 'the process is about to end')
+    const over = body()
+    this.#running.set(job.id, { job, over })
+    try {
+      return await over
+    } finally {
+      this.#running.delete(job.id)
+      this.#past = [job.past(), ...this.#past].slice(0, kMaxPast)
+      if (this.#options.track) this.#trackAgain(job.disks)
+    }
+  }
+
+  /** A migration leaves its taps untracked. */
+  #trackAgain (names: string[]): void {
+    for (const name of names) this.#taps.get(name)?.track()
+  }
+
+  #both (emit: Emit, migration: string): Emit {
+    return (event) => {
+      emit(event)
+      this.#options.onEvent(event, migration)
+    }
+  }
+
+  #named (names?: string[]): Tap[] {
+    if (names === undefined) {
+      if (this.#taps.size === 0) throw new BlockferryError('NOT_FOUND', 'this process has no disk yet')
+      return [...this.#taps.values()]
+    }
+    return names.map((name) => {
+      const tap = this.#taps.get(name)
+      if (tap !== undefined) return tap
+      const known = [...this.#taps.keys()].join(', ') || 'none'
+      throw new BlockferryError('NOT_FOUND', `no disk ${name} here (there is: ${known})`)
+    })
+  }
+
+  #isRunning (name: string): boolean {
+    return [...this.#running.values()].some(({ job }) => job.disks.includes(name))
+  }
+}
+
+function switchoverOf (text: string): NonNullable<MigrateOptions['switchover']> {
+  return text === 'auto' || text === 'manual' ? text : new Date(text)
+}
+
+function hostPort ({ host, port }: { host: string, port: number }): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}
