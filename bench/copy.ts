@@ -6,7 +6,7 @@ import { barePeer } from './peers/bare.js'
 import { mirrorPeer } from './peers/mirror.js'
 import { nbdcopyPeers } from './peers/nbdcopy.js'
 import { rsyncPeer } from './peers/rsync.js'
-import { blockferryCopier } from './support/blockferry.js'
+import { blockferryCopiers } from './support/blockferry.js'
 import { areEqual } from './support/compare.js'
 import type { Copier } from './support/copying.js'
 import { type CaseReport, ours, printCase } from './support/figures.js'
@@ -20,6 +20,9 @@ import { type Contender, takeTurns } from './support/rotation.js'
 
 const fullSize = { sizeMiB: 4096, filesMiB: 2048 }
 const quickSize = { sizeMiB: 512, filesMiB: 256 }
+
+const rivals = [...nbdcopyPeers, mirrorPeer, rsyncPeer]
+const rivalNames = new Set(rivals.map(({ name }) => name))
 
 const options = readOptions({ runs: 5, quickRuns: 1 })
 const size = options.quick ? quickSize : fullSize
@@ -47,8 +50,8 @@ async function copyOnce(copier: Copier) {
 // Goals: faster than the fastest rival, at least 60 % of the bare loop, 128 MiB each side.
 function printVerdict({ runs, peers }: CaseReport): void {
   const seconds = (name: string) => Number(peers[name]?.['seconds'] ?? Infinity)
-  const rivals = Object.keys(peers).filter((name) => name !== barePeer.name)
-  const fastest = rivals.reduce((a, b) => (seconds(a) <= seconds(b) ? a : b), '')
+  const ran = Object.keys(peers).filter((name) => rivalNames.has(name))
+  const fastest = ran.reduce((a, b) => (seconds(a) <= seconds(b) ? a : b), '')
   for (const name of [ours, fastest]) {
     const speed = ratio(runs, 'seconds', barePeer.name, name)
     if (speed !== null) console.log(`  ${name}: ${speed.toFixed(2)} of the bare loop's speed`)
@@ -59,8 +62,8 @@ function printVerdict({ runs, peers }: CaseReport): void {
 
 const dataMiB = await placeImage(source, size)
 const name = `${size.sizeMiB} MiB image, ${dataMiB} MiB of data`
-const rivals = [...nbdcopyPeers, mirrorPeer, rsyncPeer, barePeer]
-const copiers = options.peersOnly ? rivals : [blockferryCopier, ...rivals]
+const peers = [...rivals, barePeer]
+const copiers = options.peersOnly ? peers : [...blockferryCopiers, ...peers]
 const contenders = copiers.filter((copier) => options.wants(copier.name)).map(asContender)
 console.error(`${name}; ${options.runs} runs${options.quick ? ', quick sizes' : ''}`)
 const report = reportCase(name, await takeTurns(contenders, options.runs))

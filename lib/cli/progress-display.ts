@@ -11,6 +11,8 @@ import { progressLine } from './progress-line.js'
 
 const kRedrawMs = 100
 const kLineMs = 5000
+/** The feasible figure changes all the time. */
+const kInfeasibleMs = 30_000
 
 const kBudgetWords = {
   downtime: 'downtime budget', deadline: 'deadline', writeLatency: 'write-latency budget'
@@ -22,6 +24,7 @@ export class ProgressDisplay {
   #shownAt = -Infinity
   #isDrawn = false
   #share = 0
+  #infeasibleAt = -Infinity
   #stage: Stage = 'copying'
 
   constructor (stream: WriteStream = process.stderr) {
@@ -33,7 +36,7 @@ export class ProgressDisplay {
       case 'progress': return this.#progress(event)
       case 'started': return this.#say(`moving ${event.disks.map(named).join(', ')}`)
       case 'throttle': return this.#throttle(event.bytesPerSecond)
-      case 'infeasible': return this.#say(infeasible(event.infeasible))
+      case 'infeasible': return this.#infeasible(event.infeasible)
       case 'ready':
         this.#stage = 'ready'
         return this.#say('ready: `blockferry switchover` switches over')
@@ -81,6 +84,12 @@ export class ProgressDisplay {
       : `the writers are throttled to ${formatRate(bytesPerSecond)}`)
   }
 
+  #infeasible (infeasible: Infeasible): void {
+    if (performance.now() - this.#infeasibleAt < kInfeasibleMs) return
+    this.#infeasibleAt = performance.now()
+    this.#say(infeasibleWords(infeasible))
+  }
+
   #say (words: string): void {
     this.clear()
     this.#stream.write(`${words}\n`)
@@ -91,10 +100,10 @@ function named ({ name, bytes }: { name: string, bytes: number }): string {
   return `${name} (${formatBytes(bytes)})`
 }
 
-function infeasible ({ budget, asked, feasible }: Infeasible): string {
+function infeasibleWords ({ budget, asked, feasible }: Infeasible): string {
   const words = `the ${kBudgetWords[budget]} of ${formatTime(asked)} cannot be met`
   if (!Number.isFinite(feasible)) return words
-  return `${words}, ${formatTime(feasible)} could: blockferry set ${kBudgetOptions[budget]} ${Math.ceil(feasible)}ms`
+  return `${words}, ${formatTime(feasible)} could be: blockferry set ${kBudgetOptions[budget]} ${Math.ceil(feasible)}ms`
 }
 
 function isUnicode (): boolean {

@@ -28,7 +28,8 @@ const kNoForecast: Forecast = { eta: null, predictedDowntimeMs: null, limitedBy:
 /** What a broken pause costs at most before it is taken back: twice the budget and this. */
 const kResidualGraceMs = 1000
 
-export class Migration extends EventStream<MigrationEvent> implements PromiseLike<Report> {
+export class Migration extends EventStream<MigrationEvent> implements Promise<Report> {
+  readonly [Symbol.toStringTag] = 'Migration'
   readonly id = randomUUID()
   readonly #result: Promise<Report>
   #options!: CheckedMigrateOptions

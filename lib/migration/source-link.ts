@@ -113,7 +113,8 @@ export class SourceLink {
     if (event === 'marked') this.#left?.(value)
     if (event === 'failed') {
       const error = toBlockferryError(value)
-      setTimeout(() => this.#fail(error), error.code === 'PEER_GONE' ? kReasonMs : 0)
+      if (error.code === 'PEER_GONE') setTimeout(() => this.#fail(error), kReasonMs)
+      else this.#fail(error)
     }
   }
 

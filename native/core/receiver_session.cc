@@ -116,15 +116,13 @@ Status ReceiverSession::checkpoint(uint64_t number) {
 
 void ReceiverSession::fail(Status status) {
   if (failed_.exchange(true)) return;
-  {
-    std::lock_guard lock(mutex_);
-    stop_ = true;
-    for (int fd : stream_fds_) {
-      if (fd >= 0) shutdown(fd, SHUT_RDWR);
-    }
-    changed_.notify_all();
+  events_.failed(std::move(status));  // before the peer can notice and tell its own view of it
+  std::lock_guard lock(mutex_);
+  stop_ = true;
+  for (int fd : stream_fds_) {
+    if (fd >= 0) shutdown(fd, SHUT_RDWR);
   }
-  events_.failed(std::move(status));
+  changed_.notify_all();
 }
 
 ReceiverStats ReceiverSession::stats() const {

@@ -35,7 +35,7 @@ struct ReceiverEvents {
   std::function<void(std::string)> message;    // a control message
   std::function<void(uint64_t)> durable;       // what the mark covers is on stable storage
   std::function<void(VerifiedMark)> verified;  // … and was read again
-  std::function<void(Status)> failed;          // once; the streams have stopped
+  std::function<void(Status)> failed;          // once; the streams are being stopped
 };
 
 struct ReceivedDisk {

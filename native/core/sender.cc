@@ -177,10 +177,10 @@ void Sender::remark_pending() {
 
 void Sender::fail(Status status) {
   if (failed_.exchange(true)) return;
+  events_.failed(std::move(status));  // before the peer can notice and tell its own view of it
   stop_ = true;
   for (auto& stream : streams_) stream->stop();
   wake_streams();
-  events_.failed(std::move(status));
 }
 
 static SentDiskStats stats_of(const SentDisk& disk) {

@@ -99,7 +99,8 @@ void throttled_writes_are_delayed_not_lost() {
       client.go();
       Bytes all;
       for (int i = 0; i < 50; i++) {
-        all = std::move(all) + RawClient::write_request(i, part * 65536 + i % 16 * 4096, page(uint8_t(i + 1)));
+        uint64_t offset = part * 65536 + i % 16 * 4096;
+        all = std::move(all) + RawClient::write_request(i, offset, page(uint8_t(i + 1)));
       }
       client.send(all);
       for (int i = 0; i < 50; i++) {
@@ -256,7 +257,8 @@ void everything_at_once() {
         if (recv(client.fd(), head, sizeof head, MSG_WAITALL) != sizeof head) continue;
         Bytes all;
         for (int i = 0; i < 20; i++) {
-          all = std::move(all) + RawClient::write_request(i, i * 4096, page(1), i % 2 ? kFlagFua : 0);
+          uint16_t flags = i % 2 ? kFlagFua : 0;
+          all = std::move(all) + RawClient::write_request(i, i * 4096, page(1), flags);
         }
         client.try_send(all);
         if (part == 1) client.ended();

@@ -60,8 +60,10 @@ void many_requests_at_once() {
   client.go();
   Bytes all;
   for (uint64_t i = 0; i < 2000; i++) {
-    uint64_t offset = i % 200 * 4096 + (i % 2) * 100;  // whole pages, and queued parts of them
-    all = std::move(all) + RawClient::write_request(i, offset, Bytes(i % 2 ? 1000 : 4096, uint8_t(i)));
+    bool whole = i % 2 == 0;  // a page, or a queued part of one
+    Bytes data(whole ? 4096 : 1000, uint8_t(i));
+    uint64_t offset = i % 200 * 4096 + (whole ? 0 : 100);
+    all = std::move(all) + RawClient::write_request(i, offset, data);
   }
   std::thread sender([&] { client.send(all); });
   std::set<uint64_t> handles;

@@ -14,7 +14,9 @@ namespace {
 
 const Time kStart = Time{} + 1000s;
 
-double seconds(Throttle::Clock::duration time) { return std::chrono::duration<double>(time).count(); }
+double seconds(Throttle::Clock::duration time) {
+  return std::chrono::duration<double>(time).count();
+}
 
 void bucket_starts_full_and_fills_at_its_rate() {
   TokenBucket bucket;

@@ -1,6 +1,6 @@
 // The converge benchmark's grid in simulated time, and two sizes that no test machine holds.
 //
-//   node dist/test/simulator/sweep.js [--json]
+//   node dist/test/simulator/sweep.js [--json] [--small]     small: without the two large ones
 import { Disk } from './disk.js'
 import { Link } from './link.js'
 import type { Outcome } from './migration.js'
