@@ -41,8 +41,6 @@ export class Tap implements AsyncDisposable {
   readonly readOnly: boolean
   /** 1, or what requests must be aligned to with direct I/O. */
   readonly alignment: number
-  /** It held nothing but zeroes when it was opened. */
-  readonly blank: boolean
   /** For lib/ only. */
   readonly native: NativeTap
   #migrating = false
@@ -50,14 +48,19 @@ export class Tap implements AsyncDisposable {
 
   /** For openTap(). */
   constructor (name: string, tap: NativeTap) {
-    const { size, name: source, readOnly, alignment, blank } = tap.describe()
+    const { size, name: source, readOnly, alignment } = tap.describe()
     this.name = name
     this.native = tap
     this.size = size
     this.source = source
     this.readOnly = readOnly
     this.alignment = alignment
-    this.blank = blank
+  }
+
+  /** There is nothing but holes in it: everything reads as zeroes. False when that can't be
+   * told quickly. */
+  get blank (): boolean {
+    return this.native.describe().blank
   }
 
   get closed (): boolean {

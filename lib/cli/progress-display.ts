@@ -21,7 +21,7 @@ const kBudgetOptions = { downtime: '--downtime', deadline: '--deadline', writeLa
 
 export class ProgressDisplay {
   readonly #stream: WriteStream
-  #shownAt = -Infinity
+  #shownAt = performance.now()
   #isDrawn = false
   #share = 0
   #infeasibleAt = -Infinity

@@ -183,7 +183,8 @@ function rateAround (slices: readonly Slice[], index: number): number {
 
 /** Wire bytes per content byte. */
 export interface WireRatio {
-  /** What to rely on for the downtime: a high quantile of the slices. */
+  /** What to rely on for the downtime: half-way from the worst slice to no compression at all.
+   * The residual is scattered single blocks, which compress less than the runs sent before. */
   pessimistic: number
   mean: number
 }
@@ -200,9 +201,13 @@ export function estimateWireRatio ({ slices }: History, sample: Sample): WireRat
   const content = telling.reduce((sum, slice) => sum + slice.content, 0)
   const handedOver = telling.reduce((sum, slice) => sum + slice.handedOver, 0)
   return {
-    pessimistic: clampRatio(quantile(ratios, 0.75)!),
+    pessimistic: clampRatio(scattered(Math.max(...ratios))),
     mean: clampRatio(handedOver / content)
   }
+}
+
+function scattered (ratio: number): number {
+  return Math.max(ratio, (ratio + 1) / 2)
 }
 
 function clampRatio (ratio: number): number {

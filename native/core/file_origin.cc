@@ -36,7 +36,7 @@ class FileOrigin : public Origin {
   uint64_t size() const override { return size_; }
   uint32_t alignment() const override { return alignment_; }
   bool read_only() const override { return read_only_; }
-  bool blank() const override { return blank_; }
+  bool blank() const override;
   const std::string& name() const override { return path_; }
   int descriptor() const override { return fd_.get(); }
 
@@ -59,7 +59,6 @@ class FileOrigin : public Origin {
   Status lock(const FileOriginOptions& options);
   Status find_alignment(bool direct);
   void open_reread();
-  bool looks_blank() const;
   Status still_reaches(uint64_t end) const;
   Status read_from(int fd, void* buffer, uint64_t offset, uint64_t length);
   Status failed(int error, const char* what, uint64_t offset, uint64_t length) const;
@@ -72,7 +71,6 @@ class FileOrigin : public Origin {
   uint32_t alignment_ = 1;
   bool read_only_ = false;
   bool block_device_ = false;
-  bool blank_ = false;
   std::atomic<int> flush_error_{0};
 };
 
@@ -168,7 +166,7 @@ void FileOrigin::open_reread() {
   if (reread_alignment_ == 0) reread_fd_.reset();
 }
 
-bool FileOrigin::looks_blank() const {
+bool FileOrigin::blank() const {
   return !block_device_ && lseek(fd_.get(), 0, SEEK_DATA) < 0 && errno == ENXIO;
 }
 
@@ -180,7 +178,6 @@ Status FileOrigin::open(const FileOriginOptions& options) {
   if (status.ok()) status = lock(options);
   if (status.ok()) status = find_alignment(options.direct);
   if (!status.ok()) return status;
-  blank_ = looks_blank();
   open_reread();
   return {};
 }

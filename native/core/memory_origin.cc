@@ -2,6 +2,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <new>
 
@@ -24,7 +25,7 @@ class MemoryOrigin : public Origin {
   uint64_t size() const override { return size_; }
   uint32_t alignment() const override { return 1; }
   bool read_only() const override { return false; }
-  bool blank() const override { return true; }
+  bool blank() const override { return !written_; }
   const std::string& name() const override { return name_; }
   int descriptor() const override { return -1; }
 
@@ -33,6 +34,7 @@ class MemoryOrigin : public Origin {
     return {};
   }
   Status write(const void* buffer, uint64_t offset, uint64_t length, bool) override {
+    written_ = true;
     memcpy(bytes_ + offset, buffer, length);
     return {};
   }
@@ -64,6 +66,7 @@ class MemoryOrigin : public Origin {
  private:
   uint64_t size_;
   uint8_t* bytes_;
+  std::atomic<bool> written_{false};
   std::string name_ = "memory";
 };
 

@@ -34,7 +34,8 @@ class Origin {
   // 1, or the logical block size when the origin does direct I/O.
   virtual uint32_t alignment() const = 0;
   virtual bool read_only() const = 0;
-  // It was opened without a byte of data in it: everything read as zeroes then.
+  // There is not a byte of data in it now: everything reads as zeroes. False when that can't be
+  // told.
   virtual bool blank() const = 0;
   // Where the data is, for messages.
   virtual const std::string& name() const = 0;

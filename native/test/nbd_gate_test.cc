@@ -131,22 +131,45 @@ void throttled_writes_are_delayed_not_lost() {
 // over what a new client may have written by then.
 void held_writes_of_the_vanished_are_dropped() {
   TestServer test;
-  for (bool full : {false, true}) {
+  uint16_t port = test.listen_tcp();
+  for (int turn = 0; turn < 4; turn++) {
+    bool full = turn % 2 != 0;  // so many that the connection has stopped reading
     test.tap->hold();
-    RawClient client(test.path);
+    RawClient client = turn < 2 ? RawClient(test.path) : RawClient(port);
     client.go();
-    Bytes all = RawClient::request(kCmdFlush, 3, 0, 0);
+    Bytes all;
     for (int i = 0; i < (full ? 100 : 3); i++) {
-      all = RawClient::write_request(10 + i, i * 4096, page(1)) + all;
+      all = std::move(all) + RawClient::write_request(10 + i, i * 4096, page(1));
     }
-    client.send(all);
+    client.send(std::move(all) + RawClient::request(kCmdFlush, 3, 0, 0));
     if (!full) CHECK(client.reply().handle == 3);
+    usleep(10'000);
     client.vanish();
     test.wait_connections(0);
     test.tap->open();
   }
   CHECK(test.origin->content() == Bytes(kSize, 0));
   CHECK(test.tap->drained());
+}
+
+// Not even when the gate opens while the connection still waits for its other work.
+void held_writes_of_the_vanished_are_dropped_at_once() {
+  TestServer test;
+  RawClient client(test.path);
+  client.go();
+  test.origin->block();
+  client.send(RawClient::write_request(1, 0, page(1), kFlagFua));
+  test.origin->wait_blocked(1);
+  test.tap->hold();
+  client.send(RawClient::write_request(2, 4096, page(2)) + RawClient::request(kCmdCache, 3, 0, 1));
+  CHECK(client.reply().handle == 3);
+  client.vanish();
+  usleep(50'000);
+  test.tap->open();
+  usleep(50'000);
+  test.origin->release();
+  test.wait_connections(0);
+  CHECK(test.origin->content()[0] == 1 && test.origin->content()[4096] == 0);
 }
 
 void a_write_under_way_outlives_its_client() {
@@ -291,6 +314,7 @@ int main() {
   RUN(held_writes_are_bounded());
   RUN(throttled_writes_are_delayed_not_lost());
   RUN(held_writes_of_the_vanished_are_dropped());
+  RUN(held_writes_of_the_vanished_are_dropped_at_once());
   RUN(a_write_under_way_outlives_its_client());
   RUN(a_slow_flush_stalls_nobody());
   RUN(close_lets_the_work_finish());

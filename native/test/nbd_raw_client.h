@@ -2,6 +2,7 @@
 // server for it. A reply that does not come within a minute fails the test.
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -54,8 +55,16 @@ class RawClient {
     address.sun_family = AF_UNIX;
     memcpy(address.sun_path, path.data(), path.size());
     CHECK(connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
-    timeval limit{60, 0};
-    CHECK(setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+    limit_patience();
+  }
+  // Over TCP, to a port of this machine.
+  explicit RawClient(uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    CHECK(connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+    limit_patience();
   }
 
   int fd() const { return fd_.get(); }
@@ -167,10 +176,16 @@ class RawClient {
   }
 
  private:
+  void limit_patience() {
+    timeval limit{60, 0};
+    CHECK(setsockopt(fd_.get(), SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) == 0);
+  }
+
   FileDescriptor fd_;
 };
 
-// A server with one export, "disk", on a Unix socket of its own.
+// A server with one export, "disk", on a Unix socket of its own, and over TCP where listen_tcp()
+// is called.
 class TestServer {
  public:
   static constexpr uint64_t kSize = 1 << 20;
@@ -195,6 +210,11 @@ class TestServer {
     rmdir(folder_.c_str());
   }
 
+  uint16_t listen_tcp() {
+    ListenAddress bound;
+    CHECK(server.listen({"", "127.0.0.1", 0}, &bound).ok());
+    return bound.port;
+  }
   // Waits until the server has that many connections.
   void wait_connections(uint64_t count) {
     while (server.stats().connections != count) usleep(1000);
