@@ -62,8 +62,8 @@ function printVerdict({ runs, peers }: CaseReport): void {
 
 const dataMiB = await placeImage(source, size)
 const name = `${size.sizeMiB} MiB image, ${dataMiB} MiB of data`
-const peers = [...rivals, barePeer]
-const copiers = options.peersOnly ? peers : [...blockferryCopiers, ...peers]
+const others = [...rivals, barePeer]
+const copiers = options.peersOnly ? others : [...blockferryCopiers, ...others]
 const contenders = copiers.filter((copier) => options.wants(copier.name)).map(asContender)
 console.error(`${name}; ${options.runs} runs${options.quick ? ', quick sizes' : ''}`)
 const report = reportCase(name, await takeTurns(contenders, options.runs))

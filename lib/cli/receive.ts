@@ -87,9 +87,10 @@ async function receiveHere (
     await host.receive(targets, request, (event) => teller.tell(event))
     if (address === undefined) return kExit.done
     hasArrived = true
-    output.note(`serving ${disks.map(({ name }) => name).join(', ')} at ${host.status().listen.join(', ')}`)
     interrupt.stop()
-    return await untilInterrupted(host)
+    return await untilInterrupted(host, () => {
+      output.note(`serving ${disks.map(({ name }) => name).join(', ')} at ${host.status().listen.join(', ')}`)
+    })
   } catch (error) {
     return teller.failed(error, interrupt.happened)
   } finally {

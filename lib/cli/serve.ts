@@ -62,8 +62,7 @@ async function run (values: Values, output: Output): Promise<number> {
     for (const address of listen) await host.listen(address)
     const control = await openControl(path, host)
     try {
-      announce(host, path, output)
-      return await untilInterrupted(host)
+      return await untilInterrupted(host, () => announce(host, path, output))
     } finally {
       await control?.close()
     }

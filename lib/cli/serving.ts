@@ -16,12 +16,14 @@ export async function openControl (path: string | undefined, host: DiskHost): Pr
   return control
 }
 
-/** Serves until a signal; then ends everything in order. 130 when that cancelled a migration. */
-export async function untilInterrupted (host: DiskHost): Promise<number> {
+/** Serves until a signal; then ends everything in order. 130 when that cancelled a migration.
+ * `ready` is called when a signal would end it so. */
+export async function untilInterrupted (host: DiskHost, ready: () => void): Promise<number> {
   let interrupt!: Interrupt
   const alive = setInterval(() => {}, 2 ** 30)
   await new Promise<void>((resolve) => {
     interrupt = new Interrupt(['SIGINT', 'SIGTERM', 'SIGHUP'], resolve)
+    ready()
   })
   const cancelled = await host.close()
   clearInterval(alive)

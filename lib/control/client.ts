@@ -7,7 +7,7 @@ import type { ErrorCode } from '../errors.js'
 import { BlockferryError } from '../errors.js'
 import { readLines } from './lines.js'
 import type { CommandName, Commands } from './protocol.js'
-import { socketError } from './socket-error.js'
+import { checkSocketPath, socketError } from './socket-error.js'
 
 interface Waiting {
   onEvent: (event: any) => void
@@ -39,6 +39,7 @@ export class ControlClient {
 
   /** Errors: NOT_FOUND (no socket, or nobody listens), NO_PERMISSION, INVALID (no socket). */
   static async connect (path: string): Promise<ControlClient> {
+    checkSocketPath(path)
     const socket = connect(path)
     await once(socket, 'connect').catch((error: unknown) => { throw socketError(error, path) })
     return new ControlClient(socket, path)

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { readLines } from './lines.js'
 import { kMaxLine } from './protocol.js'
-import { socketError } from './socket-error.js'
+import { checkSocketPath, socketError } from './socket-error.js'
 
 /** Answers one command; what it throws becomes the error of the answer. */
 export type Handler = (
@@ -32,6 +32,7 @@ export class ControlServer {
   /** Makes the socket, for its owner only; one that nobody listens on any more is replaced.
    * Errors: ADDRESS_IN_USE, NO_PERMISSION, NOT_FOUND (no such directory), INVALID. */
   async listen (path: string): Promise<void> {
+    checkSocketPath(path)
     await removeStale(path)
     const umask = process.umask(0o177)
     try {

@@ -1,4 +1,7 @@
 // What the system says about a Unix socket, in our codes.
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
+
 import type { ErrorCode } from '../errors.js'
 import { BlockferryError } from '../errors.js'
 
@@ -9,9 +12,19 @@ const kCodes: Record<string, [ErrorCode, string]> = {
   ENOENT: ['NOT_FOUND', 'does not exist'],
   ENOTDIR: ['NOT_FOUND', 'does not exist'],
   ENOTSOCK: ['INVALID', 'is no socket'],
-  ECONNREFUSED: ['NOT_FOUND', 'is left over: no process listens on it'],
-  EINVAL: ['INVALID', 'is no path for a socket (107 bytes at most)'],
-  ENAMETOOLONG: ['INVALID', 'is no path for a socket (107 bytes at most)']
+  ECONNREFUSED: ['NOT_FOUND', 'is left over: no process listens on it']
+}
+
+/** Longer ones would be cut off in silence. */
+const kMaxPath = 107
+
+/** Errors: INVALID (too long), NOT_FOUND (no such directory). */
+export function checkSocketPath (path: string): void {
+  if (Buffer.byteLength(path) > kMaxPath) {
+    throw new BlockferryError('INVALID', `${path} is no path for a socket: ${kMaxPath} bytes at most`)
+  }
+  const folder = dirname(path)
+  if (!existsSync(folder)) throw new BlockferryError('NOT_FOUND', `${folder} does not exist`)
 }
 
 export function socketError (thrown: unknown, path: string): BlockferryError {

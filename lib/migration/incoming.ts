@@ -29,6 +29,9 @@ type State = 'greeting' | 'receiving' | 'committed' | 'over'
 
 /** How long the source may take to hang up after the commit. */
 const kHangUpMs = 2000
+/** How long a broken stream waits for the source's own word on why: it may be a cancel, and say
+ * whether to keep what was copied. */
+const kReasonMs = 500
 
 export class Incoming {
   migration: string | null = null
@@ -120,7 +123,9 @@ export class Incoming {
     if (event === 'verified') this.#onVerified(value)
     if (event === 'failed') {
       this.#hungUp()
-      this.#fail(toBlockferryError(value))
+      const error = toBlockferryError(value)
+      const wait = error.code === 'PEER_GONE' && this.#state === 'receiving'
+      setTimeout(() => this.#fail(error), wait ? kReasonMs : 0)
     }
   }
 
