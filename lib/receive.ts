@@ -92,6 +92,8 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   #makeHost (): IncomingHost {
     return {
       options: this.#options,
+      settled: () => Promise.all([...this.#incoming]
+        .filter((incoming) => incoming.isEnding).map((incoming) => incoming.ended)),
       outcomeOf: (migration) => this.#outcomeOf(migration),
       started: (incoming) => this.emit({
         event: 'started', migration: incoming.migration!, disks: incoming.disks

@@ -17,6 +17,8 @@ export interface Outcome { committed: boolean, digests: string[] }
 
 export interface IncomingHost {
   readonly options: CheckedReceiveOptions
+  /** Resolves when the disks of migrations that have failed are free. */
+  settled (): Promise<unknown>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
   outcomeOf (migration: string): Outcome | null
   started (incoming: Incoming): void
@@ -45,6 +47,10 @@ export class Incoming {
   #commit: Messages['commit'] | null = null
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
+  #isEnding = false
+  #ended: () => void = () => {}
+  /** Its disks are free again. */
+  readonly ended = new Promise<void>((resolve) => { this.#ended = resolve })
   readonly #peerLeft = new Promise<void>((resolve) => { this.#hungUp = resolve })
 
   constructor (session: NativeSession, host: IncomingHost) {
@@ -54,6 +60,11 @@ export class Incoming {
       host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#fail(error))
     this.#heartbeat.start()
     session.start((event, value) => this.#onEvent(event, value))
+  }
+
+  /** It has failed, and its disks will be free soon: see `ended`. */
+  get isEnding (): boolean {
+    return this.#isEnding && this.#state !== 'committed'
   }
 
   get outcome (): Outcome {
@@ -125,6 +136,7 @@ export class Incoming {
       this.#hungUp()
       const error = toBlockferryError(value)
       const wait = error.code === 'PEER_GONE' && this.#state === 'receiving'
+      this.#isEnding = true
       setTimeout(() => this.#fail(error), wait ? kReasonMs : 0)
     }
   }
@@ -157,6 +169,7 @@ export class Incoming {
     let disks: TargetDisks
     try {
       checkOffer(offer)
+      await this.#host.settled()
       disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     } catch (error) {
       return this.#fail(toBlockferryError(error))
@@ -223,6 +236,7 @@ export class Incoming {
     }
     const began = this.#state === 'receiving'
     this.#state = 'over'
+    this.#isEnding = true
     this.#send('failed', { code: error.code, message: error.message })
     void this.#tearDown(began, error, remove)
   }
@@ -231,6 +245,7 @@ export class Incoming {
     this.#heartbeat.stop()
     await this.#session.close()
     await this.#disks?.abandon(remove)
+    this.#ended()
     if (began) this.#host.failed(this, error)
     this.#host.ended(this)
   }

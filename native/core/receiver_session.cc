@@ -151,6 +151,7 @@ void ReceiverSession::close() {
   if (checkpoints_.joinable()) checkpoints_.join();
   control_.close();
   waiting_control_.reset();
+  for (auto& disk : disks_) disk->tap.reset();  // whoever closes the tap now lets go of its file
 }
 
 }  // namespace blockferry

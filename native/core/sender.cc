@@ -218,6 +218,7 @@ void Sender::close() {
   wake_streams();
   for (auto& stream : streams_) stream->join();
   control_.close();
+  for (auto& disk : disks_) disk->tap.reset();  // whoever closes the tap now lets go of its file
 }
 
 }  // namespace blockferry

@@ -32,6 +32,7 @@ void StreamSender::stop() { shutdown(socket_.get(), SHUT_RDWR); }
 
 void StreamSender::join() {
   if (thread_.joinable()) thread_.join();
+  queues_.clear();  // they use the taps' origins
 }
 
 void StreamSender::run() {
