@@ -21,14 +21,16 @@ const kBudgetOptions = { downtime: '--downtime', deadline: '--deadline', writeLa
 
 export class ProgressDisplay {
   readonly #stream: WriteStream
+  readonly #indent: string
   #shownAt = performance.now()
   #isDrawn = false
   #share = 0
   #infeasibleAt = -Infinity
   #stage: Stage = 'copying'
 
-  constructor (stream: WriteStream = process.stderr) {
+  constructor (stream: WriteStream = process.stderr, indent = '') {
     this.#stream = stream
+    this.#indent = indent
   }
 
   show (event: HostEvent): void {
@@ -66,13 +68,13 @@ export class ProgressDisplay {
     this.#share = Math.max(this.#share, progress.progress)
     const shown = { ...progress, progress: this.#share }
     if (!this.#stream.isTTY) {
-      this.#stream.write(`${progressLine(shown, this.#stage, { width: 0, color: false, unicode: false })}\n`)
-      return
+      return this.#say(progressLine(shown, this.#stage, { width: 0, color: false, unicode: false }))
     }
     // The last column stays free: some terminals wrap when it is written.
-    const width = (this.#stream.columns || 80) - 1
+    const width = (this.#stream.columns || 80) - 1 - this.#indent.length
     const color = (process.env['NO_COLOR'] ?? '') === '' && this.#stream.hasColors()
-    this.#stream.write(`\r${progressLine(shown, this.#stage, { width, color, unicode: isUnicode() })}\x1b[K`)
+    const line = progressLine(shown, this.#stage, { width, color, unicode: isUnicode() })
+    this.#stream.write(`\r${this.#indent}${line}\x1b[K`)
     this.#isDrawn = true
   }
 
@@ -92,7 +94,7 @@ export class ProgressDisplay {
 
   #say (words: string): void {
     this.clear()
-    this.#stream.write(`${words}\n`)
+    this.#stream.write(`${this.#indent}${words}\n`)
   }
 }
 

@@ -47,7 +47,9 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #committed = false
   #keepDestination = true
   #checkpoint: Promise<void> | null = null
+  /** What one costs in the tail; null until that is known. */
   #checkpointMs: number | null = null
+  #caughtUp = false
   #checkpointAt = 0
   #pauseMs = 10
   #round = 0
@@ -213,7 +215,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   }
 
   #isReady (): boolean {
-    return this.#bulkDone && this.#wanted && !this.#paused && this.#decision?.fits === true
+    return this.#bulkDone && this.#wanted && !this.#paused && this.#checkpointMs !== null &&
+      this.#decision?.fits === true
   }
 
   /** Waits for the next tick, the end of the bulk copy, a command, or the session's failure. */
@@ -246,9 +249,15 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     this.#tell(decision)
     this.#checkDeadline()
     this.emit(this.#reporter.progress(sample, decision, this.#sampler))
-    if (this.#checkpoint === null && performance.now() - this.#checkpointAt > kCheckpointMs) {
+    if (this.#checkpoint === null && this.#checkpointIsDue()) {
       this.#checkpointNow().catch(() => {}) // its failure is the session's
     }
+  }
+
+  /** Now and then; and at once after the bulk copy, until it is known what one costs. */
+  #checkpointIsDue (): boolean {
+    const unknown = this.#bulkDone && this.#checkpointMs === null
+    return unknown || performance.now() - this.#checkpointAt > kCheckpointMs
   }
 
   #apply (decision: Decision): void {
@@ -298,13 +307,17 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       { owner: 'source', resumable: true })
   }
 
-  /** One at a time; a running one is waited for. */
+  /** One at a time; a running one is waited for. Its cost counts from the second one after the
+   * bulk copy on: the first still has the rest of that to flush and to read again. */
   async #checkpointNow (): Promise<void> {
     if (this.#checkpoint !== null) await this.#checkpoint
     this.#checkpointAt = performance.now()
+    const inTail = this.#bulkDone
     this.#checkpoint = this.#link.checkpoint().then(({ wrong, tookUs }) => {
       this.#checkpoint = null
-      this.#checkpointMs = tookUs / 1000
+      if (this.#caughtUp) this.#checkpointMs = tookUs / 1000
+      this.#caughtUp ||= inTail
+      this.#wake()
       for (const { disk, first, count } of wrong) this.#link.sender.remark(disk, first, count)
     })
     await this.#checkpoint

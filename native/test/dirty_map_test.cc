@@ -1,4 +1,5 @@
 // The dirty map against a plain model, swept over sizes, block sizes and alignments, and under
+// sanitizers: address, thread
 // concurrent markers and claimers.
 #include "../core/dirty_map.h"
 

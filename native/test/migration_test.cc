@@ -1,4 +1,5 @@
 // Sender and receiver over loopback, in one process, under writers: whole disks are compared.
+// sanitizers: address, thread
 #include <unistd.h>
 
 #include <condition_variable>
