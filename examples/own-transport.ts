@@ -31,13 +31,13 @@ async function transport (from: FileHandle, to: FileHandle, { offset, length }: 
 
   tap.track() // from here on no write is missed
   tap.mark() // the first round is the whole disk
-  for (let round = 0; round === 0 || tap.dirtyBytes > 64 * 1024; round++) {
+  for (let round = 0; round === 0 || tap.dirtyBytes > 16 * 1024; round++) {
     let bytes = 0
     for (const extent of tap.round()) {
       // Claimed before it is read: a write that comes now makes it dirty again.
       await transport(from, to, extent)
       bytes += extent.length
-      if (round < 3) await writer.write((bytes * 7) % tap.size & ~4095, Buffer.alloc(4096, 'new data '))
+      if (round < 2) await writer.write((bytes * 7) % tap.size & ~4095, Buffer.alloc(4096, 'new data '))
     }
     console.log(`round ${round}: ${bytes} bytes, ${tap.dirtyBytes} dirty again`)
   }

@@ -1,15 +1,13 @@
 // A migration's report for people.
-import type { Report } from '../migration/report.js'
+import type { DowntimePhases, Report } from '../migration/report.js'
 import { formatBytes, formatRate, formatTime } from './format.js'
 
 export function reportText (report: Report, to: string): string {
   const { disks, bytes, downtime, downtimeMs, durationMs, rounds, rate } = report
   const names = disks.map((disk) => `${disk.name} (${formatBytes(disk.bytes.disk)})`).join(', ')
-  const { pause, drain, residual, commit } = downtime
   return [
     `moved ${names} to ${to} in ${formatTime(durationMs)}`,
-    row('downtime', `${formatTime(downtimeMs)} (pause ${formatTime(pause)}, drain ${formatTime(drain)}, ` +
-      `residual ${formatTime(residual)}, commit ${formatTime(commit)})`),
+    row('downtime', `${formatTime(downtimeMs)} (${phaseWords(downtime)} ms)`),
     row('sent', `${formatBytes(bytes.sent)} in ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, ` +
       `${formatBytes(bytes.zero)} of zeroes skipped`),
     row('wire', `${formatBytes(bytes.wire)} at ${formatRate(rate)}`),
@@ -21,6 +19,11 @@ export function reportText (report: Report, to: string): string {
 
 function row (name: string, words: string): string {
   return `  ${name.padEnd(10)}${words}`
+}
+
+function phaseWords ({ pause, drain, residual, commit }: DowntimePhases): string {
+  const phases = Object.entries({ pause, drain, residual, commit })
+  return phases.map(([name, ms]) => `${name} ${ms.toFixed(ms < 10 ? 1 : 0)}`).join(', ')
 }
 
 function throttleWords ({ throttle: { activeMs, writesDelayed, delayMs } }: Report): string {

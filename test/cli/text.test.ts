@@ -84,7 +84,7 @@ t.test('the report', async (t) => {
     equal: true, digest, disks: [{ name: 'web', bytes, equal: true, digest }]
   }
   const text = reportText(report, 'there:1')
-  t.match(text, /^moved web \(1\.0 GB\) to there:1 in 12 s\n {2}downtime {2}42 ms \(pause 1\.0 ms/)
+  t.match(text, /^moved web \(1\.0 GB\) to there:1 in 12 s\n {2}downtime {2}42 ms \(pause 1\.0, drain 1\.0, residual 20, commit 20 ms\)\n/)
   t.match(text, /sent +612 MB in 1 round, 412 MB of zeroes skipped\n/)
   t.match(text, /never throttled\n {2}equal +yes, both sides have the digest aa\n/)
   t.ok(text.split('\n').every((line) => line.length < 80))
