@@ -20,9 +20,9 @@ const cases = {
 }
 
 const tracking = `${ours}-tracking`
-const options = readOptions({ runs: 5, quickRuns: 1 })
+const options = readOptions({ runs: 7, quickRuns: 1 })
 const sizeMiB = options.quick ? 128 : 1024
-const seconds = options.quick ? 2 : 10
+const seconds = options.quick ? 2 : 5
 const folder = memoryFolder()
 const disk = join(folder, 'disk')
 const socket = join(folder, 'nbd')

@@ -34,7 +34,8 @@ What a disk's file holds is overwritten.
                          can move again; else: the control socket of the running serve
   --disk NAME            with the control socket of a serve: only this disk (repeatable)
   --direct               O_DIRECT: bypass the page cache
-  --keep-listening       a migration that fails does not end the command
+  --keep-listening       a migration that fails does not end the command (once a disk is here,
+                         none does)
   --json                 events on stdout, one JSON object a line
 
 Without --serve it ends with 0 when every disk is here, with 1 when a migration has failed.
@@ -147,11 +148,12 @@ class Teller {
 
   failed (error: unknown, isInterrupted: boolean): number {
     if (!(error instanceof BlockferryError)) throw error
-    const shown = isInterrupted
-      ? new BlockferryError('CANCELLED', 'the receive was cancelled by a signal', { owner: error.owner ?? 'source' })
-      : error
+    // A signal ends whatever was going on with CANCELLED.
+    const shown = !isInterrupted || error.code === 'CANCELLED'
+      ? error
+      : new BlockferryError('CANCELLED', 'the receive was cancelled', { owner: error.owner ?? 'source' })
     this.#output.failed(shown, 'receive', this.#told && !isInterrupted)
-    return isInterrupted && shown.owner === 'source' ? kExit.interrupted : exitCodeOf(error)
+    return isInterrupted && shown.owner === 'source' ? kExit.interrupted : exitCodeOf(shown)
   }
 }
 

@@ -31,10 +31,13 @@ export async function untilInterrupted (host: DiskHost, ready: () => void): Prom
   return cancelled ? kExit.interrupted : kExit.done
 }
 
+/** A supervisor may never read the log: what there is of it must fit into a pipe for long. */
+const kLogged = ['listening', 'started', 'committed', 'done', 'failed']
+
 /** The log of a process that serves: what begins and ends. Who sends gets the rest. */
 export function log (event: HostEvent, id: string, output: Output): void {
   const migration = `migration ${id.slice(0, 8)}`
-  if (event.event === 'progress' || event.event === 'accepted') return
+  if (!kLogged.includes(event.event)) return
   output.event({ migration: id, ...event } as HostEvent)
   if (event.event === 'started') output.note(`${migration} of ${event.disks.map(({ name }) => name).join(', ')}`)
   if (event.event === 'done') output.note(`${migration} is done after ${formatTime(event.report.durationMs)}`)

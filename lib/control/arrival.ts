@@ -11,7 +11,7 @@ import type { Emit, Job } from './job.js'
 import type { PastMigration, RunningMigration } from './protocol.js'
 
 export interface ArrivalOptions extends ReceiveOptions {
-  /** A migration that fails does not end the listening. */
+  /** A migration that fails does not end the listening; once a disk is here, none does. */
   keepListening: boolean
   /** Called in the turn in which a disk becomes ours. */
   arrived: (tap: Tap) => void
@@ -68,12 +68,18 @@ export class Arrival implements Job {
       if (event.event === 'done' && this.#missing.size === 0) return
       if (shown.event === 'failed') {
         this.#receiving = false
-        if (!this.#keepListening && shown.error.owner !== 'destination') throw shown.error
+        const isLast = !this.#keepListening && this.#missing.size === this.disks.length
+        if (isLast && shown.error.owner !== 'destination') throw shown.error
       }
     }
-    if (this.#missing.size > 0) {
-      throw new BlockferryError('CANCELLED', 'the receive was cancelled', { owner: 'source' })
-    }
+    if (this.#missing.size > 0) throw this.#cancelled()
+  }
+
+  #cancelled (): BlockferryError {
+    const here = this.disks.filter((name) => !this.#missing.has(name))
+    if (here.length === 0) return new BlockferryError('CANCELLED', 'the receive was cancelled', { owner: 'source' })
+    const words = `the receive was cancelled: ${here.join(', ')} had arrived, ${[...this.#missing].join(', ')} had not`
+    return new BlockferryError('CANCELLED', words, { owner: 'destination' })
   }
 
   /** What has not committed stays with its source. */

@@ -147,7 +147,10 @@ export class DiskHost {
   }
 
   async #run<T> (job: Job, body: () => Promise<T>): Promise<T> {
-    if (this.#closing) throw new BlockferryError('CLOSED', 'the process is about to end')
+    if (this.#closing) {
+      await job.cancel('keep').catch(() => {})
+      throw new BlockferryError('CLOSED', 'the process is about to end', { owner: 'source' })
+    }
     const over = body()
     this.#running.set(job.id, { job, over })
     try {

@@ -164,7 +164,8 @@ export class NbdClient implements AsyncDisposable {
     const settled = new Promise<void>((resolve, reject) => {
       settle = (error) => { error === null ? resolve() : reject(error) }
     })
-    this.#pending.set(handle, { operation, offset, target: target ?? null, error: null, settle, settled })
+    const reading = { offset, target: target ?? null }
+    this.#pending.set(handle, { operation, ...reading, error: null, settle, settled })
     this.#socket.cork()
     this.#socket.write(encodeRequest(command, flags, handle, offset, length))
     if (payload !== undefined) this.#socket.write(payload)

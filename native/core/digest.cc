@@ -70,12 +70,15 @@ void DestinationDigest::expect(BlockRange range, const uint64_t* hashes, unsigne
   pending_[generation].mark_blocks(range);
 }
 
-bool DestinationDigest::still_blank(BlockRange range) const {
-  if (!blank_) return false;
+bool DestinationDigest::expects_zeroes(BlockRange range) const {
   for (uint64_t block = range.first; block < range.end(); block++) {
     if (load(expected_, block) != kZeroBlock) return false;
   }
   return true;
+}
+
+bool DestinationDigest::still_blank(BlockRange range) const {
+  return blank_ && expects_zeroes(range);
 }
 
 // Compares what was found with what is expected now, block by block.
@@ -108,13 +111,16 @@ Status DestinationDigest::verify_run(Origin& origin, BlockRange run, unsigned ge
   uint64_t block_size = missing_.block_size();
   uint64_t offset = run.first * block_size;
   uint64_t length = std::min(run.count * block_size, missing_.size() - offset);
+  // Asking costs a lock that the writers of the file need: only where zeroes are expected.
   uint64_t hole = 0;
-  Status status = origin.hole_at(offset, length, &hole);
-  if (!status.ok()) return status;
+  if (expects_zeroes(run)) {
+    Status status = origin.hole_at(offset, length, &hole);
+    if (!status.ok()) return status;
+  }
   if (hole == length) {
     std::fill_n(hashes.begin(), run.count, kZeroBlock);
   } else {
-    status = origin.reread(buffer, offset, length);
+    Status status = origin.reread(buffer, offset, length);
     if (!status.ok()) return status;
     hash_blocks(buffer, length, static_cast<uint32_t>(block_size), hashes.data());
   }

@@ -65,6 +65,7 @@ class DestinationDigest {
  private:
   std::mutex& lock_of(uint64_t block);
   bool verified(uint64_t block) const;
+  bool expects_zeroes(BlockRange range) const;
   Status verify_run(Origin& origin, BlockRange run, unsigned generation, uint8_t* buffer,
                     std::vector<uint64_t>& hashes, std::vector<BlockRange>* wrong);
   void settle(BlockRange run, const uint64_t* found, unsigned generation,

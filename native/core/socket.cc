@@ -16,7 +16,7 @@ namespace blockferry {
 
 namespace {
 
-constexpr int kNotSentLowWater = 256 << 10;
+constexpr int kNotSentLowWater = 4 << 20;
 
 int milliseconds_until(Deadline deadline) {
   if (deadline == kNoDeadline) return -1;

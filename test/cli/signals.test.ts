@@ -111,3 +111,16 @@ t.test('--keep-listening outlives a failed migration', async (t) => {
   t.equal((await receiver.ended).code, 0)
   t.ok(areEqual(path('a.img'), path('b.img')))
 })
+
+t.test('SIGINT to a receive that has one of two disks: the destination owns that', async (t) => {
+  const path = scratch(t)
+  makeImage(path('a.img'), 16)
+  const receiver = new CliProcess(t, [
+    'receive', '--disk', `one=${path('b.img')}`, '--disk', `two=${path('d.img')}`, '--listen', '127.0.0.1:0', '--json'
+  ])
+  const { port } = await receiver.event('listening')
+  t.equal((await run(t, 'send', '--disk', `one=${path('a.img')}`, '--to', `127.0.0.1:${port}`)).code, 0)
+  await receiver.event('done')
+  t.equal(await receiver.end('SIGINT'), 3)
+  t.match(receiver.events().at(-1), { event: 'failed', error: { code: 'CANCELLED', message: /one had arrived, two had not/ } })
+})
