@@ -27,6 +27,10 @@ export interface ByteCounts {
 export interface DiskReport {
   name: string
   bytes: ByteCounts
+  /** Unique dirty bytes: a second (the mean over the migration), and in all. */
+  dirty: { rate: number, bytes: number }
+  /** Imposed on this disk's writers: the delay is summed over the writes. */
+  throttle: { delayMs: number, writesDelayed: number }
   /** Both sides have the same digest, re-read at the destination. Null when not compared. */
   equal: boolean | null
   digest: { source: string, destination: string } | null

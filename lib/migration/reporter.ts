@@ -78,7 +78,7 @@ export class Reporter {
   report (result: SwitchoverResult, sampler: Sampler): Report {
     this.throttled(false)
     const durationMs = this.elapsedMs
-    const disks = this.#diskReports(result, sampler)
+    const disks = this.#diskReports(result, sampler, durationMs)
     const bytes = disks.reduce<ByteCounts>((sum, disk) => ({
       disk: sum.disk + disk.bytes.disk,
       sent: sum.sent + disk.bytes.sent,
@@ -106,11 +106,14 @@ export class Reporter {
     }
   }
 
-  #diskReports (result: SwitchoverResult, sampler: Sampler): DiskReport[] {
+  #diskReports (result: SwitchoverResult, sampler: Sampler, durationMs: number): DiskReport[] {
     const stats = sampler.disks()
+    const writers = this.#disks.writersOf()
     return this.#disks.taps.map(({ name, tap }, index) => {
       const source = result.source[index]!
       const destination = result.destination?.[index] ?? ''
+      const dirtied = Math.max(0, stats[index]!.markedBytes - tap.size)
+      const { delayMs, writesDelayed } = writers[index]!
       return {
         name,
         bytes: {
@@ -119,6 +122,8 @@ export class Reporter {
           wire: stats[index]!.wireBytes,
           zero: stats[index]!.zeroBytes
         },
+        dirty: { rate: dirtied / durationMs * 1000, bytes: dirtied },
+        throttle: { delayMs, writesDelayed },
         equal: this.#equality ? source === destination : null,
         digest: this.#equality ? { source, destination } : null
       }

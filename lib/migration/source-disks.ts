@@ -3,7 +3,7 @@ import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { Throttle } from '../policy/types.js'
 import type { TapStats } from '../tap.js'
 import { openTap, Tap } from '../tap.js'
-import type { CheckedMigrateOptions, } from './options.js'
+import type { CheckedMigrateOptions } from './options.js'
 
 interface SourceTap {
   name: string
@@ -57,17 +57,27 @@ export class SourceDisks {
     return this.taps.reduce((sum, { tap }) => sum + tap.size, 0)
   }
 
-  /** Since the migration began. */
-  writers (): WriterTotals {
-    const totals = { written: 0, writes: 0, delayMs: 0, writesDelayed: 0 }
-    for (const { tap, before } of this.taps) {
+  /** Of each disk, since the migration began. */
+  writersOf (): WriterTotals[] {
+    return this.taps.map(({ tap, before }) => {
       const now = tap.stats()
-      totals.written += now.writtenBytes - before.writtenBytes
-      totals.writes += now.writes - before.writes
-      totals.delayMs += (now.delayUs - before.delayUs) / 1000
-      totals.writesDelayed += now.writesDelayed - before.writesDelayed
-    }
-    return totals
+      return {
+        written: now.writtenBytes - before.writtenBytes,
+        writes: now.writes - before.writes,
+        delayMs: (now.delayUs - before.delayUs) / 1000,
+        writesDelayed: now.writesDelayed - before.writesDelayed
+      }
+    })
+  }
+
+  /** Of all disks together. */
+  writers (): WriterTotals {
+    return this.writersOf().reduce((sum, one) => ({
+      written: sum.written + one.written,
+      writes: sum.writes + one.writes,
+      delayMs: sum.delayMs + one.delayMs,
+      writesDelayed: sum.writesDelayed + one.writesDelayed
+    }))
   }
 
   beginRound (): void {

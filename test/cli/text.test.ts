@@ -81,7 +81,9 @@ t.test('the report', async (t) => {
   const report = {
     migration: 'x', durationMs: 12_300, downtimeMs: 42, downtime: { pause: 1, drain: 1, residual: 20, commit: 20 }, rounds: 1, bytes,
     dirty: { rate: 4.1e6, bytes: 5e7 }, rate: 47e6, throttle: { delayMs: 0, writesDelayed: 0, activeMs: 0 }, attempts: 1,
-    equal: true, digest, disks: [{ name: 'web', bytes, equal: true, digest }]
+    equal: true, digest, disks: [{
+      name: 'web', bytes, equal: true, digest, dirty: { rate: 1, bytes: 1 }, throttle: { delayMs: 0, writesDelayed: 0 }
+    }]
   }
   const text = reportText(report, 'there:1')
   t.match(text, /^moved web \(1\.0 GB\) to there:1 in 12 s\n {2}downtime {2}42 ms \(pause 1\.0, drain 1\.0, residual 20, commit 20 ms\)\n/)

@@ -1,0 +1,216 @@
+// Copying until a switchover would meet the budget: samples to the policy, its decisions to the
+// sender and the taps, checkpoints now and then.
+import { BlockferryError } from '../errors.js'
+import type { State } from '../policy/convergence.js'
+import { decide, initialState, withBudgets } from '../policy/convergence.js'
+import type { Budgets, Decision, Forecast } from '../policy/types.js'
+import type { MigrationEvent } from './events.js'
+import type { CheckedMigrateOptions } from './options.js'
+import type { Reporter } from './reporter.js'
+import type { Sampler } from './sampler.js'
+import type { SourceDisks } from './source-disks.js'
+import type { SourceLink } from './source-link.js'
+
+const kTickMs = 50
+const kCheckpointMs = 500
+
+export interface CopyingNeeds {
+  link: SourceLink
+  disks: SourceDisks
+  options: CheckedMigrateOptions
+  reporter: Reporter
+  sampler: Sampler
+  emit: (event: MigrationEvent) => void
+}
+
+export class Copying {
+  readonly reporter: Reporter
+  readonly sampler: Sampler
+  readonly #needs: CopyingNeeds
+  #budgets: Budgets
+  #policy: State
+  #decision: Decision | null = null
+  #bulkDone = false
+  #paused = false
+  #wanted = false
+  #checkpoint: Promise<void> | null = null
+  /** What one costs in the tail; null until that is known. */
+  #checkpointMs: number | null = null
+  #caughtUp = false
+  #checkpointAt = 0
+  #pauseMs = 10
+  #round = 0
+  #said = { throttled: false, infeasible: '', ready: false }
+  #wake: () => void = () => {}
+
+  constructor (needs: CopyingNeeds) {
+    const { link: { sender }, options: { budgets, throttle, compression } } = needs
+    this.#needs = needs
+    this.reporter = needs.reporter
+    this.sampler = needs.sampler
+    this.#budgets = budgets
+    this.#policy = initialState(budgets, { throttle })
+    sender.setBandwidth(budgets.bandwidth ?? 0)
+    sender.setCompression(compression === 'on' ? 1 : 0)
+  }
+
+  get forecast (): Forecast | null {
+    return this.#decision?.forecast ?? null
+  }
+
+  setBudgets (budgets: Budgets): void {
+    this.#budgets = budgets
+    this.#policy = withBudgets(this.#policy, budgets)
+    this.#needs.link.sender.setBandwidth(budgets.bandwidth ?? 0)
+  }
+
+  pause (on: boolean): void {
+    this.#paused = on
+    this.#needs.link.sender.pause(on)
+    this.#wake()
+  }
+
+  /** A switchover is wanted as soon as it meets the budget. */
+  want (): void {
+    this.#wanted = true
+    this.#wake()
+  }
+
+  /** Every block was claimed once. */
+  bulkDone (): void {
+    this.#bulkDone = true
+    this.#wake()
+  }
+
+  /** A switchover was tried: so long it took to stop the writers, ms. */
+  paused (ms: number): void {
+    this.#pauseMs = Math.max(1, ms)
+  }
+
+  /** Waits for a checkpoint that is running. */
+  async settle (): Promise<void> {
+    if (this.#checkpoint !== null) await this.#checkpoint
+  }
+
+  /** Resolves when a switchover now would meet the budget, with a fresh checkpoint behind it. */
+  async untilReady (): Promise<void> {
+    for (;;) {
+      this.#tick()
+      if (this.#isReady()) {
+        await this.#checkpointNow()
+        this.#tick()
+        if (this.#isReady()) return
+      }
+      await this.#sleep()
+    }
+  }
+
+  #isReady (): boolean {
+    return this.#bulkDone && this.#wanted && !this.#paused && this.#checkpointMs !== null &&
+      this.#decision?.fits === true
+  }
+
+  /** Waits for the next tick, the end of the bulk copy, a command, or the session's failure. */
+  async #sleep (): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const woken = new Promise<void>((resolve) => {
+      this.#wake = resolve
+      timer = setTimeout(resolve, kTickMs)
+    })
+    try {
+      await Promise.race([woken, this.#needs.link.failed])
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  #tick (): void {
+    const sample = this.sampler.take({
+      bulkDone: this.#bulkDone,
+      checkpointMs: this.#checkpointMs,
+      pauseMs: this.#pauseMs,
+      wanted: this.#wanted,
+      paused: this.#paused
+    })
+    const { state, decision } = decide(this.#policy, sample)
+    this.#policy = state
+    this.#decision = decision
+    this.#apply(decision)
+    this.#beginRound(sample.round, sample.unsent)
+    this.#tell(decision)
+    this.#checkDeadline()
+    this.#needs.emit(this.reporter.progress(sample, decision, this.sampler))
+    if (this.#checkpoint === null && this.#checkpointIsDue()) {
+      this.#checkpointNow().catch(() => {}) // its failure is the session's
+    }
+  }
+
+  /** Now and then; and at once after the bulk copy, until it is known what one costs. */
+  #checkpointIsDue (): boolean {
+    const unknown = this.#bulkDone && this.#checkpointMs === null
+    return unknown || performance.now() - this.#checkpointAt > kCheckpointMs
+  }
+
+  #apply (decision: Decision): void {
+    const { sender } = this.#needs.link
+    this.#needs.disks.throttle(decision.throttle)
+    this.reporter.throttled(decision.throttle !== null)
+    sender.setDefer(Math.min(decision.deferMs, 2 ** 31))
+    sender.setMaxExtent(decision.maxExtent)
+    sender.setMaxInFlight(Number.isFinite(decision.maxInFlight) ? decision.maxInFlight : 0)
+    if (this.#needs.options.compression === 'auto' && this.reporter.linkIsSlow()) sender.setCompression(1)
+  }
+
+  #beginRound (round: number, remainingBytes: number): void {
+    if (round <= this.#round) return
+    this.#round = round
+    this.#needs.disks.beginRound()
+    const { content, zero } = this.sampler.totals()
+    this.#needs.emit({
+      event: 'round', round, elapsedMs: this.reporter.elapsedMs, sentBytes: content + zero, remainingBytes
+    })
+  }
+
+  /** Says what changed since the last decision. */
+  #tell ({ throttle, infeasible, fits, forecast }: Decision): void {
+    if (this.#said.throttled !== (throttle !== null)) {
+      this.#said.throttled = throttle !== null
+      this.#needs.emit({ event: 'throttle', bytesPerSecond: throttle?.bytesPerSecond ?? null })
+    }
+    const words = infeasible === null
+      ? ''
+      : `${infeasible.budget} ${Math.round(Math.log2(infeasible.feasible) * 2)}`
+    if (words !== this.#said.infeasible) {
+      this.#said.infeasible = words
+      if (infeasible !== null) this.#needs.emit({ event: 'infeasible', infeasible })
+    }
+    if (fits && this.#bulkDone && !this.#wanted && !this.#said.ready) {
+      this.#said.ready = true
+      this.#needs.emit({ event: 'ready', forecast })
+    }
+  }
+
+  #checkDeadline (): void {
+    const { deadlineMs } = this.#budgets
+    if (deadlineMs === undefined || this.reporter.elapsedMs <= deadlineMs) return
+    throw new BlockferryError(
+      'DEADLINE', `no switchover within the deadline of ${deadlineMs} ms`,
+      { owner: 'source', resumable: true })
+  }
+
+  /** One at a time; a running one is waited for. Its cost counts from the second one after the
+   * bulk copy on: the first still has the rest of that to flush and to read again. */
+  async #checkpointNow (): Promise<void> {
+    if (this.#checkpoint !== null) await this.#checkpoint
+    this.#checkpointAt = performance.now()
+    const inTail = this.#bulkDone
+    this.#checkpoint = this.#needs.link.checkpoint().then(({ wrong, tookUs }) => {
+      this.#checkpoint = null
+      if (this.#caughtUp) this.#checkpointMs = tookUs / 1000
+      this.#caughtUp ||= inTail
+      this.#wake()
+      for (const { disk, first, count } of wrong) this.#needs.link.sender.remark(disk, first, count)
+    })
+    await this.#checkpoint
+  }
+}
