@@ -111,6 +111,7 @@ export class Incoming {
       clearTimeout(timer)
     } else {
       this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
+      await this.ended
     }
     this.#heartbeat.stop()
     await this.#session.close()
@@ -245,8 +246,8 @@ export class Incoming {
     this.#heartbeat.stop()
     await this.#session.close()
     await this.#disks?.abandon(remove)
-    this.#ended()
     if (began) this.#host.failed(this, error)
+    this.#ended()
     this.#host.ended(this)
   }
 }
