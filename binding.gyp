@@ -2,7 +2,7 @@
   "targets": [
     {
       "target_name": "blockferry",
-      "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except"],
+      "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except_all"],
       "sources": [
         "native/addon.cc",
         "<!@(node -p \"require('fs').readdirSync('native/core').concat(require('fs').readdirSync('native/node').map(n => '../node/' + n)).filter(n => n.endsWith('.cc')).map(n => 'native/core/' + n).join(' ')\")"

@@ -54,7 +54,8 @@ async function demo (folder: string): Promise<void> {
   const at = (name: string) => join(folder, name)
   step('A disk')
   const image = makeImage(at('source.img'), kTree)
-  say(`   an ext4 image of ${formatBytes(image.bytes)} with ${image.files} real files (this project's\n` +
+  const size = formatBytes(image.bytes)
+  say(`   an ext4 image of ${size} with ${image.files} real files (this project's\n` +
     `   node_modules) and a database file of ${formatBytes(image.blocks.length * kBlock)}`)
 
   step('Its writer')
@@ -64,7 +65,8 @@ async function demo (folder: string): Promise<void> {
   server.add(tap)
   const writer = new Writer(image.blocks, 'disk')
   await writer.start(at('source.nbd'))
-  say(`   this process offers the disk over NBD; ${hasQemuIo() ? 'qemu-io' : "the library's own client"} writes numbered\n` +
+  const client = hasQemuIo() ? 'qemu-io' : "the library's client"
+  say(`   this process offers the disk over NBD; ${client} writes numbered\n` +
     '   records into the database file through it, all the time')
 
   step('The destination')
@@ -88,7 +90,8 @@ interface Parts {
 
 async function moveAndProve ({ image, writer, tap, destination, at }: Parts): Promise<void> {
   const { bandwidth } = values
-  step(bandwidth === 'none' ? 'The move' : `The move, held to ${bandwidth} (--bandwidth none lifts it)`)
+  const limit = bandwidth === 'none' ? '' : `, held to ${bandwidth} (--bandwidth none lifts it)`
+  step(`The move${limit}`)
   const report = await move({ tap, writer, to: destination.address })
   const [copied, longestMs] = [writer.count, writer.longestGapMs]
   const gapMs = await writer.move(at('destination.nbd'))
@@ -119,7 +122,9 @@ async function moveAndProve ({ image, writer, tap, destination, at }: Parts): Pr
 }
 
 /** The writer is stopped for the switchover as a virtual machine would be. */
-async function move ({ tap, writer, to }: { tap: Parts['tap'], writer: Writer, to: string }): Promise<Report> {
+async function move (
+  { tap, writer, to }: { tap: Parts['tap'], writer: Writer, to: string }
+): Promise<Report> {
   const { bandwidth } = values
   const migration = migrate({
     disks: [{ source: tap }],
@@ -143,11 +148,13 @@ async function main (): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), 'blockferry-demo-'))
   try {
     await demo(folder)
-    say(`\nDone in ${formatTime(performance.now() - began)}.${values.keep ? ` The images are in ${folder}` : ''}`)
+    say(`\nDone in ${formatTime(performance.now() - began)}.`)
+    if (values.keep) say(`The images are in ${folder}`)
     return 0
   } catch (error) {
     const isInterrupted = interrupted.signal.aborted
-    console.error(isInterrupted ? '\nThe demo was interrupted.' : `\nThe demo failed: ${(error as Error).message}`)
+    const outcome = isInterrupted ? 'was interrupted' : `failed: ${(error as Error).message}`
+    console.error(`\nThe demo ${outcome}`)
     return isInterrupted ? 130 : 1
   } finally {
     if (!values.keep) rmSync(folder, { recursive: true, force: true })

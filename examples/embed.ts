@@ -19,7 +19,8 @@ await truncate(image, 64 * 2 ** 20)
   server.add(tap)
 
   // The destination.
-  await using receiver = await receive({ disks: [{ name: 'web', target: join(folder, 'moved.img') }] })
+  const target = join(folder, 'moved.img')
+  await using receiver = await receive({ disks: [{ name: 'web', target }] })
 
   // The move: events while it runs, a report at its end.
   const migration = migrate({
@@ -29,7 +30,8 @@ await truncate(image, 64 * 2 ** 20)
   })
   migration.on('progress', ({ progress }) => console.log(`${Math.floor(progress * 100)}%`))
   const { downtimeMs, equal, digest } = await migration
-  console.log(`moved; downtime ${downtimeMs.toFixed(1)} ms, equal: ${equal}, digest ${digest?.destination}`)
+  console.log(`moved; downtime ${downtimeMs.toFixed(1)} ms, equal: ${equal}`)
+  console.log(`the digest of both is ${digest?.destination}`)
   console.log(`the source is ${tap.state}, the destination ${receiver.taps.get('web')?.state}`)
   await receiver.taps.get('web')?.close()
 }

@@ -15,7 +15,8 @@ await writeFile(source, Buffer.alloc(32 * 2 ** 20, 'old data '))
 await writeFile(copy, '')
 await truncate(copy, 32 * 2 ** 20)
 
-async function transport (from: FileHandle, to: FileHandle, { offset, length }: Extent): Promise<void> {
+async function transport (from: FileHandle, to: FileHandle, extent: Extent): Promise<void> {
+  const { offset, length } = extent
   const { buffer } = await from.read(Buffer.alloc(length), 0, length, offset)
   await to.write(buffer, 0, length, offset)
 }
@@ -37,7 +38,8 @@ async function transport (from: FileHandle, to: FileHandle, { offset, length }: 
       // Claimed before it is read: a write that comes now makes it dirty again.
       await transport(from, to, extent)
       bytes += extent.length
-      if (round < 2) await writer.write((bytes * 7) % tap.size & ~4095, Buffer.alloc(4096, 'new data '))
+      const elsewhere = Math.floor(bytes * 7 % tap.size / 4096) * 4096
+      if (round < 2) await writer.write(elsewhere, Buffer.alloc(4096, 'new data '))
     }
     console.log(`round ${round}: ${bytes} bytes, ${tap.dirtyBytes} dirty again`)
   }

@@ -13,6 +13,7 @@ export type {
 export type { Machine } from './machine/machine.js'
 export { openTap, Tap } from './tap.js'
 export type { Extent, TapOptions, TapState, TapStats, TapThrottle } from './tap.js'
+export { NbdClient, NbdError } from './nbd/client.js'
 export { NbdServer } from './nbd/server.js'
 export type { NbdAddress, NbdServerOptions } from './nbd/server.js'
 export type { Budgets, Forecast, Infeasible } from './policy/types.js'

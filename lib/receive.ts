@@ -42,7 +42,12 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     this.#host = this.#makeHost()
     this.#listener = new native.MigrationListener(
       { linkTimeoutMs: options.linkTimeoutMs },
-      (_event, session: NativeSession) => this.#incoming.add(new Incoming(session, this.#host)))
+      (_event, session: NativeSession) => this.#welcome(session))
+  }
+
+  #welcome (session: NativeSession): void {
+    if (this.#closing !== null) void session.close()
+    else this.#incoming.add(new Incoming(session, this.#host))
   }
 
   /** For receive(). */
@@ -128,7 +133,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     const resumed = this.#resumeMachine(migration)
     for (const { tap } of disks.taps) {
       this.#taps.set(tap.name, tap)
-      this.#options.serve?.add(tap)
+      this.#serve(migration, tap)
     }
     this.emit({ event: 'committed', migration })
     const report = incoming.report()
@@ -136,6 +141,16 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       this.emit({ event: 'done', migration, report })
       this.#resolveDone(report)
     }))
+  }
+
+  /** A name that is taken there, or a server that is closed, does not undo the commit. */
+  #serve (migration: string, tap: Tap): void {
+    try {
+      this.#options.serve?.add(tap)
+    } catch (thrown) {
+      const error = toBlockferryError(thrown, { owner: 'destination' })
+      this.emit({ event: 'failed', migration, error })
+    }
   }
 
   /** The disks are here whatever the machine does: its failure is told, and no more. */

@@ -36,7 +36,7 @@ class QemuIo implements Client {
     const folder = dirname(socket)
     this.#record = join(folder, 'record')
     const uri = `nbd+unix:///${exportName}?socket=${socket}`
-    this.#child = spawn('qemu-io', ['-f', 'raw', uri], { cwd: folder, stdio: ['pipe', 'pipe', 'pipe'] })
+    this.#child = spawn('qemu-io', ['-f', 'raw', uri], { cwd: folder, stdio: 'pipe' })
     this.#child.stdin!.on('error', () => {})
     this.#child.on('error', (error) => this.#answer(error.message))
     this.#child.on('close', () => this.#answer('qemu-io has ended'))

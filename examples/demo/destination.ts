@@ -18,8 +18,10 @@ export class Destination {
 
   /** Starts it and waits until it listens. */
   static async start (name: string, path: string, socket: string): Promise<Destination> {
-    const args = ['receive', '--disk', `${name}=${path}`, '--listen', '127.0.0.1:0', '--serve', `unix:${socket}`, '--json']
-    const child = spawn(process.execPath, [kProgram, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+    const child = spawn(process.execPath, [
+      kProgram, 'receive', '--disk', `${name}=${path}`, '--listen', '127.0.0.1:0',
+      '--serve', `unix:${socket}`, '--json'
+    ], { stdio: ['ignore', 'pipe', 'inherit'] })
     for await (const line of createInterface({ input: child.stdout! })) {
       const event = JSON.parse(line)
       if (event.event === 'failed') throw new Error(event.error.message)

@@ -21,7 +21,9 @@ export interface Image {
 const kEnvironment = { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` }
 
 export function runTool (command: string, args: string[]): string {
-  return execFileSync(command, args, { env: kEnvironment, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  return execFileSync(command, args, {
+    env: kEnvironment, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe']
+  })
 }
 
 /** Fills a new image with the tree and the database file. */

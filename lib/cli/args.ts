@@ -40,7 +40,9 @@ export function namedPaths (option: string, values: readonly string[]): NamedPat
     const equals = value.indexOf('=')
     const [name, path] = [value.slice(0, equals), value.slice(equals + 1)]
     if (equals < 1 || path === '') throw new UsageError(`${option}: ${value} is no NAME=PATH`)
-    if (Buffer.byteLength(name) > 255) throw new UsageError(`${option}: ${name} has more than 255 bytes`)
+    if (Buffer.byteLength(name) > 255) {
+      throw new UsageError(`${option}: ${name} has more than 255 bytes`)
+    }
     return { name, path }
   })
   unique(option, disks.map(({ name }) => name))
@@ -51,7 +53,8 @@ export function namedPaths (option: string, values: readonly string[]): NamedPat
 export function names (option: string, values: readonly string[]): string[] {
   const path = values.find((value) => value.includes('='))
   if (path !== undefined) {
-    throw new UsageError(`${option}: ${path} has a path, but with --control the disks are there already: give the name`)
+    throw new UsageError(
+      `${option}: ${path} has a path, but with --control the disks are there already: give the name`)
   }
   return unique(option, values)
 }
@@ -87,12 +90,27 @@ export function blockSize (option: string, value: string): number {
   return checked(() => checkBlockSize(option, value))
 }
 
+/** --link-timeout, if it was given. */
+export function linkTimeout (values: Values): { linkTimeout?: string } {
+  const value = text(values, 'link-timeout')
+  if (value === undefined) return {}
+  const ms = checked(() => parseTime('--link-timeout', value))
+  if (ms < 1000) throw new UsageError(`--link-timeout: ${value} is less than 1s`)
+  return { linkTimeout: value }
+}
+
+export const kLinkHelp =
+  `  --link-timeout TIME    a peer that is silent for so long is gone (default 20s, at least 1s)`
+
+const kDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/
+
 /** 'auto', 'manual' or a date like 2030-01-31T02:00:00Z. */
 export function switchover (option: string, value: string): string {
   if (value === 'auto' || value === 'manual') return value
-  const isDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/.test(value)
+  const isDate = kDate.test(value)
   if (isDate && !Number.isNaN(new Date(value).getTime())) return value
-  throw new UsageError(`${option}: ${value} is none of auto, manual and a date like 2030-01-31T02:00:00Z`)
+  throw new UsageError(
+    `${option}: ${value} is none of auto, manual and a date like 2030-01-31T02:00:00Z`)
 }
 
 export const kBudgetOptions = {

@@ -27,7 +27,8 @@ export class UsageError extends BlockferryError {
 
 /** Errors: UsageError, naming the option. */
 export function readArguments (command: Command, args: string[]): Values {
-  const options = { ...command.options, json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
+  const common = { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
+  const options = { ...command.options, ...common }
   try {
     return parseArgs({ args, options, strict: true, allowPositionals: false }).values as Values
   } catch (error) {

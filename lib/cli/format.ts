@@ -35,7 +35,8 @@ export function formatClock (ms: number): string {
   const two = (value: number) => String(value).padStart(2, '0')
   const hours = Math.floor(seconds / 3600)
   const minutes = Math.floor(seconds / 60) % 60
-  return hours === 0 ? `${minutes}:${two(seconds % 60)}` : `${hours}:${two(minutes)}:${two(seconds % 60)}`
+  const end = two(seconds % 60)
+  return hours === 0 ? `${minutes}:${end}` : `${hours}:${two(minutes)}:${end}`
 }
 
 function pair (large: number, largeUnit: string, small: number, smallUnit: string): string {

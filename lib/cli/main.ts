@@ -41,7 +41,7 @@ export async function main (args: string[]): Promise<number> {
     if (['--help', '-h', 'help'].includes(name)) return print(help())
     if (['--version', '-v'].includes(name)) return print(version())
     if (command === undefined) throw new UsageError(unknownCommand(name))
-    if (rest.some((argument) => argument === '--help' || argument === '-h')) return print(command.help)
+    if (rest.includes('--help') || rest.includes('-h')) return print(command.help)
     return await command.run(readArguments(command, rest), output)
   } catch (error) {
     if (!(error instanceof BlockferryError)) throw error

@@ -17,7 +17,9 @@ const kInfeasibleMs = 30_000
 const kBudgetWords = {
   downtime: 'downtime budget', deadline: 'deadline', writeLatency: 'write-latency budget'
 }
-const kBudgetOptions = { downtime: '--downtime', deadline: '--deadline', writeLatency: '--write-latency' }
+const kBudgetOptions = {
+  downtime: '--downtime', deadline: '--deadline', writeLatency: '--write-latency'
+}
 
 export class ProgressDisplay {
   readonly #stream: WriteStream
@@ -105,7 +107,8 @@ function named ({ name, bytes }: { name: string, bytes: number }): string {
 function infeasibleWords ({ budget, asked, feasible }: Infeasible): string {
   const words = `the ${kBudgetWords[budget]} of ${formatTime(asked)} cannot be met`
   if (!Number.isFinite(feasible)) return words
-  return `${words}, ${formatTime(feasible)} could be: blockferry set ${kBudgetOptions[budget]} ${Math.ceil(feasible)}ms`
+  const change = `blockferry set ${kBudgetOptions[budget]} ${Math.ceil(feasible)}ms`
+  return `${words}, ${formatTime(feasible)} could be: ${change}`
 }
 
 function isUnicode (): boolean {

@@ -30,17 +30,22 @@ export function progressLine (progress: Progress, stage: Stage, style: LineStyle
 
 /** Padded, so that the bar keeps its width while the figures change. */
 function fieldsOf (progress: Progress, stage: Stage): Field[] {
-  const { bytesPerSecond, dirtyBytesPerSecond, remainingBytes, throttle, forecast, phase } = progress
+  const { bytesPerSecond, dirtyBytesPerSecond: dirty, remainingBytes, throttle, phase } = progress
+  const { forecast } = progress
   const pause = forecast.predictedDowntimeMs
   // While the bulk is being copied nobody would pause: cut first.
   const pauseRank = phase === 'bulk' ? 9 : 3
   return [
     { text: `${Math.floor(progress.progress * 100)}%`.padStart(4), rank: 0 },
     { text: formatRate(bytesPerSecond).padStart(8), rank: 2 },
-    { text: `dirty ${formatRate(dirtyBytesPerSecond)}`.padEnd(14), rank: throttle === null ? 5 : 8 },
-    ...(throttle === null ? [] : [{ text: `throttle ${formatRate(throttle)}`.padEnd(17), rank: 4 }]),
+    { text: `dirty ${formatRate(dirty)}`.padEnd(14), rank: throttle === null ? 5 : 8 },
+    ...(throttle === null
+      ? []
+      : [{ text: `throttle ${formatRate(throttle)}`.padEnd(17), rank: 4 }]),
     { text: `${formatBytes(remainingBytes)} left`.padStart(11), rank: 1 },
-    ...(pause === null ? [] : [{ text: `pause now ${formatTime(pause)}`.padEnd(16), rank: pauseRank }]),
+    ...(pause === null
+      ? []
+      : [{ text: `pause now ${formatTime(pause)}`.padEnd(16), rank: pauseRank }]),
     ...lastField(progress, stage)
   ]
 }
@@ -48,7 +53,8 @@ function fieldsOf (progress: Progress, stage: Stage): Field[] {
 function lastField ({ forecast: { eta } }: Progress, stage: Stage): Field[] {
   if (stage === 'switchover') return [{ text: 'switching over', rank: 0 }]
   if (stage !== 'copying') return [{ text: stage, rank: 0 }]
-  return eta === null ? [] : [{ text: `ETA ${formatClock((eta[0] + eta[1]) / 2)}`.padEnd(8), rank: 6 }]
+  if (eta === null) return []
+  return [{ text: `ETA ${formatClock((eta[0] + eta[1]) / 2)}`.padEnd(8), rank: 6 }]
 }
 
 function fit (fields: Field[], room: number): Field[] {

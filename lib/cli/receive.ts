@@ -1,6 +1,7 @@
 // blockferry receive: waits for disks.
 import { ControlClient } from '../control/client.js'
 import { DiskHost } from '../control/disk-host.js'
+import { hostPortText } from '../control/host-port.js'
 import type { HostEvent } from '../control/job.js'
 import type { ReceiveRequest } from '../control/protocol.js'
 import { startRemote } from '../control/remote.js'
@@ -36,6 +37,7 @@ What a disk's file holds is overwritten.
   --direct               O_DIRECT: bypass the page cache
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does)
+${args.kLinkHelp}
   --json                 events on stdout, one JSON object a line
 
 Without --serve it ends with 0 when every disk is here, with 1 when a migration has failed.
@@ -47,7 +49,8 @@ ${kExitHelp}`,
     serve: { type: 'string' },
     control: { type: 'string' },
     direct: { type: 'boolean' },
-    'keep-listening': { type: 'boolean' }
+    'keep-listening': { type: 'boolean' },
+    'link-timeout': { type: 'string' }
   },
   run
 }
@@ -55,7 +58,8 @@ ${kExitHelp}`,
 async function run (values: Values, output: Output): Promise<number> {
   const request = {
     listen: args.hostPort('--listen', args.required(values, 'listen')),
-    keepListening: args.flag(values, 'keep-listening')
+    keepListening: args.flag(values, 'keep-listening'),
+    ...args.linkTimeout(values)
   }
   const disks = args.texts(values, 'disk')
   const control = args.text(values, 'control')
@@ -90,7 +94,8 @@ async function receiveHere (
     hasArrived = true
     interrupt.stop()
     return await untilInterrupted(host, () => {
-      output.note(`serving ${disks.map(({ name }) => name).join(', ')} at ${host.status().listen.join(', ')}`)
+      const names = disks.map(({ name }) => name).join(', ')
+      output.note(`serving ${names} at ${host.status().listen.join(', ')}`)
     })
   } catch (error) {
     return teller.failed(error, interrupt.happened)
@@ -106,12 +111,14 @@ async function receiveThere (
   path: string, disks: string[], request: ReceiveRequest, values: Values, output: Output
 ): Promise<number> {
   for (const option of ['serve', 'direct']) {
-    if (values[option] !== undefined) throw new UsageError(`--${option}: belongs to --disk NAME=PATH`)
+    if (values[option] === undefined) continue
+    throw new UsageError(`--${option}: belongs to --disk NAME=PATH`)
   }
   const named = disks.length === 0 ? {} : { disks: args.names('--disk', disks) }
   const client = await ControlClient.connect(path)
   const teller = new Teller(output)
-  const remote = startRemote(client, 'receive', { ...request, ...named }, (event) => teller.tell(event))
+  const emit = (event: HostEvent) => teller.tell(event)
+  const remote = startRemote(client, 'receive', { ...request, ...named }, emit)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], remote.cancel)
   try {
     await remote.result
@@ -136,10 +143,14 @@ class Teller {
     if (event.event === 'accepted') return
     this.#output.event(event)
     this.#told = event.event === 'failed'
-    if (event.event === 'listening') this.#output.line(`listening on ${hostPort(event)}`)
-    if (event.event === 'started') this.#output.note(`receiving ${event.disks.map(named).join(', ')}`)
+    if (event.event === 'listening') this.#output.line(`listening on ${hostPortText(event)}`)
+    if (event.event === 'started') {
+      this.#output.note(`receiving ${event.disks.map(named).join(', ')}`)
+    }
     if (event.event === 'committed') this.#output.note('the disks are owned here from now on')
-    if (event.event === 'failed') this.#output.note(`a migration failed: ${event.error.code}: ${event.error.message}`)
+    if (event.event === 'failed') {
+      this.#output.note(`a migration failed: ${event.error.code}: ${event.error.message}`)
+    }
     if (event.event === 'done' && 'equal' in event.report) {
       const { equal, digest } = event.report
       this.#output.line(equal === null ? 'received, not compared' : `received, equal: digest ${digest}`)
@@ -151,14 +162,12 @@ class Teller {
     // A signal ends whatever was going on with CANCELLED.
     const shown = !isInterrupted || error.code === 'CANCELLED'
       ? error
-      : new BlockferryError('CANCELLED', 'the receive was cancelled', { owner: error.owner ?? 'source' })
+      : new BlockferryError('CANCELLED', 'the receive was cancelled', {
+          owner: error.owner ?? 'source'
+        })
     this.#output.failed(shown, 'receive', this.#told && !isInterrupted)
     return isInterrupted && shown.owner === 'source' ? kExit.interrupted : exitCodeOf(shown)
   }
-}
-
-function hostPort ({ host, port }: { host: string, port: number }): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
 function named ({ name, bytes }: { name: string, bytes: number }): string {

@@ -29,7 +29,8 @@ function phaseWords ({ pause, drain, residual, commit }: DowntimePhases): string
 function throttleWords ({ throttle: { activeMs, writesDelayed, delayMs } }: Report): string {
   if (activeMs === 0) return 'never throttled'
   const mean = writesDelayed === 0 ? 0 : delayMs / writesDelayed
-  return `throttled for ${formatTime(activeMs)} (${writesDelayed} writes delayed by ${formatTime(mean)} on average)`
+  const writes = `${writesDelayed} writes delayed by ${formatTime(mean)} on average`
+  return `throttled for ${formatTime(activeMs)} (${writes})`
 }
 
 function equalWords ({ digest, equal }: Report): string {

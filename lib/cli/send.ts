@@ -17,7 +17,9 @@ import type { Output } from './output.js'
 import { ProgressDisplay } from './progress-display.js'
 import { reportText } from './report-text.js'
 
-type Settings = Omit<MigrateOptions, 'disks' | 'destination' | 'switchover'> & { switchover: string }
+type Settings = Omit<MigrateOptions, 'disks' | 'destination' | 'switchover'> & {
+  switchover: string
+}
 
 const kThrottles = ['bucket', 'steps', 'none'] as const
 const kCompressions = ['auto', 'on', 'off'] as const
@@ -45,6 +47,7 @@ ${args.kBudgetHelp}
   --compression WHEN     auto (the default), on, off
   --streams N            TCP connections for data, 1 to 16 (default 2)
   --block-size SIZE      tracking unit, a power of two from 4KiB (the default) to 1MiB
+${args.kLinkHelp}
   --json                 events on stdout, one JSON object a line, the last "done" or "failed"
 
 SIGINT and SIGTERM cancel the migration; the source goes on as before. If send just dies, a
@@ -60,7 +63,8 @@ ${kExitHelp}`,
     'no-equality': { type: 'boolean' },
     compression: { type: 'string' },
     streams: { type: 'string' },
-    'block-size': { type: 'string' }
+    'block-size': { type: 'string' },
+    'link-timeout': { type: 'string' }
   },
   run
 }
@@ -88,7 +92,8 @@ async function run (values: Values, output: Output): Promise<number> {
     if (!(thrown instanceof BlockferryError)) throw thrown
     display?.clear()
     output.failed(thrown, 'send', told)
-    return interrupt.happened && thrown.code === 'CANCELLED' ? kExit.interrupted : exitCodeOf(thrown)
+    const isInterrupted = interrupt.happened && thrown.code === 'CANCELLED'
+    return isInterrupted ? kExit.interrupted : exitCodeOf(thrown)
   } finally {
     interrupt.stop()
   }
@@ -100,10 +105,12 @@ function readSettings (values: Values): Settings {
     return value === undefined ? undefined : read(`--${name}`, value)
   }
   const throttle = take('throttle', (option, value) => args.oneOf(option, value, kThrottles))
-  const compression = take('compression', (option, value) => args.oneOf(option, value, kCompressions))
+  const compression = take(
+    'compression', (option, value) => args.oneOf(option, value, kCompressions))
   const streams = take('streams', (option, value) => args.integer(option, value, 1, 16))
   const blockSize = take('block-size', args.blockSize)
   return {
+    ...args.linkTimeout(values),
     budgets: args.budgets(values),
     switchover: take('switchover', args.switchover) ?? 'auto',
     equality: !args.flag(values, 'no-equality'),
@@ -139,7 +146,9 @@ function startHere (
   return { result: follow(), cancel: () => { migration.cancel() } }
 }
 
-async function startThere (path: string, request: SendRequest, emit: Emit): Promise<Remote<Report>> {
+async function startThere (
+  path: string, request: SendRequest, emit: Emit
+): Promise<Remote<Report>> {
   const client = await ControlClient.connect(path)
   const { result, cancel } = startRemote(client, 'send', request, emit)
   return { result: result.then(({ report }) => report), cancel }

@@ -41,7 +41,8 @@ exit code is 130; else 0.`,
 
 async function run (values: Values, output: Output): Promise<number> {
   const disks = args.namedPaths('--disk', args.texts(values, 'disk'))
-  const listen = args.texts(values, 'listen').map((address) => args.listenAddress('--listen', address))
+  const listen = args.texts(values, 'listen')
+    .map((address) => args.listenAddress('--listen', address))
   if (disks.length === 0) throw new UsageError('--disk: is needed')
   if (listen.length === 0) throw new UsageError('--listen: is needed')
   const host = new DiskHost({

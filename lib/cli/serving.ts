@@ -9,7 +9,9 @@ import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
 
 /** The control socket of a process; null when none is wanted. */
-export async function openControl (path: string | undefined, host: DiskHost): Promise<ControlServer | null> {
+export async function openControl (
+  path: string | undefined, host: DiskHost
+): Promise<ControlServer | null> {
   if (path === undefined) return null
   const control = new ControlServer(commandHandler(host))
   await control.listen(path)
@@ -39,7 +41,13 @@ export function log (event: HostEvent, id: string, output: Output): void {
   const migration = `migration ${id.slice(0, 8)}`
   if (!kLogged.includes(event.event)) return
   output.event({ migration: id, ...event } as HostEvent)
-  if (event.event === 'started') output.note(`${migration} of ${event.disks.map(({ name }) => name).join(', ')}`)
-  if (event.event === 'done') output.note(`${migration} is done after ${formatTime(event.report.durationMs)}`)
-  if (event.event === 'failed') output.note(`${migration} failed: ${event.error.code}: ${event.error.message}`)
+  if (event.event === 'started') {
+    output.note(`${migration} of ${event.disks.map(({ name }) => name).join(', ')}`)
+  }
+  if (event.event === 'done') {
+    output.note(`${migration} is done after ${formatTime(event.report.durationMs)}`)
+  }
+  if (event.event === 'failed') {
+    output.note(`${migration} failed: ${event.error.code}: ${event.error.message}`)
+  }
 }

@@ -18,11 +18,13 @@ ${kRunningHelp}`,
   run: async (values, output) => {
     const budgets = args.budgets(values)
     if (Object.keys(budgets).length === 0) {
-      throw new UsageError('--downtime, --write-latency, --deadline or --bandwidth: one of them is needed')
+      throw new UsageError(
+        '--downtime, --write-latency, --deadline or --bandwidth: one of them is needed')
     }
     await ask(values, 'set', { ...selection(values), budgets })
     output.event({ event: 'done' })
-    output.line(`set: ${Object.entries(budgets).map(([name, value]) => `${name} ${value}`).join(', ')}`)
+    const changes = Object.entries(budgets).map(([name, value]) => `${name} ${value}`)
+    output.line(`set: ${changes.join(', ')}`)
     return kExit.done
   }
 }

@@ -35,13 +35,21 @@ const kPastShown = 5
 
 export function statusText ({ disks, listen, clients, running, past }: Status): string {
   return [
-    ...disks.map(({ name, size, state, source, readOnly }) =>
-      `disk ${name}: ${formatBytes(size)}, ${kStates[state]}${readOnly ? ', read only' : ''} (${source})`),
+    ...disks.map(diskLine),
     ...(disks.length === 0 ? ['no disk yet'] : []),
-    ...(listen.length === 0 ? [] : [`NBD at ${listen.join(', ')}: ${clients} ${clients === 1 ? 'client' : 'clients'}`]),
+    ...(listen.length === 0 ? [] : [`NBD at ${listen.join(', ')}: ${counted(clients)}`]),
     ...running.flatMap(runningLines),
     ...past.slice(0, kPastShown).map(pastLine)
   ].join('\n')
+}
+
+function diskLine ({ name, size, state, source, readOnly }: Status['disks'][number]): string {
+  const mode = readOnly ? ', read only' : ''
+  return `disk ${name}: ${formatBytes(size)}, ${kStates[state]}${mode} (${source})`
+}
+
+function counted (clients: number): string {
+  return `${clients} ${clients === 1 ? 'client' : 'clients'}`
 }
 
 function runningLines (running: RunningMigration): string[] {
@@ -49,14 +57,18 @@ function runningLines (running: RunningMigration): string[] {
   const where = direction === 'out' ? `to ${address}` : `on ${address}`
   const head = `migration ${migration.slice(0, 8)} of ${disks.join(', ')} ${where}: ${state}`
   if (progress === null) return [head]
-  const stage = (['paused', 'ready', 'switchover'] as string[]).includes(state) ? state as Stage : 'copying'
+  const isStage = ['paused', 'ready', 'switchover'].includes(state)
+  const stage = isStage ? state as Stage : 'copying'
   return [head, progressLine(progress, stage, { width: 0, color: false, unicode: false })]
 }
 
-function pastLine ({ migration, direction, disks, address, endedAt, error, durationMs, downtimeMs }: PastMigration): string {
+function pastLine (past: PastMigration): string {
+  const { migration, direction, disks, address, endedAt, error, durationMs, downtimeMs } = past
   const way = direction === 'out' ? `to ${address}` : `received on ${address}`
   const times = durationMs === null ? '' : ` in ${formatTime(durationMs)}`
   const downtime = downtimeMs === null ? '' : `, downtime ${formatTime(downtimeMs)}`
-  const outcome = error === null ? `done${times}${downtime}` : `failed: ${error.code}: ${error.message}`
+  const outcome = error === null
+    ? `done${times}${downtime}`
+    : `failed: ${error.code}: ${error.message}`
   return `past ${migration.slice(0, 8)} of ${disks.join(', ')} ${way}, ${endedAt}: ${outcome}`
 }

@@ -7,6 +7,7 @@ import type { ReceiveOptions } from '../migration/options.js'
 import type { Receiver } from '../receive.js'
 import { receive } from '../receive.js'
 import type { Tap } from '../tap.js'
+import { hostPortText } from './host-port.js'
 import type { Emit, Job } from './job.js'
 import type { PastMigration, RunningMigration } from './protocol.js'
 
@@ -24,7 +25,7 @@ export class Arrival implements Job {
   readonly #keepListening: boolean
   readonly #startedAt = new Date()
   readonly #missing: Set<string>
-  #address: string
+  readonly #address: string
   #receiving = false
   #durationMs: number | null = null
   #error: BlockferryError | null = null
@@ -34,8 +35,7 @@ export class Arrival implements Job {
     this.disks = disks
     this.#missing = new Set(disks)
     this.#keepListening = options.keepListening
-    const { host, port } = receiver.address
-    this.#address = `${host.includes(':') ? `[${host}]` : host}:${port}`
+    this.#address = hostPortText(receiver.address)
     receiver.on('committed', () => {
       for (const [name, tap] of receiver.taps) if (this.#missing.delete(name)) options.arrived(tap)
     })
@@ -77,9 +77,11 @@ export class Arrival implements Job {
 
   #cancelled (): BlockferryError {
     const here = this.disks.filter((name) => !this.#missing.has(name))
-    if (here.length === 0) return new BlockferryError('CANCELLED', 'the receive was cancelled', { owner: 'source' })
-    const words = `the receive was cancelled: ${here.join(', ')} had arrived, ${[...this.#missing].join(', ')} had not`
-    return new BlockferryError('CANCELLED', words, { owner: 'destination' })
+    const words = 'the receive was cancelled'
+    if (here.length === 0) return new BlockferryError('CANCELLED', words, { owner: 'source' })
+    const missing = [...this.#missing].join(', ')
+    return new BlockferryError(
+      'CANCELLED', `${words}: ${here.join(', ')} had arrived, ${missing} had not`, { owner: 'destination' })
   }
 
   /** What has not committed stays with its source. */

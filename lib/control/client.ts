@@ -30,7 +30,7 @@ export class ControlClient {
     this.#path = path
     readLines(socket, kMaxAnswer, {
       line: (text) => this.#onLine(text),
-      tooLong: () => this.#end(new BlockferryError('PROTOCOL', `${path}: no blockferry answers there`))
+      tooLong: () => this.#end(this.#strange())
     })
     socket.on('error', () => {})
     socket.on('close', () => this.#end(
@@ -69,15 +69,21 @@ export class ControlClient {
     } catch {
       message = null
     }
-    if (message?.id === null && message.error !== undefined) return this.#end(errorOf(message.error))
+    if (message?.id === null && message.error !== undefined) {
+      return this.#end(errorOf(message.error))
+    }
     const waiting = this.#waiting.get(message?.id)
     if (waiting === undefined) {
-      return this.#end(new BlockferryError('PROTOCOL', `${this.#path}: no blockferry answers there`))
+      return this.#end(this.#strange())
     }
     if (message.event !== undefined) return waiting.onEvent(message.event)
     this.#waiting.delete(message.id)
     if (message.error !== undefined) waiting.reject(errorOf(message.error))
     else waiting.resolve(message.result)
+  }
+
+  #strange (): BlockferryError {
+    return new BlockferryError('PROTOCOL', `${this.#path}: no blockferry answers there`)
   }
 
   #end (error: BlockferryError): void {
@@ -90,6 +96,6 @@ export class ControlClient {
 
 /** An error that has travelled as JSON. */
 export function errorOf (plain: any): BlockferryError {
-  const { code = 'PROTOCOL', message = '', owner = null, resumable = false, errno = 0 } = plain ?? {}
-  return new BlockferryError(code as ErrorCode, String(message), { owner, resumable, errno })
+  const { code = 'PROTOCOL', message = '', ...details } = plain ?? {}
+  return new BlockferryError(code as ErrorCode, String(message), details)
 }

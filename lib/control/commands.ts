@@ -17,6 +17,7 @@ interface Entry<C extends CommandName> {
 const isText = (value: unknown) => typeof value === 'string'
 const isObject = (value: unknown) => typeof value === 'object' && value !== null
 const isTexts = (value: unknown) => Array.isArray(value) && value.length > 0 && value.every(isText)
+const isFlag = (value: unknown) => typeof value === 'boolean'
 const isAny = () => true
 const kSelection = { migration: isText }
 
@@ -25,13 +26,13 @@ const kCommands: { [C in CommandName]: Entry<C> } = {
   send: {
     // migrate() looks at what is let through here.
     checks: {
-      disks: isTexts, to: isText, switchover: isText, budgets: isObject, throttle: isAny, equality: isAny,
-      compression: isAny, blockSize: isAny, streams: isAny, linkTimeout: isAny
+      disks: isTexts, to: isText, switchover: isText, budgets: isObject, throttle: isAny,
+      equality: isAny, compression: isAny, blockSize: isAny, streams: isAny, linkTimeout: isAny
     },
     run: async (host, request, emit) => ({ report: await host.send(request, emit) })
   },
   receive: {
-    checks: { disks: isTexts, listen: isText, keepListening: (value) => typeof value === 'boolean' },
+    checks: { disks: isTexts, listen: isText, keepListening: isFlag, linkTimeout: isAny },
     run: async (host, request, emit) => {
       await host.takeBack(request, emit)
       return {}

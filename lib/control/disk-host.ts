@@ -5,6 +5,7 @@ import type { Report } from '../migration/report.js'
 import type { NbdServer } from '../nbd/server.js'
 import type { Tap } from '../tap.js'
 import { Arrival } from './arrival.js'
+import { hostPortText } from './host-port.js'
 import type { Emit, HostEvent, Job } from './job.js'
 import { Outgoing } from './outgoing.js'
 import type { PastMigration, ReceiveRequest, SendRequest, Status } from './protocol.js'
@@ -35,7 +36,7 @@ export class DiskHost {
   /** Listens for NBD clients. Answers the address with the port it got. */
   async listen (address: string): Promise<string> {
     const got = await this.#options.server!.listen(address)
-    const text = 'path' in got ? `unix:${got.path}` : `tcp:${hostPort(got)}`
+    const text = 'path' in got ? `unix:${got.path}` : `tcp:${hostPortText(got)}`
     this.#listen.push(text)
     return text
   }
@@ -86,8 +87,10 @@ export class DiskHost {
   async takeBack (request: ReceiveRequest, emit: Emit): Promise<void> {
     const taps = this.#named(request.disks)
     for (const { name, state } of taps) {
-      if (state !== 'refusing') throw new BlockferryError('REFUSED', `${name} is owned here`, { owner: 'destination' })
-      if (this.#isRunning(name)) throw new BlockferryError('BUSY', `${name} is in a migration already`)
+      if (state !== 'refusing') throw new BlockferryError('REFUSED', `${name} is owned here`)
+      if (this.#isRunning(name)) {
+        throw new BlockferryError('BUSY', `${name} is in a migration already`)
+      }
     }
     await this.#receive(taps.map((target) => ({ target })), request, null, emit, () => {})
   }
@@ -101,12 +104,12 @@ export class DiskHost {
   }
 
   async #receive (
-    disks: TargetDisk[], { listen, keepListening = false }: ReceiveRequest, server: NbdServer | null,
-    emit: Emit, arrived: (tap: Tap) => void
+    disks: TargetDisk[], { disks: _names, keepListening = false, ...options }: ReceiveRequest,
+    server: NbdServer | null, emit: Emit, arrived: (tap: Tap) => void
   ): Promise<void> {
     const names = disks.map(({ target, name }) => name ?? (target as Tap).name)
     const arrival = await Arrival.listen(names, {
-      disks, listen, keepListening, arrived, ...(server !== null && { serve: server })
+      ...options, disks, keepListening, arrived, ...(server !== null && { serve: server })
     })
     emit({ event: 'accepted', migration: arrival.id })
     await this.#run(arrival, () => arrival.run(this.#both(emit, arrival.id)))
@@ -119,7 +122,8 @@ export class DiskHost {
     const found = jobs.filter(({ id }) => migration === undefined || id.startsWith(migration))
     if (found.length === 1) return found[0]!
     if (found.length === 0) {
-      throw new BlockferryError('NOT_FOUND', `no migration${migration ? ` ${migration}` : ''} is running`)
+      const which = migration === undefined ? '' : ` ${migration}`
+      throw new BlockferryError('NOT_FOUND', `no migration${which} is running`)
     }
     const list = found.map(({ id, disks }) => `${id} (${disks.join(', ')})`).join('; ')
     throw new BlockferryError('INVALID', `several migrations are running, name one: ${list}`)
@@ -129,7 +133,8 @@ export class DiskHost {
   outgoing (migration?: string): Outgoing {
     const job = this.job(migration)
     if (job instanceof Outgoing) return job
-    throw new BlockferryError('INVALID', 'disks are being received here: ask the process that sends them')
+    throw new BlockferryError(
+      'INVALID', 'disks are being received here: ask the process that sends them')
   }
 
   /** Cancels what has not committed and waits until it is over, ends the NBD clients, lets go of
@@ -176,7 +181,9 @@ export class DiskHost {
 
   #named (names?: string[]): Tap[] {
     if (names === undefined) {
-      if (this.#taps.size === 0) throw new BlockferryError('NOT_FOUND', 'this process has no disk yet')
+      if (this.#taps.size === 0) {
+        throw new BlockferryError('NOT_FOUND', 'this process has no disk yet')
+      }
       return [...this.#taps.values()]
     }
     return names.map((name) => {
@@ -194,8 +201,4 @@ export class DiskHost {
 
 function switchoverOf (text: string): NonNullable<MigrateOptions['switchover']> {
   return text === 'auto' || text === 'manual' ? text : new Date(text)
-}
-
-function hostPort ({ host, port }: { host: string, port: number }): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`
 }

@@ -66,7 +66,8 @@ export class Outgoing implements Job {
   async cancel (destination: 'keep' | 'delete'): Promise<void> {
     const inTime = this.migration.cancel({ destination })
     await this.migration.catch(() => {})
-    if (!inTime) throw new BlockferryError('BUSY', 'too late: the switchover could not be taken back')
+    if (inTime) return
+    throw new BlockferryError('BUSY', 'too late: the switchover could not be taken back')
   }
 
   describe (): RunningMigration {

@@ -57,6 +57,8 @@ export interface ReceiveRequest {
   listen: string
   /** A migration that fails does not end the listening. Default false. */
   keepListening?: boolean
+  /** Default '20s'. */
+  linkTimeout?: number | string
 }
 
 export interface Status {

@@ -39,6 +39,7 @@ export function startRemote<C extends 'send' | 'receive'> (
 
 /** The process ended without a word: nobody here knows how far it had come. */
 function lostSight (thrown: unknown): unknown {
-  if (!(thrown instanceof BlockferryError) || thrown.code !== 'PEER_GONE' || thrown.owner !== null) return thrown
+  const isLost = thrown instanceof BlockferryError && thrown.code === 'PEER_GONE' && thrown.owner === null
+  if (!isLost) return thrown
   return new BlockferryError('OWNER_UNKNOWN', thrown.message, { owner: 'unknown', cause: thrown })
 }

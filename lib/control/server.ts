@@ -40,7 +40,8 @@ export class ControlServer {
     } finally {
       process.umask(umask)
     }
-    await once(this.#server, 'listening').catch((error: unknown) => { throw socketError(error, path) })
+    const listening = once(this.#server, 'listening')
+    await listening.catch((error: unknown) => { throw socketError(error, path) })
     await chmod(path, 0o600)
   }
 

@@ -21,7 +21,8 @@ const kMaxPath = 107
 /** Errors: INVALID (too long), NOT_FOUND (no such directory). */
 export function checkSocketPath (path: string): void {
   if (Buffer.byteLength(path) > kMaxPath) {
-    throw new BlockferryError('INVALID', `${path} is no path for a socket: ${kMaxPath} bytes at most`)
+    throw new BlockferryError(
+      'INVALID', `${path} is no path for a socket: ${kMaxPath} bytes at most`)
   }
   const folder = dirname(path)
   if (!existsSync(folder)) throw new BlockferryError('NOT_FOUND', `${folder} does not exist`)

@@ -209,7 +209,7 @@ export class Copying {
       if (this.#caughtUp) this.#checkpointMs = tookUs / 1000
       this.#caughtUp ||= inTail
       this.#wake()
-      for (const { disk, first, count } of wrong) this.#needs.link.sender.remark(disk, first, count)
+      this.#needs.link.remark(wrong)
     })
     await this.#checkpoint
   }

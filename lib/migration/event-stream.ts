@@ -27,8 +27,12 @@ export class EventStream<E extends AnyEvent> implements AsyncIterable<E> {
     if (event.event === 'progress' && last?.event === 'progress') this.#waiting.pop()
     this.#waiting.push(event)
     this.#wake?.()
-    // An EventEmitter throws on 'error' only; our names never are.
-    this.#emitter.emit(event.event, event)
+    try {
+      this.#emitter.emit(event.event, event)
+    } catch (error) {
+      // The listener's own mistake: nobody's business here, but not to be swallowed either.
+      queueMicrotask(() => { throw error })
+    }
   }
 
   /** For the owner: no more events come. */

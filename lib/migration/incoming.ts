@@ -4,7 +4,7 @@
 // lost the link asks for the outcome on a new connection; asking ends an undecided session, which
 // then can never commit.
 import { BlockferryError, toBlockferryError } from '../errors.js'
-import type { NativeSession } from '../native.js'
+import type { NativeSession, WrongRange } from '../native.js'
 import { Heartbeat } from './heartbeat.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
@@ -34,6 +34,9 @@ const kHangUpMs = 2000
 /** How long a broken stream waits for the source's own word on why: it may be a cancel, and say
  * whether to keep what was copied. */
 const kReasonMs = 500
+/** Whoever connects must make an offer, or ask, within this time. */
+const kGreetingMs = 10_000
+const kMaxWrong = 4096
 
 export class Incoming {
   migration: string | null = null
@@ -59,6 +62,9 @@ export class Incoming {
     this.#heartbeat = new Heartbeat(
       host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#fail(error))
     this.#heartbeat.start()
+    setTimeout(() => {
+      if (this.#state === 'greeting') this.#fail(new BlockferryError('TIMEOUT', 'no offer came'))
+    }, kGreetingMs).unref()
     session.start((event, value) => this.#onEvent(event, value))
   }
 
@@ -124,8 +130,9 @@ export class Incoming {
   #send<T extends MessageType> (type: T, message: Messages[T]): void {
     try {
       this.#session.send(encode(type, message))
-    } catch {
-      // The connection is gone: its end comes as an event.
+    } catch (error) {
+      // Of a connection that is gone the end comes as an event, too.
+      this.#fail(toBlockferryError(error))
     }
   }
 
@@ -192,7 +199,7 @@ export class Incoming {
 
   #onVerified ({ mark, wrong, tookUs }: Messages['verified']): void {
     this.#verified = { mark, right: wrong.length === 0 }
-    this.#send('verified', { mark, wrong, tookUs })
+    this.#send('verified', { mark, wrong: coarsen(wrong), tookUs })
     this.#decide()
   }
 
@@ -250,6 +257,20 @@ export class Incoming {
     this.#ended()
     this.#host.ended(this)
   }
+}
+
+/** At most kMaxWrong ranges that cover those given: a message has a limit, and sending a little
+ * more again does no harm. */
+function coarsen (wrong: WrongRange[]): WrongRange[] {
+  const together = Math.ceil(wrong.length / kMaxWrong)
+  if (together <= 1) return wrong
+  const coarse: WrongRange[] = []
+  for (const [index, { disk, first, count }] of wrong.entries()) {
+    const last = coarse.at(-1)
+    if (last?.disk === disk && index % together !== 0) last.count = first + count - last.first
+    else coarse.push({ disk, first, count })
+  }
+  return coarse
 }
 
 function checkOffer ({ disks, streams }: Messages['offer']): void {

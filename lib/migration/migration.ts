@@ -10,7 +10,7 @@ import { EventStream } from './event-stream.js'
 import type { MigrationEvent } from './events.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { checkBudgets, checkMigrateOptions } from './options.js'
-import type { Report } from './report.js'
+import type { DowntimePhases, Report } from './report.js'
 import { Reporter } from './reporter.js'
 import { Sampler } from './sampler.js'
 import { SourceDisks } from './source-disks.js'
@@ -19,6 +19,7 @@ import type { SwitchoverResult } from './switchover.js'
 import { callMachine, switchOver } from './switchover.js'
 
 const kConnectMs = 10_000
+const kLongestTimer = 2 ** 31 - 1
 const kNoForecast: Forecast = { eta: null, predictedDowntimeMs: null, limitedBy: 'none', relax: null }
 
 /** What a broken pause costs at most before it is taken back: twice the budget and this. */
@@ -139,20 +140,22 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   async #move (): Promise<Report> {
     const { switchover } = this.#options
     this.#wanted = switchover === 'auto'
-    const timer = switchover instanceof Date
-      ? setTimeout(() => this.switchover(), Math.min(2 ** 31 - 1, Math.max(0, switchover.getTime() - Date.now())))
-      : undefined
+    const forgetDate = switchover instanceof Date ? atDate(switchover, () => this.switchover()) : () => {}
     try {
       const copying = await this.#connect()
       for (;;) {
         await this.#orCancelled(copying.untilReady())
-        const result = await this.#switchOver(copying)
-        if (result.destination !== null) return copying.reporter.report(result, copying.sampler)
+        const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
+        const result = await this.#switchOver(copying, phases)
+        if (result.destination !== null) {
+          return copying.reporter.report(result, phases, copying.sampler)
+        }
         await this.#takeBack()
         this.emit({ event: 'resumed', reason: result.reason })
+        await this.#orCancelled(result.settled)
       }
     } finally {
-      clearTimeout(timer)
+      forgetDate()
     }
   }
 
@@ -185,23 +188,29 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     return copying
   }
 
-  async #switchOver (copying: Copying): Promise<SwitchoverResult> {
+  async #switchOver (copying: Copying, phases: DowntimePhases): Promise<SwitchoverResult> {
     await this.#orCancelled(copying.settle())
     copying.reporter.attempt()
+    const began = performance.now()
     const { downtimeMs } = this.#options.budgets
     const result = await switchOver({
       link: this.#link,
       disks: this.#disks,
       machine: this.#options.machine,
       residualLimitMs: 2 * downtimeMs + kResidualGraceMs,
+      phases,
       cancelled: this.#cancelled,
       committing: () => { this.#committing = true },
       step: (step) => {
         this.#machinePaused = true
         this.emit({ event: 'switchover', step })
       }
-    }).catch(async (error: unknown) => await this.#resolveBreak(error))
-    copying.paused(result.phases.pause + result.phases.drain)
+    }).catch(async (error: unknown) => {
+      const result = await this.#resolveBreak(error)
+      phases.commit = performance.now() - began - phases.pause - phases.drain - phases.residual
+      return result
+    })
+    copying.paused(phases.pause + phases.drain)
     if (result.destination !== null) {
       this.#committed = true
       this.#disks.refuse()
@@ -223,8 +232,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       this.#committing = false
       throw error
     }
-    const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
-    return { destination: outcome.digests, source, reason: '', phases }
+    return { destination: outcome.digests, source, reason: '', settled: Promise.resolve() }
   }
 
   /** The source goes on: writes flow, the machine runs. */
@@ -261,4 +269,15 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   async #orCancelled<T> (promise: Promise<T>): Promise<T> {
     return await Promise.race([promise, this.#cancelled])
   }
+}
+
+/** Calls at a date, however far away; the result forgets about it. */
+function atDate (date: Date, call: () => void): () => void {
+  let timer: NodeJS.Timeout
+  const arm = () => {
+    const ms = date.getTime() - Date.now()
+    timer = ms > kLongestTimer ? setTimeout(arm, kLongestTimer) : setTimeout(call, Math.max(0, ms))
+  }
+  arm()
+  return () => clearTimeout(timer)
 }

@@ -1,7 +1,7 @@
 // Collects what the progress events and the final report tell.
 import type { Decision, Sample } from '../policy/types.js'
 import type { Progress } from './events.js'
-import type { ByteCounts, DiskReport, Report } from './report.js'
+import type { ByteCounts, DiskReport, DowntimePhases, Report } from './report.js'
 import { sumDigests } from './report.js'
 import type { Sampler } from './sampler.js'
 import type { SourceDisks } from './source-disks.js'
@@ -75,7 +75,7 @@ export class Reporter {
     }
   }
 
-  report (result: SwitchoverResult, sampler: Sampler): Report {
+  report (result: SwitchoverResult, phases: DowntimePhases, sampler: Sampler): Report {
     this.throttled(false)
     const durationMs = this.elapsedMs
     const disks = this.#diskReports(result, sampler, durationMs)
@@ -87,13 +87,13 @@ export class Reporter {
     }), { disk: 0, sent: 0, wire: 0, zero: 0 })
     const writers = this.#disks.writers()
     const dirtied = sampler.dirtied()
-    const { pause, drain, residual, commit } = result.phases
+    const { pause, drain, residual, commit } = phases
     const digests = { source: sumDigests(result.source), destination: sumDigests(result.destination ?? []) }
     return {
       migration: this.#id,
       durationMs,
       downtimeMs: pause + drain + residual + commit,
-      downtime: result.phases,
+      downtime: phases,
       rounds: Math.max(1, this.#rounds),
       bytes,
       dirty: { rate: dirtied / durationMs * 1000, bytes: dirtied },

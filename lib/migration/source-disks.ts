@@ -138,6 +138,9 @@ function claim (tap: Tap): () => void {
   const release = tap.claimForMigration()
   if (tap.state === 'open') return release
   release()
-  throw new BlockferryError('REFUSED', `${tap.name} is not owned here: its writes are ${
-    tap.state === 'refusing' ? 'refused' : 'on hold'}`)
+  // Not owned here, or nobody knows.
+  const [why, owner] = tap.state === 'refusing'
+    ? ['refused', 'destination' as const]
+    : ['on hold', 'unknown' as const]
+  throw new BlockferryError('REFUSED', `${tap.name} is not owned here: its writes are ${why}`, { owner })
 }

@@ -1,7 +1,7 @@
 // The source's end of a session: the native sender, the control messages, the checkpoints.
 import type { ErrorCode } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
-import type { NativeSender } from '../native.js'
+import type { NativeSender, WrongRange } from '../native.js'
 import { native } from '../native.js'
 import { Heartbeat } from './heartbeat.js'
 import type { Message, Messages, MessageType } from './messages.js'
@@ -96,9 +96,19 @@ export class SourceLink {
     return { mark, left, verified }
   }
 
-  /** Ends the session. Idempotent. */
+  /** Sends blocks again that the destination found wrong. */
+  remark (wrong: readonly WrongRange[]): void {
+    try {
+      for (const { disk, first, count } of wrong) this.sender.remark(disk, first, count)
+    } catch (error) {
+      this.#fail(toBlockferryError(error))
+    }
+  }
+
+  /** Ends the session, and whatever waits for it: `failed` rejects (CLOSED). Idempotent. */
   async close (): Promise<void> {
     this.#closed = true
+    this.#fail(new BlockferryError('CLOSED', 'the migration has ended'))
     this.#heartbeat.stop()
     await this.sender.close()
   }

@@ -15,7 +15,8 @@ export interface SwitchoverResult {
   destination: string[] | null
   source: string[]
   reason: string
-  phases: DowntimePhases
+  /** The destination is ready for the next mark. */
+  settled: Promise<unknown>
 }
 
 export interface SwitchoverNeeds {
@@ -24,6 +25,8 @@ export interface SwitchoverNeeds {
   machine: Machine
   /** The pause is taken back when the residual has not left after this long. */
   residualLimitMs: number
+  /** Filled in as it goes; what an exception leaves in it holds, too. */
+  phases: DowntimePhases
   /** Called when the commit message is about to go: from here on the owner may be the other. */
   committing: () => void
   step: (step: 'pause' | 'residual' | 'commit') => void
@@ -36,8 +39,7 @@ export interface SwitchoverNeeds {
 const kTries = 2
 
 export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverResult> {
-  const { link, disks, machine, step } = needs
-  const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
+  const { link, disks, machine, step, phases } = needs
   const clock = stopwatch()
   step('pause')
   await callMachine(machine, 'pause')
@@ -51,24 +53,31 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
     const { mark, left, verified } = link.finish()
     if (!await inTime(Promise.race([left, needs.cancelled]), needs.residualLimitMs)) {
       link.sender.unfinish()
-      await Promise.race([verified, needs.cancelled])
-      return { destination: null, source, reason: 'the residual took too long', phases }
+      return { destination: null, source, reason: 'the residual took too long', settled: verified }
     }
     phases.residual += clock()
+    checkNothingDirty(link)
     source = disks.taps.map((_tap, index) => link.sender.digest(index))
     step('commit')
     needs.committing()
     const destination = await askForCommit(link, mark, source)
     phases.commit += clock()
-    if (destination !== null) return { destination, source, reason: '', phases }
+    if (destination !== null) return { destination, source, reason: '', settled: verified }
     const { wrong } = await verified
     if (wrong.length === 0 || tries === kTries) {
       throw new BlockferryError('NOT_EQUAL', 'the destination differs from the source at the pause', {
         owner: 'source', resumable: true
       })
     }
-    for (const { disk, first, count } of wrong) link.sender.remark(disk, first, count)
+    link.remark(wrong)
   }
+}
+
+/** The taps hold every write, so the residual is all there is. Were it not, the digests would not
+ * show it: they are of what was sent. */
+function checkNothingDirty (link: SourceLink): void {
+  if (link.sender.stats().disks.every(({ dirtyBytes }) => dirtyBytes === 0)) return
+  throw new BlockferryError('NOT_EQUAL', 'a disk was written while its writers were held')
 }
 
 /** The destination's digests, or null when it refuses because something differs. */

@@ -8,6 +8,9 @@ import { checkBlockSize, openTap } from '../tap.js'
 import type { OfferedDisk } from './messages.js'
 import type { CheckedReceiveOptions } from './options.js'
 
+/** 16 TiB at 4 KiB: the maps of a disk then take 1.5 GiB at the most. */
+const kMaxBlocks = 2 ** 32
+
 type Target = CheckedReceiveOptions['disks'][number]
 
 export interface TargetTap {
@@ -22,8 +25,8 @@ export interface TargetTap {
 export class TargetDisks {
   readonly taps: TargetTap[] = []
 
-  /** Opens and claims every disk that is offered. Errors: NOT_FOUND (no such name here),
-   * TOO_SMALL, READ_ONLY, BUSY and those of openTap(). */
+  /** Opens and claims every disk that is offered. Errors: NOT_FOUND (no such name here), REFUSED
+   * (owned here already), TOO_SMALL, READ_ONLY, BUSY and those of openTap(). */
   static async open (offered: OfferedDisk[], targets: readonly Target[]): Promise<TargetDisks> {
     const disks = new TargetDisks()
     try {
@@ -63,6 +66,12 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
     throw new BlockferryError('BAD_SIZE', `${offered.name}: ${offered.size} bytes is no positive multiple of 512`)
   }
   const { target: where, name, direct } = target
+  if (offered.size / offered.blockSize > kMaxBlocks) {
+    throw new BlockferryError('INVALID', `${offered.name}: too many blocks, use a larger block size`)
+  }
+  if (typeof where !== 'string' && where.state !== 'refusing') {
+    throw new BlockferryError('REFUSED', `${name} is owned here already`)
+  }
   const created = typeof where === 'string' && !existsSync(where)
   const tap = typeof where === 'string'
     ? await openTap({ source: where, name, direct, createSize: offered.size })

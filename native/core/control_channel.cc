@@ -5,6 +5,8 @@
 namespace blockferry {
 
 void ControlChannel::start(FileDescriptor socket, FrameReader reader, Events events) {
+  std::lock_guard lock(send_mutex_);
+  if (closed_.load()) return;  // somebody was quicker: the socket goes with this call
   socket_ = std::move(socket);
   events_ = std::move(events);
   thread_ = std::thread([this, reader = std::move(reader)]() mutable { run(std::move(reader)); });
@@ -50,7 +52,10 @@ Status ControlChannel::send(const std::string& text) {
 
 void ControlChannel::close() {
   std::lock_guard closing(close_mutex_);
-  if (!closed_.exchange(true) && socket_.open()) shutdown(socket_.get(), SHUT_RDWR);
+  {
+    std::lock_guard lock(send_mutex_);
+    if (!closed_.exchange(true) && socket_.open()) shutdown(socket_.get(), SHUT_RDWR);
+  }
   if (thread_.joinable()) thread_.join();
   std::lock_guard lock(send_mutex_);
   socket_.reset();

@@ -22,6 +22,7 @@ class ControlChannel {
 
   ~ControlChannel() { close(); }
 
+  // After close() this does nothing.
   void start(FileDescriptor socket, FrameReader reader, Events events);
   // From any thread; never blocks. A peer that does not read its messages is ended.
   Status send(const std::string& text);

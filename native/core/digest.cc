@@ -147,7 +147,7 @@ Status DestinationDigest::verify(Origin& origin, unsigned generation,
   return {};
 }
 
-Status DestinationDigest::trust(unsigned generation) {
+void DestinationDigest::trust(unsigned generation) {
   uint64_t from = 0;
   while (auto run = pending_[generation].find(from, blocks(), kStripe / missing_.block_size())) {
     for (uint64_t block = run->first; block < run->end(); block++) {
@@ -158,7 +158,6 @@ Status DestinationDigest::trust(unsigned generation) {
     }
     from = run->end();
   }
-  return {};
 }
 
 }  // namespace blockferry

@@ -56,7 +56,7 @@ class DestinationDigest {
                 std::vector<BlockRange>* wrong);
 
   // Counts the generation's pending blocks as verified without reading them.
-  Status trust(unsigned generation);
+  void trust(unsigned generation);
 
   uint64_t missing() const { return missing_.count(); }
   uint64_t pending() const { return pending_[0].count() + pending_[1].count(); }

@@ -48,6 +48,8 @@ void DirtyMap::mark(uint64_t offset, uint64_t length) {
 }
 
 void DirtyMap::mark_blocks(BlockRange range) {
+  if (range.first >= blocks_) return;
+  range.count = std::min(range.count, blocks_ - range.first);
   bool young = young_on_.load(std::memory_order_relaxed);
   uint64_t added = 0;
   for (uint64_t block = range.first; block < range.end();) {

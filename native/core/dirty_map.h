@@ -60,7 +60,7 @@ class DirtyMap {
   // Marks every block that the byte range touches. An empty range marks nothing; a range past
   // the end is cut off there.
   void mark(uint64_t offset, uint64_t length);
-  void mark_blocks(BlockRange range);
+  void mark_blocks(BlockRange range);  // cut off at the end, too
   void mark_all();
   // Clears without looking (used when the whole map is to be forgotten).
   void clear_all();

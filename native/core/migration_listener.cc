@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 
 #include <cstdio>
-#include <vector>
+#include <system_error>
 
 namespace blockferry {
 
@@ -52,14 +52,24 @@ void MigrationListener::accept_connections() {
       continue;
     }
     if (greeting_.load() >= options_.max_greeting) continue;
-    greeting_++;
     tune_socket(socket.get(), options_.link_timeout_ms);
-    std::lock_guard lock(mutex_);
-    Connection& connection = connections_.emplace_back();
-    connection.fd = socket.get();
-    connection.thread = std::thread(
-        [this, &connection, fd = socket.release()] { serve(connection, FileDescriptor(fd)); });
+    start_connection(std::move(socket));
   }
+}
+
+// Without a thread to be had, the connection is dropped.
+void MigrationListener::start_connection(FileDescriptor socket) {
+  int fd = socket.get();
+  std::lock_guard lock(mutex_);
+  Connection& connection = connections_.emplace_back();
+  try {
+    connection.thread = std::thread([this, &connection, fd] { serve(connection, FileDescriptor(fd)); });
+  } catch (const std::system_error&) {
+    connections_.pop_back();
+    return;
+  }
+  connection.fd = socket.release();
+  greeting_++;
 }
 
 void MigrationListener::serve(Connection& connection, FileDescriptor socket) {
@@ -69,11 +79,13 @@ void MigrationListener::serve(Connection& connection, FileDescriptor socket) {
   Status status = greet(reader, &hello);
   greeting_--;
   if (status.ok()) {
-    status = hello == "control" ? welcome_control(socket, reader)
+    status = hello == "control" ? welcome_control(connection, socket, reader)
                                 : welcome_data(socket, reader, hello);
   }
   // Whether the peer still hears why makes no difference here.
-  if (!status.ok()) (void)send_text(fd, FrameType::error, error_text(status));
+  if (!status.ok() && socket.open()) {
+    (void)send_text(fd, FrameType::error, error_text(status));
+  }
   std::lock_guard lock(mutex_);
   connection.fd = -1;
   connection.done = true;
@@ -92,22 +104,22 @@ Status MigrationListener::greet(FrameReader& reader, std::string* hello) {
   return status;
 }
 
-Status MigrationListener::welcome_control(FileDescriptor& socket, FrameReader& reader) {
+// A data connection can't come before the source was told of the session's disks, which is after
+// on_session_: so the session may enter the list last.
+Status MigrationListener::welcome_control(Connection& connection, FileDescriptor& socket,
+                                          FrameReader& reader) {
   auto session = std::make_shared<ReceiverSession>(random_id());
-  {
-    std::lock_guard lock(mutex_);
-    if (stop_.load()) return Status::failure(Code::closed, "the receiver is closing");
-    if (sessions_.size() >= options_.max_sessions) {
-      return Status::failure(Code::busy, "too many migrations at once");
-    }
-    sessions_[session->id()] = session;
+  std::unique_lock lock(mutex_);
+  if (stop_.load()) return Status::failure(Code::closed, "the receiver is closing");
+  if (sessions_.size() >= options_.max_sessions) {
+    return Status::failure(Code::busy, "too many migrations at once");
   }
   Status status = send_text(socket.get(), FrameType::welcome, session->id());
-  if (!status.ok()) {
-    forget(session->id());
-    return status;
-  }
+  if (!status.ok()) return status;
+  connection.fd = -1;  // the session's from here on
   session->adopt_control(std::move(socket), std::move(reader));
+  sessions_[session->id()] = session;
+  lock.unlock();
   on_session_(session);
   return {};
 }

@@ -47,9 +47,10 @@ class MigrationListener {
   };
 
   void accept_connections();
+  void start_connection(FileDescriptor socket);
   void serve(Connection& connection, FileDescriptor socket);
   Status greet(FrameReader& reader, std::string* hello);
-  Status welcome_control(FileDescriptor& socket, FrameReader& reader);
+  Status welcome_control(Connection& connection, FileDescriptor& socket, FrameReader& reader);
   Status welcome_data(FileDescriptor& socket, FrameReader& reader, const std::string& hello);
   void reap_connections();
 

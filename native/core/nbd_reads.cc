@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "block_hash.h"
 #include "nbd_requests.h"
 
 namespace blockferry {
@@ -13,13 +14,6 @@ namespace {
 constexpr uint32_t kZeroSearch = 64 << 10;  // smaller reads aren't searched for zeroes
 constexpr uint64_t kZeroUnit = 32 << 10;    // shorter runs of zeroes are sent as data
 constexpr size_t kMaxStatusExtents = 1024;  // in one reply
-
-bool is_zero(const uint8_t* bytes, uint64_t length) {
-  constexpr uint64_t kProbe = 16;
-  constexpr uint8_t kZeroes[kProbe] = {};
-  if (length < kProbe) return std::all_of(bytes, bytes + length, [](uint8_t b) { return b == 0; });
-  return memcmp(bytes, kZeroes, kProbe) == 0 && memcmp(bytes, bytes + kProbe, length - kProbe) == 0;
-}
 
 void add_extent(std::vector<OriginExtent>* extents, uint64_t length, bool hole) {
   if (!extents->empty() && extents->back().hole == hole) {

@@ -1,6 +1,7 @@
 #include "nbd_transmission.h"
 
 #include <poll.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
@@ -68,7 +69,9 @@ void NbdTransmission::peer_gone() {
 }
 
 void NbdTransmission::take_requests() {
+  taken_ = 0;
   while (ending_ == Ending::none && take_payload() && take_request()) {
+    taken_++;
     if (replies_.bytes() >= kSendEarly && !replies_.send(socket_)) end(Ending::gone);
   }
 }
@@ -155,6 +158,9 @@ bool NbdTransmission::receive(bool may_sleep) {
   } else {
     at = input_.room(&length);
   }
+  // A client with several requests under way has more to say once it has our answers: letting
+  // it run first spares both sides a wake-up, and the next gulp is larger.
+  if (may_sleep && taken_ > 1) sched_yield();
   ssize_t got = recv(socket_, at, length, flags);
   if (got < 0 && errno == EINTR) return true;
   if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return false;

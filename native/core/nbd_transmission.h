@@ -73,6 +73,7 @@ class NbdTransmission {
   bool broke_protocol_ = false;
   Clock::time_point linger_until_{};  // broken, stopped: how long answers are worth trying
   bool stalled_ = false;              // a request is there, but no room for it
+  int taken_ = 0;                     // requests in the last gulp
 
   NbdRequest* incoming_ = nullptr;  // its payload is being received
   size_t incoming_filled_ = 0;

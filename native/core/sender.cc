@@ -77,13 +77,26 @@ Status Sender::open_stream(unsigned index, unsigned count,
 }
 
 Status Sender::open_streams(unsigned count) {
+  std::vector<std::unique_ptr<StreamSender>> streams(count);
   for (unsigned index = 0; index < count; index++) {
-    std::unique_ptr<StreamSender> stream;
-    Status status = open_stream(index, count, &stream);
+    Status status = open_stream(index, count, &streams[index]);
     if (!status.ok()) return status;
-    streams_.push_back(std::move(stream));
   }
+  std::lock_guard lock(mutex_);
+  if (stop_.load()) return Status::failure(Code::closed, "the migration has ended");
+  streams_ = std::move(streams);
   return {};
+}
+
+void Sender::stop_streams() {
+  {
+    // The lock closes the gap between a stream's look at stop_ and its wait.
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+    for (auto& stream : streams_) stream->stop();
+  }
+  changed_.notify_all();
+  stopping_.notify_all();
 }
 
 void Sender::start() {
@@ -95,7 +108,6 @@ void Sender::wake_streams() {
   // Taking the lock closes the gap between a stream's look and its wait.
   { std::lock_guard lock(mutex_); }
   changed_.notify_all();
-  if (stop_.load()) stopping_.notify_all();
 }
 
 void Sender::set_defer(uint32_t ms) {
@@ -132,9 +144,8 @@ void Sender::mark(uint64_t number) {
 void Sender::finish(uint64_t number) {
   {
     std::lock_guard lock(mutex_);
-    wanted_mark_ = number;
+    wanted_mark_ = final_mark_ = number;
     marks_left_ = static_cast<unsigned>(streams_.size());
-    finishing_ = true;
   }
   wake_streams();
 }
@@ -142,7 +153,7 @@ void Sender::finish(uint64_t number) {
 void Sender::unfinish() {
   {
     std::lock_guard lock(mutex_);
-    finishing_ = false;
+    final_mark_ = 0;
   }
   wake_streams();
 }
@@ -159,10 +170,15 @@ void Sender::durable(uint64_t number) {
   for (auto& disk : disks_) disk->pending[(number - 1) & 1].clear_all();
 }
 
-void Sender::remark(uint32_t disk, BlockRange range) {
+Status Sender::remark(uint32_t disk, BlockRange range) {
+  uint64_t blocks = disk < disks_.size() ? disks_[disk]->dirty->blocks() : 0;
+  if (range.first >= blocks || range.count > blocks - range.first) {
+    return Status::failure(Code::protocol, "the peer named blocks that do not exist");
+  }
   disks_[disk]->peer_blank = false;
   disks_[disk]->dirty->mark_blocks(range);
   wake_streams();
+  return {};
 }
 
 void Sender::remark_pending() {
@@ -178,9 +194,7 @@ void Sender::remark_pending() {
 void Sender::fail(Status status) {
   if (failed_.exchange(true)) return;
   events_.failed(std::move(status));  // before the peer can notice and tell its own view of it
-  stop_ = true;
-  for (auto& stream : streams_) stream->stop();
-  wake_streams();
+  stop_streams();
 }
 
 static SentDiskStats stats_of(const SentDisk& disk) {
@@ -213,9 +227,7 @@ SenderStats Sender::stats() const {
 void Sender::close() {
   std::lock_guard closing(close_mutex_);
   failed_ = true;  // what ends from here on is no failure
-  stop_ = true;
-  for (auto& stream : streams_) stream->stop();
-  wake_streams();
+  stop_streams();
   for (auto& stream : streams_) stream->join();
   control_.close();
   for (auto& disk : disks_) disk->tap.reset();  // whoever closes the tap now lets go of its file

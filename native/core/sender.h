@@ -99,8 +99,8 @@ class Sender {
   void finish(uint64_t number);
   // Goes on after a finish() that came to nothing.
   void unfinish();
-  // These blocks must be sent again.
-  void remark(uint32_t disk, BlockRange range);
+  // These blocks must be sent again. Code::protocol when there are none such: a peer named them.
+  Status remark(uint32_t disk, BlockRange range);
   // What was claimed and is not known to be durable becomes dirty again.
   void remark_pending();
 
@@ -116,6 +116,7 @@ class Sender {
 
   Status open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream);
   void wake_streams();
+  void stop_streams();
   void fail(Status status);
   void age_when_due();
   void stream_finished_bulk();
@@ -141,12 +142,12 @@ class Sender {
   std::atomic<unsigned> bulk_left_{0};
   std::atomic<unsigned> marks_left_{0};
   std::mutex close_mutex_;  // a second close() waits for the first
-  std::mutex mutex_;  // with changed_: paused_, wanted_mark_, finishing_
+  std::mutex mutex_;  // with changed_: streams_, paused_, wanted_mark_, final_mark_
   std::condition_variable changed_;
   std::condition_variable stopping_;
   bool paused_ = false;
-  bool finishing_ = false;
-  uint64_t wanted_mark_ = 0;  // with finishing_, the final one
+  uint64_t wanted_mark_ = 0;
+  uint64_t final_mark_ = 0;  // the mark behind the residual; 0 while none is wanted
   Clock::time_point last_age_{};  // only the first stream looks
 };
 

@@ -51,7 +51,7 @@ bool StreamSender::claim_extent(uint64_t limit, Extent* extent) {
 
 // Stripe after stripe of this stream, from block_ on.
 std::optional<BlockRange> StreamSender::claim_run(DirtyMap& map, uint64_t limit) {
-  bool skip_young = !finishing_ && sender_.defer_ms_.load() != 0;
+  bool skip_young = !finishing() && sender_.defer_ms_.load() != 0;
   uint64_t stripe = block_ / stripe_blocks(map);
   while (stripe * stripe_blocks(map) < map.blocks()) {
     if (stripe % count_ == index_) {

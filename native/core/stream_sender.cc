@@ -47,7 +47,7 @@ Status StreamSender::work() {
     if (index_ == 0) sender_.age_when_due();
     Status status;
     if (order == Order::mark) {
-      status = send_mark(marked_ + 1, 0);
+      status = send_mark(marked_ + 1);
     } else if (collect()) {
       status = read_extents();
       if (status.ok()) status = send_frames();
@@ -63,23 +63,22 @@ StreamSender::Order StreamSender::next_order() {
   std::unique_lock lock(sender_.mutex_);
   for (;;) {
     if (sender_.stop_.load()) return Order::stop;
-    bool again = finished_ && sender_.wanted_mark_ > marked_;
-    if (sender_.finishing_ != finishing_ || again) {
-      finishing_ = sender_.finishing_;
-      finished_ = false;
+    if (sender_.final_mark_ != final_mark_) {
+      final_mark_ = sender_.final_mark_;
       rewind();
     }
-    if (finishing_ && !finished_) return Order::send;
-    if (!finishing_ && sender_.wanted_mark_ > marked_) return Order::mark;
-    if (!finishing_ && !sender_.paused_) return Order::send;
+    if (finishing()) return Order::send;
+    if (final_mark_ == 0) {
+      if (sender_.wanted_mark_ > marked_) return Order::mark;
+      if (!sender_.paused_) return Order::send;
+    }
     sender_.changed_.wait(lock);
   }
 }
 
-Status StreamSender::send_mark(uint64_t number, uint16_t flags) {
+Status StreamSender::send_mark(uint64_t number) {
   FrameHeader header;
   header.type = FrameType::mark;
-  header.flags = flags;
   header.length = number;
   uint8_t bytes[kHeaderSize];
   encode_header(header, bytes);
@@ -107,10 +106,7 @@ Status StreamSender::end_pass() {
     sender_.stream_finished_bulk();
   }
   if (found) return {};
-  if (finishing_) {
-    finished_ = true;
-    return send_mark(marked_ + 1, kFlagFinal);
-  }
+  if (finishing()) return send_mark(final_mark_);
   idle();
   return {};
 }

@@ -51,7 +51,9 @@ class StreamSender {
   void run();
   Status work();
   Order next_order();
-  Status send_mark(uint64_t number, uint16_t flags);
+  // The residual is being sent.
+  bool finishing() const { return final_mark_ > marked_; }
+  Status send_mark(uint64_t number);
   Status end_pass();
   void idle();
 
@@ -83,9 +85,7 @@ class StreamSender {
   bool found_in_pass_ = false;
   bool bulk_ = true;
   uint64_t marked_ = 0;      // the last mark that was sent
-  bool finishing_ = false;   // this pass sends the residual
-  bool finished_ = false;    // the final mark was sent
-
+  uint64_t final_mark_ = 0;  // as of the last order: the mark behind the residual, or 0
 
   AlignedBuffer buffer_;
   size_t buffer_used_ = 0;

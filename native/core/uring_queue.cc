@@ -80,7 +80,8 @@ class UringQueue : public IoQueue {
     }
     io_uring_sqe_set_data(entry, request);
     in_ring_++;
-    io_uring_submit(&ring_);
+    // What the kernel has no room or memory for now, it takes when something has finished.
+    while (io_uring_submit(&ring_) < 0) usleep(100);
   }
 
   IoRequest* next() {

@@ -26,9 +26,9 @@ inline constexpr uint8_t kWireVersion = 1;
 inline constexpr uint32_t kHeaderSize = 48;
 
 enum class FrameType : uint8_t {
-  hello = 1,    // JSON: who connects and for what
-  welcome = 2,  // JSON: the session
-  error = 3,    // JSON: { code, message }; the connection ends behind it
+  hello = 1,    // text: "control", or "data SESSION INDEX COUNT"
+  welcome = 2,  // text: the session
+  error = 3,    // text: "CODE words"; the connection ends behind it
   control = 4,  // JSON: between the two sides' state machines
   data = 5,     // content of an extent
   zero = 6,     // an extent of zeroes, no payload
@@ -37,8 +37,6 @@ enum class FrameType : uint8_t {
 
 // The payload of DATA is compressed with zstd; `length` is the size of the content.
 inline constexpr uint16_t kFlagZstd = 1;
-// The mark is the last: the residual is complete.
-inline constexpr uint16_t kFlagFinal = 2;
 
 inline constexpr uint32_t kMaxHello = 4096;
 inline constexpr uint32_t kMaxControl = 1 << 20;

@@ -120,7 +120,8 @@ void SenderWrap::finish(const Napi::CallbackInfo& info) { sender_->finish(to_uin
 void SenderWrap::unfinish(const Napi::CallbackInfo&) { sender_->unfinish(); }
 
 void SenderWrap::remark(const Napi::CallbackInfo& info) {
-  sender_->remark(static_cast<uint32_t>(to_uint(info[0])), {to_uint(info[1]), to_uint(info[2])});
+  BlockRange range{to_uint(info[1]), to_uint(info[2])};
+  throw_unless_ok(info.Env(), sender_->remark(static_cast<uint32_t>(to_uint(info[0])), range));
 }
 
 void SenderWrap::remark_pending(const Napi::CallbackInfo&) { sender_->remark_pending(); }

@@ -9,6 +9,9 @@ import { fileURLToPath } from 'node:url'
 
 const kProgram = fileURLToPath(new URL('../../lib/cli.js', import.meta.url))
 
+/** Without what tap puts there to measure coverage: it makes every start slow. */
+export const kEnvironment = { ...process.env, NODE_OPTIONS: '' }
+
 /** What a tap test offers for cleaning up. */
 export interface Teardown { teardown: (body: () => unknown) => void }
 
@@ -29,7 +32,7 @@ export class CliProcess {
   #look: Array<() => void> = []
 
   constructor (t: Teardown, args: string[]) {
-    this.child = spawn(process.execPath, [kProgram, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    this.child = spawn(process.execPath, [kProgram, ...args], { env: kEnvironment, stdio: ['ignore', 'pipe', 'pipe'] })
     this.child.stdout!.setEncoding('utf8').on('data', (text) => {
       this.#stdout += text
       this.#lookAgain()
@@ -88,6 +91,16 @@ export class CliProcess {
     this.#look = []
     for (const resolve of look) resolve()
   }
+}
+
+/** A serve of disks in files NAME-DISK.img, with sockets NAME.nbd and NAME.control. */
+export function serve (
+  t: Teardown, path: (name: string) => string, name: string, ...disks: string[]
+): CliProcess {
+  return new CliProcess(t, [
+    'serve', ...disks.flatMap((disk) => ['--disk', `${disk}=${path(`${name}-${disk}.img`)}`]),
+    '--listen', `unix:${path(`${name}.nbd`)}`, '--control', path(`${name}.control`), '--json'
+  ])
 }
 
 /** Runs a command to its end. */

@@ -3,7 +3,7 @@ import type { ChildProcess } from 'node:child_process'
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
-import { closeSync, ftruncateSync, openSync, readFileSync, readSync, writeSync } from 'node:fs'
+import { closeSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 
 import type { Teardown } from './cli-process.js'
 
@@ -21,14 +21,6 @@ export function makeImage (path: string, mebibytes: number): void {
 
 export function areEqual (one: string, other: string): boolean {
   return readFileSync(one).equals(readFileSync(other))
-}
-
-export function bytesAt (path: string, offset: number, length: number): Buffer {
-  const file = openSync(path, 'r')
-  const bytes = Buffer.alloc(length)
-  readSync(file, bytes, 0, length, offset)
-  closeSync(file)
-  return bytes
 }
 
 export function nbdUri (name: string, socket: string): string {

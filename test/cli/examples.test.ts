@@ -4,9 +4,11 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 
+import { kEnvironment } from './cli-process.js'
+
 async function run (name: string, ...args: string[]): Promise<{ code: number, stdout: string }> {
   const program = fileURLToPath(new URL(`../../examples/${name}.js`, import.meta.url))
-  const child = spawn(process.execPath, [program, ...args], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, [program, ...args], { env: kEnvironment, stdio: ['ignore', 'pipe', 'inherit'] })
   let stdout = ''
   child.stdout.setEncoding('utf8').on('data', (text) => { stdout += text })
   const [code] = await once(child, 'close')

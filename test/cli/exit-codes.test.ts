@@ -7,7 +7,7 @@ import t from 'tap'
 import { ControlServer } from '../../lib/control/server.js'
 import { BlockferryError } from '../../lib/errors.js'
 import { CliProcess, jsonLines, run, scratch } from './cli-process.js'
-import { bytesAt, makeImage } from './disks.js'
+import { makeImage } from './disks.js'
 
 const kSourceOwns = /\nThe source owns the disks and goes on as before: mend the cause and start again\.\n/
 
@@ -116,8 +116,7 @@ t.test('1: a deadline', async (t) => {
   t.match(late.stderr, /^blockferry: DEADLINE: /m)
   t.match(late.stderr, kSourceOwns)
   t.equal((await receiver.ended).code, 1)
-  const first = bytesAt(path('b.img'), 8 * 2 ** 20, 4096)
-  t.ok(first.equals(bytesAt(path('a.img'), 8 * 2 ** 20, 4096)), 'what was copied is kept')
+  t.equal(statSync(path('b.img')).size, 32 * 2 ** 20, 'the file that was begun is kept')
 })
 
 t.test('3 and 4: what the serving process says counts', async (t) => {

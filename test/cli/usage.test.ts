@@ -60,6 +60,7 @@ t.test('nonsense is named', async (t) => {
     [[...kSend, '--streams', '0'], /--streams: 0 is no number from 1 to 16/],
     [[...kSend, '--streams', '1e1'], /--streams: 1e1 is no number from 1 to 16/],
     [[...kSend, '--block-size', '5000'], /--block-size: 5000 is no power of two/],
+    [[...kSend, '--link-timeout', '10ms'], /--link-timeout: 10ms is less than 1s/],
     [['status'], /--control: is needed/],
     [['pause'], /--control: is needed/],
     [['set', '--control', 'x'], /--downtime, --write-latency, --deadline or --bandwidth/],

@@ -10,7 +10,8 @@ import type { Test } from 'tap'
 
 import type { BlockferryError, MigrateOptions, Migration } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { NbdClient } from '../../lib/nbd/client.js'
+import { hashOf, makeImage, noise, temporary } from '../support/images.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
@@ -222,6 +223,73 @@ t.test('the link stalls', async (t) => {
 })
 
 const kNoMount = process.getuid?.() === 0 ? false : 'mounting a small tmpfs needs root'
+t.test('the residual does not get through in time: the pause is taken back', async (t) => {
+  const pair = await makePair(t, 64 << 20)
+  const proxy = await Proxy.to(pair.receiver.address)
+  const writer = await Writer.start(pair.socket, 'web', 1000)
+  const client = await NbdClient.open({ path: pair.socket, exportName: 'web' })
+  const calls: string[] = []
+  const migration = migrate({
+    disks: [{ source: pair.source }],
+    destination: proxy.address,
+    budgets: { downtime: '2s' }, // the pause here takes its time
+    machine: {
+      // More than the sockets on the way hold is written at the last moment, and nothing passes.
+      pause: async () => {
+        await writer.pause()
+        calls.push('pause')
+        if (calls.length > 1) return
+        proxy.stall()
+        for (let at = 0; at < pair.source.size; at += 1 << 20) await client.write(at, noise(at + 5, 1 << 20))
+        writer.acknowledged.clear()
+      },
+      resume: () => {
+        calls.push('resume')
+        writer.resume()
+      }
+    }
+  })
+  migration.on('resumed', () => proxy.flow())
+  const report = await migration
+  await client.disconnect()
+  await writer.stop()
+  t.same(calls.slice(0, 3), ['pause', 'resume', 'pause'])
+  t.ok(report.attempts >= 2)
+  t.equal(writer.error, null, 'the writer saw no error')
+  t.same(writer.lostIn(pair.target), [])
+  t.equal(await hashOf(pair.target), await hashOf(pair.image))
+  await proxy.close()
+})
+
+t.test('after a cancel nothing runs on', async (t) => {
+  const pair = await makePair(t)
+  const migration = migrate({
+    disks: [{ source: pair.source }], destination: pair.receiver.address, switchover: 'manual'
+  })
+  await reach(migration, 'ready')
+  migration.cancel()
+  await failureOf(migration)
+  let events = 0
+  migration.on('progress', () => { events++ })
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  t.equal(events, 0)
+})
+
+t.test('aborted while it connects, again and again', async (t) => {
+  const pair = await makePair(t, 1 << 20)
+  for (let round = 0; round < 30; round++) {
+    const migration = migrate({ disks: [{ source: pair.source }], destination: pair.receiver.address })
+    setTimeout(() => migration.cancel(), round % 10)
+    const result = await migration.then(() => 'done', (error: unknown) => (error as BlockferryError).code)
+    if (result === 'done') {
+      t.equal(pair.source.state, 'refusing')
+      break
+    }
+    t.equal(result, 'CANCELLED')
+    t.equal(pair.source.state, 'open')
+  }
+})
+
 t.test('the destination is full half-way', { skip: kNoMount }, async (t) => {
   const dir = temporary(t)
   const small = join(dir, 'small')

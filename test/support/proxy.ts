@@ -39,6 +39,10 @@ export class Proxy {
     for (const socket of this.#sockets) socket.pause()
   }
 
+  flow (): void {
+    for (const socket of this.#sockets) socket.resume()
+  }
+
   /** Flips one bit of what the source sends after so many more bytes. */
   flipAfter (bytes: number): void {
     this.#flipAfter = this.#forwarded + bytes

@@ -1,0 +1,151 @@
+// Peers that speak the protocol and lie: the other side refuses, unharmed.
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import t from 'tap'
+
+import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
+import type { NativeSender, NativeSession } from '../../lib/native.js'
+import { native } from '../../lib/native.js'
+import { makeImage, temporary } from '../support/images.js'
+
+/** A destination that answers as the test says; made of the library's own parts. */
+async function lyingDestination (onMessage: (session: NativeSession, message: any) => void) {
+  const sessions: NativeSession[] = []
+  const listener = new native.MigrationListener({}, (_event, session: NativeSession) => {
+    sessions.push(session)
+    session.start((event, value) => {
+      if (event === 'message') onMessage(session, JSON.parse(value))
+    })
+  })
+  const address = await listener.listen('127.0.0.1', 0)
+  return {
+    address,
+    close: async () => {
+      await Promise.all(sessions.map((session) => session.close()))
+      await listener.close()
+    }
+  }
+}
+
+async function lyingSource (address: { host: string, port: number }, messages: object[]) {
+  const heard: any[] = []
+  const sender: NativeSender = new native.Sender({}, (event, value) => {
+    if (event === 'message') heard.push(JSON.parse(value))
+  })
+  await sender.connect(address.host, address.port, 5000)
+  for (const message of messages) sender.send(JSON.stringify(message))
+  while (!heard.some(({ type }) => type === 'failed')) await sleep(5)
+  await sender.close()
+  return heard.find(({ type }) => type === 'failed').code
+}
+
+const offer = {
+  type: 'offer', migration: 'm', streams: 1, equality: true, disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096 }]
+}
+
+const badRanges = [
+  { disk: 0, first: 2 ** 40, count: 1000 }, { disk: 7, first: 0, count: 1 }, { disk: 0, first: 0, count: 257 }
+]
+for (const wrong of badRanges) {
+  t.test(`a destination that names blocks ${wrong.disk}:${wrong.first}+${wrong.count}`, async (t) => {
+    const liar = await lyingDestination((session, message) => {
+      if (message.type === 'offer') {
+        session.send(JSON.stringify({ type: 'accept', disks: [{ blank: true }] }))
+        // Again and again, as the source listens for it only when it has set a mark.
+        const lie = JSON.stringify({ type: 'verified', mark: 1, wrong: [wrong], tookUs: 1 })
+        const timer = setInterval(() => {
+          try {
+            session.send(lie)
+          } catch {
+            clearInterval(timer)
+          }
+        }, 10)
+      }
+    })
+    await using source = await openTap({ source: { memory: '1MiB' } })
+    await t.rejects(migrate({ disks: [{ source }], destination: liar.address, streams: 1 }),
+      { code: 'PROTOCOL', owner: 'source' })
+    t.equal(source.state, 'open')
+    await liar.close()
+  })
+}
+
+t.test('a destination whose messages make no sense', async (t) => {
+  for (const text of ['', '{', '[]', '{"type":"none"}', '{"type":"accept"}', '{"type":"accept","disks":[{}]}',
+    '{"type":"__proto__"}', '{"type":"verified","mark":-1,"wrong":[],"tookUs":0}']) {
+    const liar = await lyingDestination((session, message) => {
+      if (message.type === 'offer') session.send(text)
+    })
+    await using source = await openTap({ source: { memory: '1MiB' } })
+    await t.rejects(migrate({ disks: [{ source }], destination: liar.address }),
+      { code: 'PROTOCOL', owner: 'source' }, text)
+    t.equal(source.state, 'open')
+    await liar.close()
+  }
+})
+
+t.test('a source whose messages make no sense', async (t) => {
+  const dir = temporary(t)
+  await using receiver = await receive({ disks: [{ target: join(dir, 'target.img') }] })
+  const disk = offer.disks[0]!
+  const cases: Array<[string, object[], string]> = [
+    ['a commit out of nothing', [{ type: 'commit', mark: 1, digests: [] }], 'PROTOCOL'],
+    ['an answer as a question', [{ type: 'committed', digests: [] }], 'PROTOCOL'],
+    ['no disks', [{ ...offer, disks: [] }], 'PROTOCOL'],
+    ['a disk twice', [{ ...offer, disks: [disk, disk] }], 'PROTOCOL'],
+    ['a thousand streams', [{ ...offer, streams: 1000 }], 'PROTOCOL'],
+    ['blocks of 5 bytes', [{ ...offer, disks: [{ ...disk, blockSize: 5 }] }], 'INVALID'],
+    ['an odd size', [{ ...offer, disks: [{ ...disk, size: 1000 }] }], 'BAD_SIZE'],
+    ['an absurd size', [{ ...offer, disks: [{ ...disk, size: 2 ** 52 }] }], 'INVALID'],
+    ['two offers', [offer, offer], 'PROTOCOL'],
+    ['a question about a migration that never was', [{ type: 'query', migration: 'x' }], 'NOT_FOUND']
+  ]
+  for (const [name, messages, code] of cases) t.equal(await lyingSource(receiver.address, messages), code, name)
+  const report = await migrate({
+    disks: [{ source: makeImage(join(dir, 'source.img'), 4 << 20) }], destination: receiver.address
+  })
+  t.equal(report.equal, true, 'a good source is served after all that')
+})
+
+t.test('a commit before everything is there is not believed', async (t) => {
+  const dir = temporary(t)
+  await using receiver = await receive({ disks: [{ target: join(dir, 'target.img') }] })
+  let committed = false
+  receiver.on('committed', () => { committed = true })
+  const sender: NativeSender = new native.Sender({}, () => {})
+  await sender.connect(receiver.address.host, receiver.address.port, 5000)
+  sender.send(JSON.stringify(offer))
+  sender.send(JSON.stringify({ type: 'commit', mark: 1, digests: ['0000000000000000'] }))
+  await sleep(200)
+  await sender.close()
+  t.equal(committed, false)
+})
+
+t.test('a disk that is owned here is not overwritten by another migration', async (t) => {
+  await using target = await openTap({ source: { memory: '1MiB' } })
+  await using receiver = await receive({ disks: [{ target }] })
+  await using first = await openTap({ source: { memory: '1MiB' } })
+  await using second = await openTap({ source: { memory: '1MiB' } })
+  await migrate({ disks: [{ source: first }], destination: receiver.address })
+  t.equal(target.state, 'open')
+  await t.rejects(migrate({ disks: [{ source: second }], destination: receiver.address }),
+    { code: 'REFUSED', owner: 'source' })
+  t.equal(target.state, 'open', 'its writers write on')
+  t.equal(second.state, 'open')
+})
+
+t.test('an export name that is taken at the destination does not undo the commit', async (t) => {
+  await using server = new NbdServer()
+  await using other = await openTap({ source: { memory: '1MiB' } })
+  server.add(other)
+  await using target = await openTap({ source: { memory: '1MiB' } })
+  await using receiver = await receive({ disks: [{ target }], serve: server })
+  const told: any[] = []
+  receiver.on('failed', ({ error }) => told.push(error))
+  await using source = await openTap({ source: { memory: '1MiB' } })
+  const report = await migrate({ disks: [{ source }], destination: receiver.address })
+  t.equal(report.equal, true)
+  await receiver.done
+  t.match(told, [{ code: 'BUSY', owner: 'destination' }])
+})
