@@ -31,7 +31,8 @@ export class BlockferryError extends Error {
   readonly code: ErrorCode
   /** Null where no migration was going on. */
   readonly owner: Owner | null
-  /** What the destination holds is kept and would spare a later attempt some of the copying. */
+  /** What was copied is kept at the destination. (A later attempt does not make use of it yet: it
+   * sends everything again.) */
   readonly resumable: boolean
   /** The system's error number behind it, 0 if none. */
   readonly errno: number
