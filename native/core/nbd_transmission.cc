@@ -25,6 +25,7 @@ bool NbdTransmission::run() {
     if (stop_.load()) end(Ending::stopped);
     take_requests();
     requests_.reap();
+    if (requests_.holds()) retry_held();
     if (!replies_.send(socket_)) peer_gone();
     if (stalled_ && requests_.has_room()) continue;
     if (!finished()) wait();
@@ -202,15 +203,19 @@ void NbdTransmission::sleep(bool wants_input) {
   // While there is input to take, its end is found by receiving it.
   bool hung_up = (entries[0].revents & (POLLERR | POLLHUP | POLLNVAL | POLLRDHUP)) != 0;
   if (hung_up && !wants_input) end(Ending::gone);
-  bool woken = (entries[1].revents & POLLIN) != 0;
-  eventfd_t ignored;
-  if (woken) eventfd_read(event_, &ignored);
-  retry_held(woken);
+  if (entries[1].revents != 0 && !requests_.holds()) was_woken();
 }
 
-void NbdTransmission::retry_held(bool woken) {
+// Whether the event was signalled; it no longer is.
+bool NbdTransmission::was_woken() {
+  eventfd_t ignored;
+  return eventfd_read(event_, &ignored) == 0;
+}
+
+// Not left to the times when there is nothing to receive: a busy reader would starve its writes.
+void NbdTransmission::retry_held() {
   auto at = requests_.retry_at();
-  if (requests_.holds() && (woken || (at && Clock::now() >= *at))) requests_.retry_held();
+  if (was_woken() || (at && Clock::now() >= *at)) requests_.retry_held();
 }
 
 }  // namespace blockferry

@@ -59,7 +59,8 @@ class NbdTransmission {
   bool receive(bool may_sleep);
   void sleep(bool wants_input);
   bool time_to_wake(timespec* left) const;
-  void retry_held(bool woken);
+  bool was_woken();
+  void retry_held();
 
   int socket_;
   int event_;

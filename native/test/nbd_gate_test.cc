@@ -67,6 +67,32 @@ void refusing_answers_the_held_too() {
   CHECK(test.tap->drained());
 }
 
+// A client that never stops asking for reads does not starve its own held write.
+void a_busy_reader_gets_its_writes_done() {
+  TestServer test;
+  RawClient client(test.path);
+  client.go();
+  test.tap->hold();
+  client.send(RawClient::write_request(1, 0, page(1)));
+  Bytes reads;
+  for (int i = 0; i < 100; i++) {
+    reads = std::move(reads) + RawClient::request(kCmdRead, 2, 0, 512);
+  }
+  std::atomic<bool> stop{false};
+  std::thread sender([&] {
+    while (!stop) client.send(reads);
+    client.send(RawClient::request(kCmdDisconnect, 3, 0, 0));
+  });
+  for (uint64_t replies = 0; !stop; replies++) {
+    if (replies == 2000) test.tap->open();
+    Bytes head = client.receive(16);
+    if (get64(&head[8]) == 1) stop = true;
+    if (get64(&head[8]) == 2) client.receive(512);
+  }
+  CHECK(client.ended());
+  sender.join();
+}
+
 // More held writes than the connection may have pending: it stops reading, and goes on after.
 void held_writes_are_bounded() {
   NbdServerOptions options;
@@ -311,6 +337,7 @@ int main() {
   alarm(100);
   RUN(held_writes_wait_while_others_pass());
   RUN(refusing_answers_the_held_too());
+  RUN(a_busy_reader_gets_its_writes_done());
   RUN(held_writes_are_bounded());
   RUN(throttled_writes_are_delayed_not_lost());
   RUN(held_writes_of_the_vanished_are_dropped());
