@@ -1,3 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import type { DestinationReport } from './migration/report.js'
 import { BlockferryError, toBlockferryError } from './errors.js'
 import { EventStream } from './migration/event-stream.js'
@@ -13,6 +15,8 @@ import { Tap } from './tap.js'
 
 /** Outcomes are remembered for sources that lost the link. */
 const kMaxOutcomes = 1000
+/** How long a disk that another migration holds is waited for. */
+const kLetGoMs = 2000
 
 /** Waits for migrations; each disk is owned here when its migration has committed. */
 export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposable {
@@ -97,8 +101,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   #makeHost (): IncomingHost {
     return {
       options: this.#options,
-      settled: () => Promise.all([...this.#incoming]
-        .filter((incoming) => incoming.isEnding).map((incoming) => incoming.ended)),
+      freed: (names) => this.#freed(names),
       outcomeOf: (migration) => this.#outcomeOf(migration),
       started: (incoming) => this.emit({
         event: 'started', migration: incoming.migration!, disks: incoming.disks
@@ -110,6 +113,15 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       },
       ended: (incoming) => { this.#ended(incoming) }
     }
+  }
+
+  /** A source that gives up and tries again is often quicker than the end of its old connection:
+   * who holds a disk that is wanted gets a little time to let go. */
+  async #freed (names: readonly string[]): Promise<void> {
+    const holders = [...this.#incoming].filter(({ disks, outcome }) => (
+      !outcome.committed && disks.some(({ name }) => names.includes(name))))
+    const gone = Promise.all(holders.map(({ ended }) => ended))
+    if (holders.length > 0) await Promise.race([gone, sleep(kLetGoMs, undefined, { ref: false })])
   }
 
   #outcomeOf (migration: string): Outcome | null {

@@ -13,6 +13,8 @@ import type { SourceLink } from './source-link.js'
 
 const kTickMs = 50
 const kCheckpointMs = 500
+const kUsualPauseMs = 10
+const kPauseHalfLifeMs = 5000
 
 export interface CopyingNeeds {
   link: SourceLink
@@ -38,7 +40,8 @@ export class Copying {
   #checkpointMs: number | null = null
   #caughtUp = false
   #checkpointAt = 0
-  #pauseMs = 10
+  /** What stopping the writers took when it was tried last, and when that was. */
+  #lastPause = { ms: kUsualPauseMs, at: 0 }
   #round = 0
   #said = { throttled: false, infeasible: '', ready: false }
   #wake: () => void = () => {}
@@ -84,7 +87,15 @@ export class Copying {
 
   /** A switchover was tried: so long it took to stop the writers, ms. */
   paused (ms: number): void {
-    this.#pauseMs = Math.max(1, ms)
+    this.#lastPause = { ms: Math.max(1, ms), at: performance.now() }
+  }
+
+  /** What stopping them is expected to take. A slow pause is forgotten in time: were it not, one
+   * of them could keep a switchover from ever being tried again. */
+  #pauseMs (): number {
+    const { ms, at } = this.#lastPause
+    if (ms <= kUsualPauseMs) return ms
+    return Math.max(kUsualPauseMs, ms * 2 ** ((at - performance.now()) / kPauseHalfLifeMs))
   }
 
   /** Waits for a checkpoint that is running. */
@@ -128,7 +139,7 @@ export class Copying {
     const sample = this.sampler.take({
       bulkDone: this.#bulkDone,
       checkpointMs: this.#checkpointMs,
-      pauseMs: this.#pauseMs,
+      pauseMs: this.#pauseMs(),
       wanted: this.#wanted,
       paused: this.#paused
     })

@@ -17,8 +17,8 @@ export interface Outcome { committed: boolean, digests: string[] }
 
 export interface IncomingHost {
   readonly options: CheckedReceiveOptions
-  /** Resolves when the disks of migrations that have failed are free. */
-  settled (): Promise<unknown>
+  /** Resolves when no other migration holds these disks, or when that takes too long. */
+  freed (names: readonly string[]): Promise<void>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
   outcomeOf (migration: string): Outcome | null
   started (incoming: Incoming): void
@@ -50,7 +50,6 @@ export class Incoming {
   #commit: Messages['commit'] | null = null
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
-  #isEnding = false
   #ended: () => void = () => {}
   /** Its disks are free again. */
   readonly ended = new Promise<void>((resolve) => { this.#ended = resolve })
@@ -66,11 +65,6 @@ export class Incoming {
       if (this.#state === 'greeting') this.#fail(new BlockferryError('TIMEOUT', 'no offer came'))
     }, kGreetingMs).unref()
     session.start((event, value) => this.#onEvent(event, value))
-  }
-
-  /** It has failed, and its disks will be free soon: see `ended`. */
-  get isEnding (): boolean {
-    return this.#isEnding && this.#state !== 'committed'
   }
 
   get outcome (): Outcome {
@@ -144,7 +138,6 @@ export class Incoming {
       this.#hungUp()
       const error = toBlockferryError(value)
       const wait = error.code === 'PEER_GONE' && this.#state === 'receiving'
-      this.#isEnding = true
       setTimeout(() => this.#fail(error), wait ? kReasonMs : 0)
     }
   }
@@ -177,7 +170,7 @@ export class Incoming {
     let disks: TargetDisks
     try {
       checkOffer(offer)
-      await this.#host.settled()
+      await this.#host.freed(offer.disks.map(({ name }) => name))
       disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     } catch (error) {
       return this.#fail(toBlockferryError(error))
@@ -244,7 +237,6 @@ export class Incoming {
     }
     const began = this.#state === 'receiving'
     this.#state = 'over'
-    this.#isEnding = true
     this.#send('failed', { code: error.code, message: error.message })
     void this.#tearDown(began, error, remove)
   }

@@ -5,7 +5,16 @@
 #include <algorithm>
 #include <cstring>
 
+// xxHash's choice by processor (AVX2, AVX-512), which some builds of the library leave out.
+extern "C" XXH64_hash_t XXH3_64bits_dispatch(const void*, size_t) __attribute__((weak));
+
 namespace blockferry {
+
+namespace {
+
+const auto hash_bytes = XXH3_64bits_dispatch ? XXH3_64bits_dispatch : XXH3_64bits;
+
+}  // namespace
 
 bool is_zero(const uint8_t* bytes, uint64_t length) {
   if (length == 0) return true;
@@ -20,7 +29,7 @@ void hash_blocks(const uint8_t* bytes, uint64_t length, uint32_t block_size, uin
       continue;
     }
     // A hash of 0 means zeroes: the one content in 2^64 that hashes to it takes another value.
-    *hashes++ = std::max<uint64_t>(XXH3_64bits(bytes + at, part), 1);
+    *hashes++ = std::max<uint64_t>(hash_bytes(bytes + at, part), 1);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "digest.h"
 
 #include <algorithm>
+#include <future>
 
 #include "aligned_buffer.h"
 #include "block_hash.h"
@@ -11,6 +12,9 @@ namespace blockferry {
 namespace {
 
 constexpr uint64_t kVerifyChunk = 256 << 10;  // what stays in a core's cache while it is hashed
+// From so many bytes on, several threads verify.
+constexpr uint64_t kMuchToVerify = 64 << 20;
+constexpr size_t kVerifyThreads = 2;
 
 uint64_t load(const LazyWords& words, uint64_t index) {
   return words[index].load(std::memory_order_relaxed);
@@ -128,8 +132,9 @@ Status DestinationDigest::verify_run(Origin& origin, BlockRange run, unsigned ge
   return {};
 }
 
-Status DestinationDigest::verify(Origin& origin, unsigned generation,
-                                 const std::atomic<bool>& stop, std::vector<BlockRange>* wrong) {
+// The runs whose stripe is `part` modulo `parts`.
+Status DestinationDigest::verify_part(Origin& origin, unsigned generation, Part* part,
+                                      uint64_t parts, const std::atomic<bool>& stop) {
   uint64_t block_size = missing_.block_size();
   uint64_t limit = std::max<uint64_t>(kVerifyChunk / block_size, 1);
   uint64_t stripe_blocks = kStripe / block_size;
@@ -138,13 +143,42 @@ Status DestinationDigest::verify(Origin& origin, unsigned generation,
   uint64_t from = 0;
   while (auto run = pending_[generation].find(from, blocks(), limit)) {
     if (stop.load()) return Status::failure(Code::closed, "the receiver was closed");
-    uint64_t stripe_end = (run->first / stripe_blocks + 1) * stripe_blocks;
+    uint64_t stripe = run->first / stripe_blocks;
+    uint64_t stripe_end = (stripe + 1) * stripe_blocks;
+    from = stripe_end;
+    if (stripe % parts != part->index) continue;
     run->count = std::min(run->count, stripe_end - run->first);
-    Status status = verify_run(origin, *run, generation, buffer.get(), hashes, wrong);
+    Status status = verify_run(origin, *run, generation, buffer.get(), hashes, &part->wrong);
     if (!status.ok()) return status;
     from = run->end();
   }
   return {};
+}
+
+// While data streams in, the threads take turns with those that receive; when that has ended they
+// have the processor to themselves.
+Status DestinationDigest::verify(Origin& origin, unsigned generation,
+                                 const std::atomic<bool>& stop, std::vector<BlockRange>* wrong) {
+  bool much = pending_[generation].count() * missing_.block_size() >= kMuchToVerify;
+  std::vector<Part> parts(much ? kVerifyThreads : 1);
+  auto verify_one = [&](Part* part) {
+    part->status = verify_part(origin, generation, part, parts.size(), stop);
+  };
+  std::vector<std::future<void>> others;
+  for (size_t i = 0; i < parts.size(); i++) parts[i].index = i;
+  for (size_t i = 1; i < parts.size(); i++) {
+    // Without a thread to be had, it is done when it is waited for.
+    auto policy = std::launch::async | std::launch::deferred;
+    others.push_back(std::async(policy, verify_one, &parts[i]));
+  }
+  verify_one(&parts[0]);
+  for (auto& other : others) other.get();
+  Status status;
+  for (Part& part : parts) {
+    wrong->insert(wrong->end(), part.wrong.begin(), part.wrong.end());
+    if (status.ok()) status = std::move(part.status);
+  }
+  return status;
 }
 
 void DestinationDigest::trust(unsigned generation) {

@@ -66,6 +66,14 @@ class DestinationDigest {
   std::mutex& lock_of(uint64_t block);
   bool verified(uint64_t block) const;
   bool expects_zeroes(BlockRange range) const;
+  // What one of the threads that verify found.
+  struct Part {
+    size_t index = 0;
+    Status status;
+    std::vector<BlockRange> wrong;
+  };
+  Status verify_part(Origin& origin, unsigned generation, Part* part, uint64_t parts,
+                     const std::atomic<bool>& stop);
   Status verify_run(Origin& origin, BlockRange run, unsigned generation, uint8_t* buffer,
                     std::vector<uint64_t>& hashes, std::vector<BlockRange>* wrong);
   void settle(BlockRange run, const uint64_t* found, unsigned generation,

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <mutex>
 
 #include "aligned_buffer.h"
 #include "file_descriptor.h"
@@ -19,6 +20,7 @@ namespace {
 
 constexpr uint64_t kSector = 512;
 constexpr uint64_t kZeroChunk = 1 << 20;
+constexpr uint64_t kLongWrite = 64 << 10;
 
 const uint8_t* zeroes() {
   static const AlignedBuffer buffer = [] {
@@ -71,6 +73,10 @@ class FileOrigin : public Origin {
   uint32_t alignment_ = 1;
   bool read_only_ = false;
   bool block_device_ = false;
+  // The kernel lets one buffered write at a time into a file and spins meanwhile: writers that
+  // are long at it wait here instead.
+  bool spins_ = false;
+  std::mutex turn_;
   std::atomic<int> flush_error_{0};
 };
 
@@ -178,6 +184,7 @@ Status FileOrigin::open(const FileOriginOptions& options) {
   if (status.ok()) status = lock(options);
   if (status.ok()) status = find_alignment(options.direct);
   if (!status.ok()) return status;
+  spins_ = !block_device_ && !options.direct;
   open_reread();
   return {};
 }
@@ -211,6 +218,8 @@ Status FileOrigin::read_from(int fd, void* buffer, uint64_t offset, uint64_t len
 }
 
 Status FileOrigin::write(const void* buffer, uint64_t offset, uint64_t length, bool durable) {
+  std::unique_lock<std::mutex> turn(turn_, std::defer_lock);
+  if (spins_ && length >= kLongWrite) turn.lock();
   const uint8_t* at = static_cast<const uint8_t*>(buffer);
   while (length > 0) {
     iovec part{const_cast<uint8_t*>(at), length};
