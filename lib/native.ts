@@ -78,6 +78,14 @@ export interface NativeSenderStats {
   passes: number
   idleUs: number
   roundTripUs: number
+  /** Of the machine's memory. */
+  machine: {
+    contentBytes: number
+    wireBytes: number
+    acknowledgedBytes: number
+    inFlightBytes: number
+    connections: number
+  }
 }
 
 export interface NativeSender {
@@ -86,6 +94,8 @@ export interface NativeSender {
   addDisk (tap: NativeTap, peerBlank: boolean): void
   openStreams (count: number): Promise<void>
   start (): void
+  openMachine (path: string): Promise<void>
+  setMachineLimits (maxInFlight: number, level: number): void
   setBandwidth (bytesPerSecond: number): void
   setMaxExtent (bytes: number): void
   setMaxInFlight (bytes: number): void
@@ -111,6 +121,7 @@ export interface NativeSession {
   send (text: string): void
   addDisk (tap: NativeTap, size: number, blockSize: number): void
   acceptStreams (count: number, verify: boolean): void
+  acceptMachine (path: string): void
   digest (disk: number): string
   missing (disk: number): number
   stats (): {

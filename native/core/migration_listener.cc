@@ -124,25 +124,41 @@ Status MigrationListener::welcome_control(Connection& connection, FileDescriptor
   return {};
 }
 
+std::shared_ptr<ReceiverSession> MigrationListener::session_of(const std::string& id) {
+  std::lock_guard lock(mutex_);
+  auto found = sessions_.find(id);
+  return found == sessions_.end() ? nullptr : found->second;
+}
+
 Status MigrationListener::welcome_data(FileDescriptor& socket, FrameReader& reader,
                                        const std::string& hello) {
   char id[33] = {};
   unsigned index = 0, count = 0;
+  if (sscanf(hello.c_str(), "machine %32[0-9a-f]", id) == 1) {
+    return welcome_machine(socket, reader, id);
+  }
   if (sscanf(hello.c_str(), "data %32[0-9a-f] %u %u", id, &index, &count) != 3) {
     return Status::failure(Code::protocol, "an unknown greeting");
   }
-  std::shared_ptr<ReceiverSession> session;
-  {
-    std::lock_guard lock(mutex_);
-    auto found = sessions_.find(id);
-    if (found != sessions_.end()) session = found->second;
-  }
+  auto session = session_of(id);
   if (!session) return Status::failure(Code::not_found, "no such session");
   Status status = session->join_stream(index, count, socket.get());
   if (!status.ok()) return status;
   // A peer that is gone already shows in the first read.
   status = send_text(socket.get(), FrameType::welcome, id);
   session->run_stream(index, socket.get(), reader);
+  return {};
+}
+
+Status MigrationListener::welcome_machine(FileDescriptor& socket, FrameReader& reader,
+                                          const std::string& id) {
+  auto session = session_of(id);
+  if (!session) return Status::failure(Code::not_found, "no such session");
+  FileDescriptor local;
+  Status status = session->join_machine(socket.get(), &local);
+  if (!status.ok()) return status;
+  status = send_text(socket.get(), FrameType::welcome, id);
+  session->run_machine(std::move(local), socket.get(), reader);
   return {};
 }
 

@@ -51,6 +51,8 @@ class MigrationListener {
   void serve(Connection& connection, FileDescriptor socket);
   Status greet(FrameReader& reader, std::string* hello);
   Status welcome_control(Connection& connection, FileDescriptor& socket, FrameReader& reader);
+  std::shared_ptr<ReceiverSession> session_of(const std::string& id);
+  Status welcome_machine(FileDescriptor& socket, FrameReader& reader, const std::string& id);
   Status welcome_data(FileDescriptor& socket, FrameReader& reader, const std::string& hello);
   void reap_connections();
 

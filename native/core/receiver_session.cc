@@ -64,6 +64,40 @@ void ReceiverSession::run_stream(unsigned index, int fd, FrameReader& reader) {
   changed_.notify_all();
 }
 
+void ReceiverSession::accept_machine(const std::string& path) {
+  std::lock_guard lock(mutex_);
+  machine_path_ = path;
+}
+
+Status ReceiverSession::join_machine(int fd, FileDescriptor* local) {
+  std::string path;
+  {
+    std::lock_guard lock(mutex_);
+    path = machine_path_;
+  }
+  if (path.empty()) return Status::failure(Code::protocol, "no machine was agreed on");
+  Status status = connect_unix(path, local);
+  if (!status.ok()) return status;
+  std::lock_guard lock(mutex_);
+  if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
+  if (machine_fds_.size() >= kMaxStreams) {
+    return Status::failure(Code::busy, "too many connections with the machine's memory");
+  }
+  machine_fds_.insert(fd);
+  running_streams_++;
+  return {};
+}
+
+void ReceiverSession::run_machine(FileDescriptor local, int fd, FrameReader& reader) {
+  Status status = MachineRelay(std::move(local), fd, reader, machine_limits_, machine_counters_)
+                      .run();
+  if (!status.ok()) fail(std::move(status));
+  std::lock_guard lock(mutex_);
+  machine_fds_.erase(fd);
+  running_streams_--;
+  changed_.notify_all();
+}
+
 void ReceiverSession::stream_marked(unsigned index, uint64_t number) {
   std::lock_guard lock(mutex_);
   stream_marks_[index] = number;
@@ -121,10 +155,16 @@ void ReceiverSession::fail(Status status) {
   if (failed_.exchange(true)) return;
   events_.failed(std::move(status));  // before the peer can notice and tell its own view of it
   std::lock_guard lock(mutex_);
-  stop_ = true;
+  shut_down();
+}
+
+// Under the lock.
+void ReceiverSession::shut_down() {
+  stop_ = machine_limits_.stop = true;
   for (int fd : stream_fds_) {
     if (fd >= 0) shutdown(fd, SHUT_RDWR);
   }
+  for (int fd : machine_fds_) shutdown(fd, SHUT_RDWR);
   changed_.notify_all();
 }
 
@@ -144,11 +184,7 @@ void ReceiverSession::close() {
   std::lock_guard closing(close_mutex_);
   failed_ = true;  // what ends from here on is no failure
   std::unique_lock lock(mutex_);
-  stop_ = true;
-  for (int fd : stream_fds_) {
-    if (fd >= 0) shutdown(fd, SHUT_RDWR);
-  }
-  changed_.notify_all();
+  shut_down();
   changed_.wait(lock, [this] { return running_streams_ == 0; });
   lock.unlock();
   if (checkpoints_.joinable()) checkpoints_.join();

@@ -10,12 +10,14 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "control_channel.h"
 #include "digest.h"
+#include "machine_relay.h"
 #include "tap.h"
 
 namespace blockferry {
@@ -68,6 +70,10 @@ class ReceiverSession {
   // every block counts as it came over the wire.
   void accept_streams(unsigned count, bool verify);
 
+  // From here on connections with the machine's memory are welcome; they are taken to this Unix
+  // socket, where its hypervisor listens.
+  void accept_machine(const std::string& path);
+
   uint64_t digest(uint32_t disk) const { return disks_[disk]->digest.value(); }
   uint64_t missing(uint32_t disk) const { return disks_[disk]->digest.missing(); }
   ReceiverStats stats() const;
@@ -82,10 +88,14 @@ class ReceiverSession {
   Status join_stream(unsigned index, unsigned count, int fd);
   // Receives on the calling thread until the stream ends.
   void run_stream(unsigned index, int fd, FrameReader& reader);
+  // The same for a connection with the machine's memory.
+  Status join_machine(int fd, FileDescriptor* local);
+  void run_machine(FileDescriptor local, int fd, FrameReader& reader);
 
  private:
   friend class StreamReceiver;
 
+  void shut_down();
   void stream_marked(unsigned index, uint64_t number);
   void run_checkpoints();
   Status checkpoint(uint64_t number);
@@ -100,6 +110,8 @@ class ReceiverSession {
   std::atomic<uint64_t> wire_bytes_{0}, content_bytes_{0}, zero_bytes_{0};
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
+  RelayLimits machine_limits_;
+  RelayCounters machine_counters_;
 
   std::mutex close_mutex_;  // a second close() waits for the first
   mutable std::mutex mutex_;  // with changed_: what follows
@@ -107,7 +119,9 @@ class ReceiverSession {
   unsigned stream_count_ = 0;
   bool verify_ = true;
   std::vector<int> stream_fds_;        // -1: not connected
-  unsigned running_streams_ = 0;
+  unsigned running_streams_ = 0;       // the machine's connections included
+  std::string machine_path_;
+  std::set<int> machine_fds_;
   std::vector<uint64_t> stream_marks_;
   uint64_t verified_mark_ = 0;
   std::thread checkpoints_;

@@ -15,7 +15,9 @@ SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank)
               DirtyMap(dirty->size(), dirty->block_size())} {}
 
 Sender::Sender(SenderEvents events, uint32_t link_timeout_ms)
-    : events_(std::move(events)), link_timeout_ms_(link_timeout_ms) {}
+    : events_(std::move(events)), link_timeout_ms_(link_timeout_ms) {
+  machine_limits_.pacer = &pacer_;
+}
 
 Sender::~Sender() { close(); }
 
@@ -42,15 +44,10 @@ Status Sender::connect(const std::string& host, uint16_t port, uint32_t timeout_
   port_ = port;
   connect_timeout_ms_ = timeout_ms;
   FileDescriptor socket;
-  Status status = connect_tcp(host, port, timeout_ms, &socket);
+  std::unique_ptr<FrameReader> reader;
+  Status status = connect_greeted("control", &socket, &reader, &session_);
   if (!status.ok()) return status;
-  tune_socket(socket.get(), link_timeout_ms_);
-  FrameReader reader(socket.get());
-  reader.set_deadline(Clock::now() + std::chrono::milliseconds(timeout_ms));
-  status = shake_hands(socket.get(), "control", reader, &session_);
-  if (!status.ok()) return status;
-  reader.set_deadline(kNoDeadline);
-  control_.start(std::move(socket), std::move(reader),
+  control_.start(std::move(socket), std::move(*reader),
                  {events_.message, [this](Status ended) { fail(std::move(ended)); }});
   return {};
 }
@@ -59,21 +56,49 @@ void Sender::add_disk(std::shared_ptr<Tap> tap, bool peer_blank) {
   disks_.push_back(std::make_unique<SentDisk>(std::move(tap), peer_blank));
 }
 
+Status Sender::connect_greeted(const std::string& hello, FileDescriptor* socket,
+                               std::unique_ptr<FrameReader>* reader, std::string* answer) {
+  Status status = connect_tcp(host_, port_, connect_timeout_ms_, socket);
+  if (!status.ok()) return status;
+  tune_socket(socket->get(), link_timeout_ms_);
+  *reader = std::make_unique<FrameReader>(socket->get());
+  (*reader)->set_deadline(Clock::now() + std::chrono::milliseconds(connect_timeout_ms_));
+  status = shake_hands(socket->get(), hello, **reader, answer);
+  (*reader)->set_deadline(kNoDeadline);
+  return status;
+}
+
 Status Sender::open_stream(unsigned index, unsigned count,
                            std::unique_ptr<StreamSender>* stream) {
   FileDescriptor socket;
-  Status status = connect_tcp(host_, port_, connect_timeout_ms_, &socket);
-  if (!status.ok()) return status;
-  tune_socket(socket.get(), link_timeout_ms_);
-  FrameReader reader(socket.get());
-  reader.set_deadline(Clock::now() + std::chrono::milliseconds(connect_timeout_ms_));
+  std::unique_ptr<FrameReader> reader;
   std::string session;
   std::string hello = "data " + session_ + " " + std::to_string(index) + " " +
                       std::to_string(count);
-  status = shake_hands(socket.get(), hello, reader, &session);
+  Status status = connect_greeted(hello, &socket, &reader, &session);
   if (!status.ok()) return status;
   *stream = std::make_unique<StreamSender>(*this, std::move(socket), index, count);
   return {};
+}
+
+Status Sender::open_machine(const std::string& path) {
+  auto connect = [this](FileDescriptor* socket, std::unique_ptr<FrameReader>* reader) {
+    std::string session;
+    return connect_greeted("machine " + session_, socket, reader, &session);
+  };
+  auto port = std::make_unique<MachinePort>(machine_limits_, connect,
+                                            [this](Status status) { fail(std::move(status)); });
+  Status status = port->open(path);
+  if (!status.ok()) return status;
+  std::lock_guard lock(mutex_);
+  if (stop_.load()) return Status::failure(Code::closed, "the migration has ended");
+  machine_ = std::move(port);
+  return {};
+}
+
+void Sender::set_machine_limits(uint64_t max_in_flight, int level) {
+  machine_limits_.max_in_flight = max_in_flight;
+  machine_limits_.level = level;
 }
 
 Status Sender::open_streams(unsigned count) {
@@ -221,6 +246,8 @@ SenderStats Sender::stats() const {
     stats.in_flight_bytes += progress.in_flight;
   }
   stats.round_trip_us = control_.progress().round_trip_us;
+  std::lock_guard lock(mutex_);
+  if (machine_) stats.machine = machine_->stats();
   return stats;
 }
 
@@ -228,6 +255,7 @@ void Sender::close() {
   std::lock_guard closing(close_mutex_);
   failed_ = true;  // what ends from here on is no failure
   stop_streams();
+  if (machine_) machine_->close();
   for (auto& stream : streams_) stream->join();
   control_.close();
   for (auto& disk : disks_) disk->tap.reset();  // whoever closes the tap now lets go of its file

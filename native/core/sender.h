@@ -21,6 +21,7 @@
 #include "control_channel.h"
 #include "digest.h"
 #include "dirty_map.h"
+#include "machine_port.h"
 #include "pacer.h"
 #include "tap.h"
 
@@ -63,6 +64,7 @@ struct SenderStats {
   uint64_t passes = 0;          // the most that any stream has completed
   uint64_t idle_us = 0;         // streams had nothing to send; the mean over the streams
   uint32_t round_trip_us = 0;
+  MachineStats machine;
 };
 
 class Sender {
@@ -77,6 +79,12 @@ class Sender {
   // The data connections, once the peer has accepted the disks. Blocks; nothing is sent yet.
   Status open_streams(unsigned count);
   void start();
+  // Listens on a Unix socket for the hypervisor that sends the machine's memory, and takes that
+  // to the destination. The bandwidth cap counts for it, too.
+  Status open_machine(const std::string& path);
+  // What may wait in the sockets of the machine's memory, bytes (0: no limit), and the zstd level
+  // that it is compressed with (0: not at all).
+  void set_machine_limits(uint64_t max_in_flight, int level);
 
   void set_bandwidth(double bytes_per_second) { pacer_.set(bytes_per_second); }
   // The largest claim, 64 KiB to 1 MiB: small on slow links, where a claimed block that is
@@ -114,6 +122,8 @@ class Sender {
  private:
   friend class StreamSender;
 
+  Status connect_greeted(const std::string& hello, FileDescriptor* socket,
+                         std::unique_ptr<FrameReader>* reader, std::string* answer);
   Status open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream);
   void wake_streams();
   void stop_streams();
@@ -131,6 +141,9 @@ class Sender {
   std::vector<std::unique_ptr<SentDisk>> disks_;
   std::vector<std::unique_ptr<StreamSender>> streams_;
 
+  RelayLimits machine_limits_;
+  std::unique_ptr<MachinePort> machine_;
+
   // What the streams look at.
   Pacer pacer_;
   std::atomic<uint32_t> max_extent_{1 << 20};
@@ -142,7 +155,7 @@ class Sender {
   std::atomic<unsigned> bulk_left_{0};
   std::atomic<unsigned> marks_left_{0};
   std::mutex close_mutex_;  // a second close() waits for the first
-  std::mutex mutex_;  // with changed_: streams_, paused_, wanted_mark_, final_mark_
+  mutable std::mutex mutex_;  // with changed_: streams_, machine_, paused_, wanted_mark_, final_mark_
   std::condition_variable changed_;
   std::condition_variable stopping_;
   bool paused_ = false;

@@ -47,6 +47,15 @@ Status check_limits(const FrameHeader& header) {
       if (header.payload != 0) return broken("a zero extent with a payload");
       if (header.length == 0 || header.length > kStripe) return broken("bad zero extent length");
       return {};
+    case FrameType::machine:
+      if (header.payload > kMaxExtent || header.length > kMaxExtent) {
+        return broken("a piece of memory is too long");
+      }
+      if ((header.payload == 0) != (header.length == 0) ||
+          (!(header.flags & kFlagZstd) && header.payload != header.length)) {
+        return broken("payload and piece of memory differ in length");
+      }
+      return {};
     case FrameType::mark:
       if (header.payload != 0) return broken("a mark with a payload");
       return {};

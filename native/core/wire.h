@@ -11,7 +11,7 @@
 //
 // The content check of DATA is the XXH3-64 of the list of block hashes (block_hash.h) of the
 // content, seeded with the offset; of text frames (HELLO, WELCOME, ERROR, CONTROL) it is the
-// XXH3-64 of the payload.
+// XXH3-64 of the payload; of MACHINE it is the XXH3-64 of the content.
 #pragma once
 
 #include <cstdint>
@@ -26,21 +26,23 @@ inline constexpr uint8_t kWireVersion = 1;
 inline constexpr uint32_t kHeaderSize = 48;
 
 enum class FrameType : uint8_t {
-  hello = 1,    // text: "control", or "data SESSION INDEX COUNT"
+  hello = 1,    // text: "control", "data SESSION INDEX COUNT", or "machine SESSION"
   welcome = 2,  // text: the session
   error = 3,    // text: "CODE words"; the connection ends behind it
   control = 4,  // JSON: between the two sides' state machines
   data = 5,     // content of an extent
   zero = 6,     // an extent of zeroes, no payload
   mark = 7,     // everything before it on this stream belongs to checkpoint `length`
+  machine = 8,  // a piece of the machine's memory stream; without content: its end
 };
 
-// The payload of DATA is compressed with zstd; `length` is the size of the content.
+// The payload of DATA or MACHINE is compressed with zstd, of MACHINE as the next piece of one
+// stream; `length` is the size of the content.
 inline constexpr uint16_t kFlagZstd = 1;
 
 inline constexpr uint32_t kMaxHello = 4096;
 inline constexpr uint32_t kMaxControl = 1 << 20;
-inline constexpr uint32_t kMaxExtent = 1 << 20;  // content and payload of DATA
+inline constexpr uint32_t kMaxExtent = 1 << 20;  // content and payload of DATA and MACHINE
 // Streams share a disk by stripes: a stripe always travels on the same stream, so that no older
 // version of a block can overtake a newer one. A ZERO frame stays inside one stripe.
 inline constexpr uint64_t kStripe = 16 << 20;

@@ -37,6 +37,8 @@ void SenderWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&SenderWrap::add_disk>("addDisk"),
           InstanceMethod<&SenderWrap::open_streams>("openStreams"),
           InstanceMethod<&SenderWrap::start>("start"),
+          InstanceMethod<&SenderWrap::open_machine>("openMachine"),
+          InstanceMethod<&SenderWrap::set_machine_limits>("setMachineLimits"),
           InstanceMethod<&SenderWrap::set_bandwidth>("setBandwidth"),
           InstanceMethod<&SenderWrap::set_max_extent>("setMaxExtent"),
           InstanceMethod<&SenderWrap::set_max_in_flight>("setMaxInFlight"),
@@ -89,6 +91,15 @@ Napi::Value SenderWrap::open_streams(const Napi::CallbackInfo& info) {
 }
 
 void SenderWrap::start(const Napi::CallbackInfo&) { sender_->start(); }
+
+Napi::Value SenderWrap::open_machine(const Napi::CallbackInfo& info) {
+  std::string path = info[0].As<Napi::String>().Utf8Value();
+  return loop_->run([=, sender = sender_] { return sender->open_machine(path); });
+}
+
+void SenderWrap::set_machine_limits(const Napi::CallbackInfo& info) {
+  sender_->set_machine_limits(to_uint(info[0]), info[1].As<Napi::Number>().Int32Value());
+}
 
 void SenderWrap::set_bandwidth(const Napi::CallbackInfo& info) {
   sender_->set_bandwidth(info[0].As<Napi::Number>().DoubleValue());
@@ -148,6 +159,12 @@ Napi::Value SenderWrap::stats(const Napi::CallbackInfo& info) {
                                           {"wireBytes", disk.wire_bytes}}));
   }
   object.Set("disks", disks);
+  object.Set("machine",
+             make_object(info.Env(), {{"contentBytes", stats.machine.content_bytes},
+                                      {"wireBytes", stats.machine.wire_bytes},
+                                      {"acknowledgedBytes", stats.machine.acknowledged_bytes},
+                                      {"inFlightBytes", stats.machine.in_flight_bytes},
+                                      {"connections", stats.machine.connections}}));
   return object;
 }
 

@@ -23,6 +23,8 @@ class SenderWrap : public Napi::ObjectWrap<SenderWrap> {
   void add_disk(const Napi::CallbackInfo& info);
   Napi::Value open_streams(const Napi::CallbackInfo& info);
   void start(const Napi::CallbackInfo& info);
+  Napi::Value open_machine(const Napi::CallbackInfo& info);
+  void set_machine_limits(const Napi::CallbackInfo& info);
   void set_bandwidth(const Napi::CallbackInfo& info);
   void set_max_extent(const Napi::CallbackInfo& info);
   void set_max_in_flight(const Napi::CallbackInfo& info);

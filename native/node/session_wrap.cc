@@ -53,6 +53,7 @@ void SessionWrap::install(Napi::Env env) {
           InstanceMethod<&SessionWrap::send>("send"),
           InstanceMethod<&SessionWrap::add_disk>("addDisk"),
           InstanceMethod<&SessionWrap::accept_streams>("acceptStreams"),
+          InstanceMethod<&SessionWrap::accept_machine>("acceptMachine"),
           InstanceMethod<&SessionWrap::digest>("digest"),
           InstanceMethod<&SessionWrap::missing>("missing"),
           InstanceMethod<&SessionWrap::stats>("stats"),
@@ -101,6 +102,10 @@ void SessionWrap::add_disk(const Napi::CallbackInfo& info) {
 void SessionWrap::accept_streams(const Napi::CallbackInfo& info) {
   parts_.session->accept_streams(static_cast<unsigned>(to_uint(info[0])),
                                  info[1].As<Napi::Boolean>().Value());
+}
+
+void SessionWrap::accept_machine(const Napi::CallbackInfo& info) {
+  parts_.session->accept_machine(info[0].As<Napi::String>().Utf8Value());
 }
 
 Napi::Value SessionWrap::digest(const Napi::CallbackInfo& info) {

@@ -1,0 +1,96 @@
+#include "machine_port.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+namespace blockferry {
+
+namespace {
+
+// QEMU's multifd goes up to 255 channels; more than a few serve no purpose on one link.
+constexpr size_t kMaxConnections = 16;
+
+}  // namespace
+
+MachinePort::MachinePort(RelayLimits& limits, Connect connect, Failed failed)
+    : limits_(limits), connect_(std::move(connect)), failed_(std::move(failed)) {}
+
+Status MachinePort::open(const std::string& path) {
+  Status status = socket_.open({path, "", 0});
+  if (!status.ok()) return status;
+  wake_.reset(eventfd(0, EFD_CLOEXEC));
+  acceptor_ = std::thread([this] { accept_connections(); });
+  return {};
+}
+
+void MachinePort::accept_connections() {
+  for (;;) {
+    pollfd waits[2] = {{socket_.fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
+    poll(waits, 2, -1);
+    if (limits_.stop.load()) return;
+    int error = 0;
+    FileDescriptor local = socket_.accept(&error);
+    if (local.open()) start_relay(std::move(local));
+    if (error != 0) poll(&waits[1], 1, 100);
+  }
+}
+
+void MachinePort::start_relay(FileDescriptor local) {
+  FileDescriptor peer;
+  std::unique_ptr<FrameReader> reader;
+  Status status = connect_(&peer, &reader);
+  if (!status.ok()) return failed_(std::move(status));
+  std::lock_guard lock(mutex_);
+  if (closed_ || connections_.size() >= kMaxConnections) return;
+  Connection& connection = connections_.emplace_back();
+  connection.peer = std::move(peer);
+  connection.reader = std::move(reader);
+  connection.relay = std::make_unique<MachineRelay>(
+      std::move(local), connection.peer.get(), *connection.reader, limits_, counters_);
+  connection.thread = std::thread([this, &connection] { run_relay(connection); });
+}
+
+void MachinePort::run_relay(Connection& connection) {
+  Status status = connection.relay->run();
+  {
+    std::lock_guard lock(mutex_);
+    ended_bytes_ += connection.relay->progress().acknowledged;
+    connection.done = true;
+  }
+  shutdown(connection.peer.get(), SHUT_RDWR);
+  if (!status.ok() && !limits_.stop.load()) failed_(std::move(status));
+}
+
+MachineStats MachinePort::stats() const {
+  std::lock_guard lock(mutex_);
+  MachineStats stats;
+  stats.content_bytes = counters_.content_bytes;
+  stats.wire_bytes = counters_.wire_bytes;
+  stats.acknowledged_bytes = ended_bytes_;
+  for (const Connection& connection : connections_) {
+    if (connection.done) continue;
+    SocketProgress progress = connection.relay->progress();
+    stats.acknowledged_bytes += progress.acknowledged;
+    stats.in_flight_bytes += progress.in_flight;
+    stats.connections++;
+  }
+  return stats;
+}
+
+void MachinePort::close() {
+  limits_.stop = true;
+  if (wake_.open()) eventfd_write(wake_.get(), 1);
+  {
+    std::lock_guard lock(mutex_);
+    closed_ = true;
+    for (Connection& connection : connections_) shutdown(connection.peer.get(), SHUT_RDWR);
+  }
+  if (acceptor_.joinable()) acceptor_.join();
+  for (Connection& connection : connections_) {
+    if (connection.thread.joinable()) connection.thread.join();
+  }
+  socket_.close();
+}
+
+}  // namespace blockferry
