@@ -12,38 +12,10 @@ import type { BlockferryError, MigrateOptions, Migration } from '../../lib/index
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
 import { hashOf, makeImage, noise, temporary } from '../support/images.js'
-import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
+import { checkUnharmed, failureOf, reach } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
-
-async function failureOf (promise: PromiseLike<unknown>): Promise<BlockferryError> {
-  return await promise.then(() => { throw new Error('it should have failed') }, (error) => error)
-}
-
-/** Resolves when a migration emits an event that is as described. */
-async function reach (migration: Migration, name: string, fits: (event: any) => boolean = () => true) {
-  await new Promise<void>((resolve) => {
-    migration.on(name as 'progress', (event) => { if (fits(event)) resolve() })
-  })
-}
-
-/** After a failure: the writer writes on at the source, and a second attempt succeeds. */
-async function checkUnharmed (t: Test, pair: Pair, writer: Writer): Promise<void> {
-  t.equal(pair.source.state, 'open')
-  const { writes } = writer
-  while (writer.error === null && writer.writes < writes + 20) await new Promise((resolve) => setTimeout(resolve, 2))
-  t.equal(writer.error, null, 'the writer saw no error and writes on')
-  const report = await migrate({
-    disks: [{ source: pair.source }],
-    destination: pair.receiver.address,
-    machine: { pause: () => writer.pause() }
-  })
-  await writer.stop()
-  t.equal(report.equal, true, 'a second attempt succeeds')
-  t.same(writer.lostIn(pair.target), [])
-  t.equal(await hashOf(pair.target), await hashOf(pair.image))
-}
 
 const slow = { budgets: { bandwidth: '8MB/s' } }
 
