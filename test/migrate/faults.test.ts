@@ -1,12 +1,10 @@
 // What can go wrong on the way: the source is unharmed, the writer sees no error, and never do
 // both sides own the disk, nor neither without saying so.
-import { execFileSync, spawn } from 'node:child_process'
+import { execFileSync } from 'node:child_process'
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 
 import t from 'tap'
-import type { Test } from 'tap'
 
 import type { BlockferryError, MigrateOptions, Migration } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
@@ -14,6 +12,7 @@ import { NbdClient } from '../../lib/nbd/client.js'
 import { hashOf, makeImage, noise, temporary } from '../support/images.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
+import { receiverProcess } from '../support/receiver-process.js'
 import { checkUnharmed, failureOf, reach } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
 
@@ -275,22 +274,6 @@ t.test('the destination is full half-way', { skip: kNoMount }, async (t) => {
   t.match(error, { code: 'NO_SPACE', owner: 'source' })
   t.equal(source.state, 'open')
 })
-
-/** A receiver in a process of its own. */
-async function receiverProcess (t: Test, target: string) {
-  const program = `
-    import { receive } from ${JSON.stringify(new URL('../../lib/index.js', import.meta.url).href)}
-    const receiver = await receive({ disks: [{ target: process.argv[1], name: 'web' }] })
-    console.log(JSON.stringify(receiver.address))`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program, target], {
-    stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '' }
-  })
-  t.teardown(() => { child.kill('SIGKILL') })
-  const [line] = await new Promise<string[]>((resolve) => {
-    createInterface(child.stdout).on('line', (text) => resolve([text]))
-  })
-  return { child, address: JSON.parse(line!) }
-}
 
 for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
   t.test(`the destination gets ${signal} in the bulk copy`, async (t) => {
