@@ -90,7 +90,7 @@ t.test('to send at the commit: too late, it is finished', async (t) => {
 })
 
 t.test('to send at the commit, which is lost: it failed, the source goes on', async (t) => {
-  const processes = await startProxied(t, '--keep-listening')
+  const processes = await startProxied(t, () => ['--keep-listening'])
   const { sending } = await untilCommit(processes)
   sending.child.kill('SIGINT')
   await new Promise((resolve) => setTimeout(resolve, 200))

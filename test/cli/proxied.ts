@@ -34,13 +34,16 @@ export function startSend (
 }
 
 /** The serve has a writer; the receive gets more options. */
-export async function startProxied (t: Test, ...options: string[]): Promise<Proxied> {
+export async function startProxied (
+  t: Test, options: (path: Proxied['path']) => string[] = () => []
+): Promise<Proxied> {
   const path = scratch(t)
   makeImage(path('a.img'), kDiskMiB)
   const serve = startServe(t, path)
   await serve.event('serving')
   const receiver = new CliProcess(t, [
-    'receive', '--disk', `web=${path('b.img')}`, '--listen', '127.0.0.1:0', '--json', ...options
+    'receive', '--disk', `web=${path('b.img')}`, '--listen', '127.0.0.1:0', '--json',
+    ...options(path)
   ])
   const { host, port } = await receiver.event('listening')
   const proxy = await FrameProxy.to({ host, port })
