@@ -1,7 +1,6 @@
 // What can go wrong on the way: the source is unharmed, the writer sees no error, and never do
 // both sides own the disk, nor neither without saying so.
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 import t from 'tap'
@@ -13,6 +12,7 @@ import { hashOf, makeImage, noise, temporary } from '../support/images.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
 import { receiverProcess } from '../support/receiver-process.js'
+import { kNeedsRoot, smallDisk } from '../support/root.js'
 import { checkUnharmed, failureOf, reach } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
 
@@ -193,7 +193,6 @@ t.test('the link stalls', async (t) => {
   await checkUnharmed(t, pair, writer)
 })
 
-const kNoMount = process.getuid?.() === 0 ? false : 'mounting a small tmpfs needs root'
 t.test('the residual does not get through in time: the pause is taken back', async (t) => {
   const pair = await makePair(t, 64 << 20)
   const proxy = await Proxy.to(pair.receiver.address)
@@ -261,12 +260,9 @@ t.test('aborted while it connects, again and again', async (t) => {
   }
 })
 
-t.test('the destination is full half-way', { skip: kNoMount }, async (t) => {
+t.test('the destination is full half-way', { skip: kNeedsRoot }, async (t) => {
   const dir = temporary(t)
-  const small = join(dir, 'small')
-  mkdirSync(small)
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', small])
-  t.teardown(() => execFileSync('umount', ['-l', small]))
+  const small = smallDisk(t, join(dir, 'small'), 4).path
   const image = makeImage(join(dir, 'source.img'), 16 << 20)
   await using receiver = await receive({ disks: [{ target: join(small, 'target.img') }] })
   await using source = await openTap({ source: image })
