@@ -25,8 +25,9 @@ export function smallDisk (t: Teardown, path: string, mebibytes: number): SmallD
 }
 
 /** A block device over a file. */
-export function loopDevice (t: Teardown, file: string): string {
-  const device = execFileSync('losetup', ['--find', '--show', file], { encoding: 'utf8' }).trim()
+export function loopDevice (t: Teardown, file: string, sectorSize = 512): string {
+  const args = ['--find', '--show', '--sector-size', String(sectorSize), file]
+  const device = execFileSync('losetup', args, { encoding: 'utf8' }).trim()
   t.teardown(() => execFileSync('losetup', ['--detach', device]))
   return device
 }
