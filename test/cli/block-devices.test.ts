@@ -42,7 +42,8 @@ async function start (t: Test, source: string, target: string, direct: boolean) 
 }
 
 for (const direct of [true, false]) {
-  t.test(`there and back, ${direct ? 'with' : 'without'} --direct`, { skip: kNeedsRoot }, async (t) => {
+  const how = direct ? 'with' : 'without'
+  t.test(`there and back, ${how} --direct`, { skip: kNeedsRoot }, async (t) => {
     const file = scratch(t)
     makeImage(file('a'), kDiskMiB)
     writeFileSync(file('b'), noise(7, kDiskMiB * kMiB))

@@ -29,10 +29,11 @@ async function start (t: Test, room: number) {
 type Started = Awaited<ReturnType<typeof start>>
 
 async function checkFull (t: Test, sending: CliProcess, receiver: CliProcess): Promise<void> {
-  t.equal((await sending.ended).code, 1)
-  t.match(sending.events().at(-1), { event: 'failed', error: { code: 'NO_SPACE', owner: 'source' } })
-  t.equal((await receiver.ended).code, 1)
-  t.match(receiver.events().at(-1), { event: 'failed', error: { code: 'NO_SPACE', owner: 'source' } })
+  for (const end of [sending, receiver]) {
+    t.equal((await end.ended).code, 1)
+    const error = { code: 'NO_SPACE', owner: 'source' }
+    t.match(end.events().at(-1), { event: 'failed', error })
+  }
 }
 
 async function checkNext (t: Test, { path, small, serve, listen }: Started, writer: Writer) {

@@ -7,6 +7,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 
 import { message } from '../support/frame-proxy.js'
+import type { CliProcess } from './cli-process.js'
 import { areEqual } from './disks.js'
 import type { Proxied } from './proxied.js'
 import { startProxied } from './proxied.js'
@@ -25,6 +26,10 @@ async function checkSourceGoesOn (t: Test, { path, serve, writer }: Proxied): Pr
 
 function checkLeftovers (t: Test, path: Proxied['path']): void {
   t.same(readdirSync(dirname(path('a.img'))).sort(), ['a.img', 'b.img'], 'no socket is left')
+}
+
+function checkFailed (t: Test, sending: CliProcess, code: string): void {
+  t.match(sending.events().at(-1), { event: 'failed', error: { code, owner: 'source' } })
 }
 
 /** A send that has come to the commit message, which is held back. */
@@ -48,7 +53,7 @@ t.test('to send in the rounds', async (t) => {
   const sending = processes.send(...kManual)
   await sending.event('ready')
   t.equal(await sending.end('SIGINT'), 130)
-  t.match(sending.events().at(-1), { event: 'failed', error: { code: 'CANCELLED', owner: 'source' } })
+  checkFailed(t, sending, 'CANCELLED')
   t.equal((await processes.receiver.ended).code, 1)
   await checkSourceGoesOn(t, processes)
 })
@@ -59,7 +64,7 @@ t.test('to serve in the rounds', async (t) => {
   await sending.event('ready')
   t.equal(await processes.serve.end('SIGINT'), 130)
   t.equal((await sending.ended).code, 1)
-  t.match(sending.events().at(-1), { event: 'failed', error: { code: 'CANCELLED', owner: 'source' } })
+  checkFailed(t, sending, 'CANCELLED')
   t.equal((await processes.receiver.ended).code, 1)
   await processes.writer.stop()
   t.same(processes.writer.lost(processes.path('a.img')), [])
@@ -72,7 +77,7 @@ t.test('to receive in the rounds', async (t) => {
   await sending.event('ready')
   t.equal(await processes.receiver.end('SIGINT'), 130)
   t.equal((await sending.ended).code, 1)
-  t.match(sending.events().at(-1), { event: 'failed', error: { code: 'CLOSED', owner: 'source' } })
+  checkFailed(t, sending, 'CLOSED')
   await checkSourceGoesOn(t, processes)
 })
 
@@ -97,7 +102,7 @@ t.test('to send at the commit, which is lost: it failed, the source goes on', as
   processes.proxy.cut()
   processes.proxy.restore()
   t.equal((await sending.ended).code, 1)
-  t.match(sending.events().at(-1), { event: 'failed', error: { code: 'PEER_GONE', owner: 'source' } })
+  checkFailed(t, sending, 'PEER_GONE')
   await checkSourceGoesOn(t, processes)
 })
 
@@ -118,6 +123,22 @@ t.test('to receive at the commit: it says so, and the source goes on', async (t)
   const { sending } = await untilCommit(processes)
   t.equal(await processes.receiver.end('SIGINT'), 130)
   t.equal((await sending.ended).code, 1)
-  t.match(sending.events().at(-1), { event: 'failed', error: { code: 'CLOSED', owner: 'source' } })
+  checkFailed(t, sending, 'CLOSED')
   await checkSourceGoesOn(t, processes)
 })
+
+for (const who of ['serve', 'send'] as const) {
+  t.test(`twice to ${who} at the commit: it ends at once, and the commit counts`, async (t) => {
+    const processes = await startProxied(t)
+    const { sending, release } = await untilCommit(processes)
+    const { child, ended } = who === 'serve' ? processes.serve : sending
+    // Two signals that are not heard apart would be one.
+    const timer = setInterval(() => child.kill('SIGINT'), 200)
+    t.teardown(() => clearInterval(timer))
+    t.equal((await ended).code, 130)
+    clearInterval(timer)
+    if (who === 'serve') t.equal((await sending.ended).code, 4, 'send has lost sight of it')
+    release()
+    await checkMoved(t, processes)
+  })
+}

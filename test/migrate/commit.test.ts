@@ -87,7 +87,7 @@ for (const [name, fits] of [['the last mark', kLastMark], ['the commit', kCommit
   })
 }
 
-t.test('cut at the word of the commit, and the link comes back: the destination owns it', async (t) => {
+t.test('cut at the word of the commit, and it comes back: the destination owns it', async (t) => {
   const commit = await commitUntil(t, kCommitted)
   t.equal(commit.pair.source.state, 'holding')
   commit.proxy.cut()
@@ -116,7 +116,7 @@ t.test('cut at the commit, for good: unknown, and the destination does not own i
   await checkHeld(t, commit)
 })
 
-t.test('cut at the word of the commit, for good: unknown, and only the destination writes', async (t) => {
+t.test('cut at the word of the commit, for good: unknown, one side writes', async (t) => {
   const commit = await commitUntil(t, kCommitted)
   commit.proxy.cut()
   t.match(await commit.result, { code: 'OWNER_UNKNOWN', owner: 'unknown', resumable: true })
@@ -146,7 +146,7 @@ for (const [name, fits] of deaths) {
   })
 }
 
-t.test('the destination is stopped before the commit and decides later: the source holds', async (t) => {
+t.test('the destination is stopped, and decides later: the source holds', async (t) => {
   const { child, address, outcome } = await receiverProcess(t, join(temporary(t), 'other.img'))
   const commit = await commitUntil(t, kCommit, address)
   child.kill('SIGSTOP')
