@@ -18,6 +18,7 @@ const packages = {
     { name: 'fio', command: 'fio' },
     { name: 'iproute2', command: 'ip' },
     { name: 'libnbd-bin', command: 'nbdcopy' },
+    { name: 'mount', command: 'losetup' },
     { name: 'nbd-client', command: 'nbd-client' },
     { name: 'nbdkit', command: 'nbdkit' },
     { name: 'qemu-utils', command: 'qemu-io' },

@@ -218,11 +218,11 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     return result
   }
 
-  /** The link broke in the switchover. Before the commit message the disks are ours; after it
-   * only the destination knows. */
+  /** The link broke in the switchover. Before the commit message the disks are ours, and so they
+   * are when the destination said that it has failed; else, after it, only that knows. */
   async #resolveBreak (thrown: unknown): Promise<SwitchoverResult> {
     const error = toBlockferryError(thrown)
-    if (!this.#committing || error.code === 'NOT_EQUAL') throw error
+    if (!this.#committing || this.#link.peerGaveUp || error.code === 'NOT_EQUAL') throw error
     const source = this.#disks.taps.map((_tap, index) => this.#link.sender.digest(index))
     const { host, port, linkTimeoutMs } = this.#options
     const outcome = await askOutcome({

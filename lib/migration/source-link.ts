@@ -18,6 +18,7 @@ export class SourceLink {
   readonly failed: Promise<never>
   #fail!: (error: BlockferryError) => void
   #isBroken = false
+  #peerGaveUp = false
   #closed = false
   #mark = 0
   #heartbeat: Heartbeat
@@ -40,6 +41,11 @@ export class SourceLink {
 
   get broken (): boolean {
     return this.#isBroken
+  }
+
+  /** The destination said that it has failed: it has not committed and never will. */
+  get peerGaveUp (): boolean {
+    return this.#peerGaveUp
   }
 
   /** Connects the control connection. */
@@ -137,6 +143,7 @@ export class SourceLink {
       return this.#fail(toBlockferryError(error))
     }
     if (message.type === 'failed') {
+      this.#peerGaveUp = true
       return this.#fail(new BlockferryError(message.code as ErrorCode, `destination: ${message.message}`))
     }
     if (message.type === 'ping') return this.send('pong', { number: message.number })

@@ -1,49 +1,20 @@
 // What can go wrong on the way: the source is unharmed, the writer sees no error, and never do
 // both sides own the disk, nor neither without saying so.
-import { execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdirSync } from 'node:fs'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 
 import t from 'tap'
-import type { Test } from 'tap'
 
 import type { BlockferryError, MigrateOptions, Migration } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
 import { hashOf, makeImage, noise, temporary } from '../support/images.js'
-import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
+import { receiverProcess } from '../support/receiver-process.js'
+import { kNeedsRoot, smallDisk } from '../support/root.js'
+import { checkUnharmed, failureOf, reach } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
-
-async function failureOf (promise: PromiseLike<unknown>): Promise<BlockferryError> {
-  return await promise.then(() => { throw new Error('it should have failed') }, (error) => error)
-}
-
-/** Resolves when a migration emits an event that is as described. */
-async function reach (migration: Migration, name: string, fits: (event: any) => boolean = () => true) {
-  await new Promise<void>((resolve) => {
-    migration.on(name as 'progress', (event) => { if (fits(event)) resolve() })
-  })
-}
-
-/** After a failure: the writer writes on at the source, and a second attempt succeeds. */
-async function checkUnharmed (t: Test, pair: Pair, writer: Writer): Promise<void> {
-  t.equal(pair.source.state, 'open')
-  const { writes } = writer
-  while (writer.error === null && writer.writes < writes + 20) await new Promise((resolve) => setTimeout(resolve, 2))
-  t.equal(writer.error, null, 'the writer saw no error and writes on')
-  const report = await migrate({
-    disks: [{ source: pair.source }],
-    destination: pair.receiver.address,
-    machine: { pause: () => writer.pause() }
-  })
-  await writer.stop()
-  t.equal(report.equal, true, 'a second attempt succeeds')
-  t.same(writer.lostIn(pair.target), [])
-  t.equal(await hashOf(pair.target), await hashOf(pair.image))
-}
 
 const slow = { budgets: { bandwidth: '8MB/s' } }
 
@@ -222,7 +193,6 @@ t.test('the link stalls', async (t) => {
   await checkUnharmed(t, pair, writer)
 })
 
-const kNoMount = process.getuid?.() === 0 ? false : 'mounting a small tmpfs needs root'
 t.test('the residual does not get through in time: the pause is taken back', async (t) => {
   const pair = await makePair(t, 64 << 20)
   const proxy = await Proxy.to(pair.receiver.address)
@@ -290,12 +260,9 @@ t.test('aborted while it connects, again and again', async (t) => {
   }
 })
 
-t.test('the destination is full half-way', { skip: kNoMount }, async (t) => {
+t.test('the destination is full half-way', { skip: kNeedsRoot }, async (t) => {
   const dir = temporary(t)
-  const small = join(dir, 'small')
-  mkdirSync(small)
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', small])
-  t.teardown(() => execFileSync('umount', ['-l', small]))
+  const small = smallDisk(t, join(dir, 'small'), 4).path
   const image = makeImage(join(dir, 'source.img'), 16 << 20)
   await using receiver = await receive({ disks: [{ target: join(small, 'target.img') }] })
   await using source = await openTap({ source: image })
@@ -303,22 +270,6 @@ t.test('the destination is full half-way', { skip: kNoMount }, async (t) => {
   t.match(error, { code: 'NO_SPACE', owner: 'source' })
   t.equal(source.state, 'open')
 })
-
-/** A receiver in a process of its own. */
-async function receiverProcess (t: Test, target: string) {
-  const program = `
-    import { receive } from ${JSON.stringify(new URL('../../lib/index.js', import.meta.url).href)}
-    const receiver = await receive({ disks: [{ target: process.argv[1], name: 'web' }] })
-    console.log(JSON.stringify(receiver.address))`
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program, target], {
-    stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '' }
-  })
-  t.teardown(() => { child.kill('SIGKILL') })
-  const [line] = await new Promise<string[]>((resolve) => {
-    createInterface(child.stdout).on('line', (text) => resolve([text]))
-  })
-  return { child, address: JSON.parse(line!) }
-}
 
 for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
   t.test(`the destination gets ${signal} in the bulk copy`, async (t) => {

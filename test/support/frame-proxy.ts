@@ -1,0 +1,132 @@
+// A TCP proxy that reads the frames of the wire: holds back the one that a test waits for, at
+// the very moment, and can be cut like a cable. What it knows of the wire: native/core/wire.h.
+import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
+import type { AddressInfo, Server, Socket } from 'node:net'
+
+import { ByteReader } from '../../lib/nbd/byte-reader.js'
+
+const kHeaderSize = 48
+const kTypes = ['', 'hello', 'welcome', 'error', 'control', 'data', 'zero', 'mark'] as const
+
+export interface Frame {
+  from: 'source' | 'destination'
+  type: typeof kTypes[number]
+  /** Of data and zero frames, bytes. */
+  offset: number
+  /** Of the content in bytes; a mark's number. */
+  length: number
+  /** What a hello, welcome or error says; of a control message its type. */
+  text: string
+}
+
+/** Looks at a frame before it goes on; it and all behind it on its connection wait for that. */
+export type Look = (frame: Frame) => void | Promise<void>
+
+export class FrameProxy {
+  readonly #target: { host: string, port: number }
+  readonly #server: Server
+  readonly #sockets = new Set<Socket>()
+  readonly #looks: Look[] = []
+  #down = false
+  address = { host: '127.0.0.1', port: 0 }
+
+  private constructor (target: { host: string, port: number }) {
+    this.#target = target
+    this.#server = createServer((socket) => this.#serve(socket))
+  }
+
+  static async to (target: { host: string, port: number }): Promise<FrameProxy> {
+    const proxy = new FrameProxy(target)
+    proxy.#server.listen(0, '127.0.0.1')
+    await once(proxy.#server, 'listening')
+    proxy.address.port = (proxy.#server.address() as AddressInfo).port
+    return proxy
+  }
+
+  onFrame (look: Look): void {
+    this.#looks.push(look)
+  }
+
+  /** Holds the first frame that fits, and all behind it on its connection, until release(). */
+  hold (fits: (frame: Frame) => boolean): { held: Promise<Frame>, release: () => void } {
+    let release!: () => void
+    let tell!: (frame: Frame) => void
+    const released = new Promise<void>((resolve) => { release = resolve })
+    const held = new Promise<Frame>((resolve) => { tell = resolve })
+    let isOver = false
+    this.onFrame((frame) => {
+      if (isOver || !fits(frame)) return
+      isOver = true
+      tell(frame)
+      return released
+    })
+    return { held, release }
+  }
+
+  /** Ends every connection, with what it holds; new ones are closed at once until restore(). */
+  cut (): void {
+    this.#down = true
+    for (const socket of this.#sockets) socket.destroy()
+  }
+
+  restore (): void {
+    this.#down = false
+  }
+
+  async close (): Promise<void> {
+    this.cut()
+    this.#server.close()
+    await once(this.#server, 'close').catch(() => {})
+  }
+
+  #serve (near: Socket): void {
+    if (this.#down) return void near.destroy()
+    const far = connect(this.#target.port, this.#target.host)
+    void this.#forward('source', near, far)
+    void this.#forward('destination', far, near)
+  }
+
+  async #forward (side: Frame['from'], from: Socket, to: Socket): Promise<void> {
+    this.#sockets.add(from)
+    from.setNoDelay(true)
+    from.on('error', () => {})
+    from.on('close', () => this.#sockets.delete(from))
+    const reader = new ByteReader(from)
+    try {
+      for (;;) {
+        const header = await reader.read(kHeaderSize)
+        const payload = await reader.read(header.readUInt32LE(12))
+        const frame = decode(side, header, payload)
+        for (const look of this.#looks) await look(frame)
+        to.write(header)
+        if (payload.length > 0 && !to.write(payload)) await drained(to)
+      }
+    } catch {
+      // It has hung up; what it had sent goes on before the other end learns that.
+      to.destroySoon()
+    }
+  }
+}
+
+async function drained (socket: Socket): Promise<void> {
+  await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => {})
+}
+
+function decode (from: Frame['from'], header: Buffer, payload: Buffer): Frame {
+  const type = kTypes[header[5]!] ?? ''
+  const hasText = payload.length > 0 && ['hello', 'welcome', 'error', 'control'].includes(type)
+  const text = hasText ? payload.toString() : ''
+  return {
+    from,
+    type,
+    offset: Number(header.readBigUInt64LE(16)),
+    length: Number(header.readBigUInt64LE(24)),
+    text: type === 'control' ? JSON.parse(text).type : text
+  }
+}
+
+/** For hold(): a control message of this type. */
+export function message (type: string): (frame: Frame) => boolean {
+  return (frame) => frame.type === 'control' && frame.text === type
+}

@@ -1,0 +1,33 @@
+// What only root can make: small file systems, block devices.
+import { execFileSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+
+/** For a test's `skip`: false, or why not. */
+export const kNeedsRoot = process.getuid?.() === 0 ? false : 'mounting and loop devices need root'
+
+interface Teardown { teardown: (body: () => unknown) => void }
+
+export interface SmallDisk {
+  path: string
+  /** Makes room. */
+  grow: (mebibytes: number) => void
+}
+
+/** A tmpfs that is soon full. */
+export function smallDisk (t: Teardown, path: string, mebibytes: number): SmallDisk {
+  mkdirSync(path)
+  execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', path])
+  t.teardown(() => execFileSync('umount', ['-l', path]))
+  const grow = (size: number) => {
+    execFileSync('mount', ['-o', `remount,size=${size}m`, path])
+  }
+  return { path, grow }
+}
+
+/** A block device over a file. */
+export function loopDevice (t: Teardown, file: string, sectorSize = 512): string {
+  const args = ['--find', '--show', '--sector-size', String(sectorSize), file]
+  const device = execFileSync('losetup', args, { encoding: 'utf8' }).trim()
+  t.teardown(() => execFileSync('losetup', ['--detach', device]))
+  return device
+}
