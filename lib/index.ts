@@ -10,7 +10,11 @@ export type { MigrationEvent, Progress, ReceiveEvent } from './migration/events.
 export type {
   ByteCounts, DestinationReport, DiskReport, DowntimePhases, Report
 } from './migration/report.js'
-export type { Machine } from './machine/machine.js'
+export type {
+  Machine, MachineDescription, MemoryMachine, MemoryProgress, PauseLimits
+} from './machine/machine.js'
+export { qemu, QemuMachine } from './machine/qemu.js'
+export type { QemuOptions } from './machine/qemu.js'
 export { openTap, Tap } from './tap.js'
 export type { Extent, TapOptions, TapState, TapStats, TapThrottle } from './tap.js'
 export { NbdClient, NbdError } from './nbd/client.js'

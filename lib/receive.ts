@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { DestinationReport } from './migration/report.js'
@@ -9,6 +10,7 @@ import { Incoming } from './migration/incoming.js'
 import type { CheckedReceiveOptions, ReceiveOptions } from './migration/options.js'
 import { checkReceiveOptions } from './migration/options.js'
 import type { TargetDisks } from './migration/target-disks.js'
+import { isMemoryMachine } from './machine/machine.js'
 import type { NativeMigrationListener, NativeSession } from './native.js'
 import { native } from './native.js'
 import { Tap } from './tap.js'
@@ -28,6 +30,9 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   readonly #host: IncomingHost
   #address = { host: '', port: 0 }
   #resumed: Array<Promise<void>> = []
+  /** Committed, and the source may not know it yet. */
+  readonly #unheard = new Set<string>()
+  #onHeard: () => void = () => {}
   #closing: Promise<void> | null = null
   #resolveDone!: (report: DestinationReport) => void
   #rejectDone!: (error: BlockferryError) => void
@@ -92,10 +97,25 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
 
   async #close (): Promise<void> {
     await Promise.all([...this.#incoming].map((incoming) => incoming.close()))
+    await this.#untilHeard()
     await this.#listener.close()
     await Promise.all(this.#resumed)
     this.#rejectDone(new BlockferryError('CLOSED', 'the receiver was closed'))
     this.end()
+  }
+
+  #heard (migration: string): void {
+    this.#unheard.delete(migration)
+    this.#onHeard()
+  }
+
+  /** A source that lost the link just when the commit was answered will ask. */
+  async #untilHeard (): Promise<void> {
+    const timeout = AbortSignal.timeout(this.#options.linkTimeoutMs)
+    const late = once(timeout, 'abort')
+    while (this.#unheard.size > 0 && !timeout.aborted) {
+      await Promise.race([late, new Promise<void>((resolve) => { this.#onHeard = resolve })])
+    }
   }
 
   #makeHost (): IncomingHost {
@@ -106,7 +126,8 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       started: (incoming) => this.emit({
         event: 'started', migration: incoming.migration!, disks: incoming.disks
       }),
-      committed: (incoming, disks) => this.#committed(incoming, disks),
+      committed: (incoming, disks, run) => this.#committed(incoming, disks, run),
+      heard: (incoming) => this.#heard(incoming.migration!),
       failed: (incoming, error) => {
         this.#remember(incoming, { committed: false, digests: [] })
         this.emit({ event: 'failed', migration: incoming.migration, error })
@@ -130,6 +151,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       incoming.end(new BlockferryError('PEER_GONE', 'the source lost the link'))
       return incoming.outcome
     }
+    this.#heard(migration)
     return this.#outcomes.get(migration) ?? null
   }
 
@@ -139,10 +161,11 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     if (this.#outcomes.size > kMaxOutcomes) this.#outcomes.delete(this.#outcomes.keys().next().value!)
   }
 
-  #committed (incoming: Incoming, disks: TargetDisks): void {
+  #committed (incoming: Incoming, disks: TargetDisks, run: boolean): void {
     const migration = incoming.migration!
     this.#remember(incoming, incoming.outcome)
-    const resumed = this.#resumeMachine(migration)
+    this.#unheard.add(migration)
+    const resumed = this.#resumeMachine(migration, run)
     for (const { tap } of disks.taps) {
       this.#taps.set(tap.name, tap)
       this.#serve(migration, tap)
@@ -166,9 +189,11 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   }
 
   /** The disks are here whatever the machine does: its failure is told, and no more. */
-  async #resumeMachine (migration: string): Promise<void> {
+  async #resumeMachine (migration: string, run: boolean): Promise<void> {
+    const { machine } = this.#options
     try {
-      await this.#options.machine.resume?.()
+      if (run) await machine.resume?.()
+      if (isMemoryMachine(machine)) await machine.close()
     } catch (cause) {
       const words = cause instanceof Error ? cause.message : String(cause)
       const error = new BlockferryError('MACHINE', `resume() of the machine failed: ${words}`, {

@@ -33,6 +33,9 @@ export interface MemoryMachine extends Machine {
   /** Source: how long the machine may be paused for what is left of its memory, and how fast that
    * will go. 0 ms: not yet, go on sending. */
   allowPause (limits: PauseLimits): Promise<void>
+  /** Source: makes the machine dirty less memory by giving it less of the processor, until it is
+   * taken back. */
+  slowDown? (on: boolean): Promise<void>
   /** Source: resolves when the machine has paused itself, with the rest of its memory still here. */
   untilPaused (): Promise<void>
   /** Source: sends the rest; resolves when the hypervisor has handed all of it over. */

@@ -24,6 +24,10 @@ type Role = 'source' | 'destination'
 
 /** QEMU's own limit is raised: the migration limits what the link may carry. */
 const kNoLimit = 2 ** 40
+/** The share of what was sent that must have been dirtied meanwhile, percent, to make QEMU slow the
+ * machine down: never, and as QEMU has it by itself. */
+const kNotConverging = 100
+const kConverging = 50
 const kEnds = ['completed', 'failed', 'cancelled']
 /** Announces the machine's new place to the switches: rounds 50 to 550 ms apart. */
 const kAnnounce = { initial: 50, max: 550, rounds: 5, step: 100 }
@@ -62,7 +66,7 @@ export class QemuMachine implements MemoryMachine {
   async sendMemory (socket: string): Promise<void> {
     const qmp = this.#connected()
     await qmp.run('migrate-set-parameters', {
-      'max-bandwidth': kNoLimit, 'downtime-limit': 0, 'throttle-trigger-threshold': 100
+      'max-bandwidth': kNoLimit, 'downtime-limit': 0, 'throttle-trigger-threshold': kNotConverging
     })
     this.#status = 'setup'
     await qmp.run('migrate', { uri: this.#uri(socket) })
@@ -95,6 +99,13 @@ export class QemuMachine implements MemoryMachine {
       // Before 8.2 QEMU goes by the rate at which it could send lately.
       await qmp.run('migrate-set-parameters', limit)
     }
+  }
+
+  /** QEMU's auto-converge: it takes 20 % of the processor's time from the machine, then more. */
+  async slowDown (on: boolean): Promise<void> {
+    await this.#connected().run('migrate-set-parameters', {
+      'throttle-trigger-threshold': on ? kConverging : kNotConverging
+    })
   }
 
   async untilPaused (): Promise<void> {

@@ -1,18 +1,24 @@
 // Copying until a switchover would meet the budget: samples to the policy, its decisions to the
 // sender and the taps, checkpoints now and then.
 import { BlockferryError } from '../errors.js'
+import { isMemoryMachine } from '../machine/machine.js'
 import type { State } from '../policy/convergence.js'
 import { decide, initialState, withBudgets } from '../policy/convergence.js'
 import type { Budgets, Decision, Forecast } from '../policy/types.js'
 import type { MigrationEvent } from './events.js'
 import type { CheckedMigrateOptions } from './options.js'
 import type { Reporter } from './reporter.js'
+import type { MemoryTransfer } from './memory-transfer.js'
 import type { Sampler } from './sampler.js'
 import type { SourceDisks } from './source-disks.js'
 import type { SourceLink } from './source-link.js'
 
 const kTickMs = 50
 const kCheckpointMs = 500
+/** Saving a machine's devices and loading them again. */
+const kMachineMs = 50
+/** While the machine may pause itself at any moment: a checkpoint that runs then delays the last. */
+const kRareCheckpointMs = 2000
 const kUsualPauseMs = 10
 const kPauseHalfLifeMs = 5000
 
@@ -40,6 +46,7 @@ export class Copying {
   #checkpointMs: number | null = null
   #caughtUp = false
   #checkpointAt = 0
+  #checkpointEveryMs = kCheckpointMs
   /** What stopping the writers took when it was tried last, and when that was. */
   #lastPause = { ms: kUsualPauseMs, at: 0 }
   #round = 0
@@ -116,6 +123,27 @@ export class Copying {
     }
   }
 
+  /** Goes on copying beside the machine's memory, until the machine has paused itself. */
+  async untilPaused (memory: MemoryTransfer): Promise<void> {
+    this.#checkpointEveryMs = kRareCheckpointMs
+    while (!memory.paused) {
+      this.#tick()
+      memory.plan({
+        link: this.#decision!.link,
+        roundTripMs: this.sampler.roundTripMs(),
+        downtimeMs: this.#budgets.downtimeMs,
+        predictedDowntimeMs: this.forecast?.predictedDowntimeMs ?? null,
+        disksReady: this.#isReady()
+      })
+      await this.#sleep()
+    }
+  }
+
+  /** Looks again at once. */
+  wake (): void {
+    this.#wake()
+  }
+
   #isReady (): boolean {
     return this.#bulkDone && this.#wanted && !this.#paused && this.#checkpointMs !== null &&
       this.#decision?.fits === true
@@ -140,6 +168,7 @@ export class Copying {
       bulkDone: this.#bulkDone,
       checkpointMs: this.#checkpointMs,
       pauseMs: this.#pauseMs(),
+      machineMs: isMemoryMachine(this.#needs.options.machine) ? kMachineMs : 0,
       wanted: this.#wanted,
       paused: this.#paused
     })
@@ -159,7 +188,7 @@ export class Copying {
   /** Now and then; and at once after the bulk copy, until it is known what one costs. */
   #checkpointIsDue (): boolean {
     const unknown = this.#bulkDone && this.#checkpointMs === null
-    return unknown || performance.now() - this.#checkpointAt > kCheckpointMs
+    return unknown || performance.now() - this.#checkpointAt > this.#checkpointEveryMs
   }
 
   #apply (decision: Decision): void {

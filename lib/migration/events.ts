@@ -1,5 +1,6 @@
 // The events of a migration and of a receiver, in the order in which they can come.
 import type { BlockferryError } from '../errors.js'
+import type { MemoryProgress } from '../machine/machine.js'
 import type { Forecast, Infeasible } from '../policy/types.js'
 import type { DestinationReport, Report } from './report.js'
 
@@ -26,6 +27,8 @@ export interface Progress {
 export type MigrationEvent =
   | { event: 'started', disks: Array<{ name: string, bytes: number }> }
   | Progress
+  /** The machine's memory, while it is sent; every half second or so. */
+  | { event: 'memory' } & MemoryProgress
   /** A pass over the dirty map is over. */
   | { event: 'round', round: number, elapsedMs: number, sentBytes: number, remainingBytes: number }
   | { event: 'throttle', bytesPerSecond: number | null }

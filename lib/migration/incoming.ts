@@ -4,8 +4,12 @@
 // lost the link asks for the outcome on a new connection; asking ends an undecided session, which
 // then can never commit.
 import { BlockferryError, toBlockferryError } from '../errors.js'
+import type { MachineDescription } from '../machine/machine.js'
+import { isMemoryMachine } from '../machine/machine.js'
 import type { NativeSession, WrongRange } from '../native.js'
 import { Heartbeat } from './heartbeat.js'
+import { machineCall } from './machine-call.js'
+import { privateSocket } from './memory-transfer.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
 import type { CheckedReceiveOptions } from './options.js'
@@ -22,7 +26,10 @@ export interface IncomingHost {
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
   outcomeOf (migration: string): Outcome | null
   started (incoming: Incoming): void
-  committed (incoming: Incoming, disks: TargetDisks): void
+  /** `run`: the machine is to run. */
+  committed (incoming: Incoming, disks: TargetDisks, run: boolean): void
+  /** The source knows that its migration was committed. */
+  heard (incoming: Incoming): void
   failed (incoming: Incoming, error: BlockferryError): void
   ended (incoming: Incoming): void
 }
@@ -48,6 +55,10 @@ export class Incoming {
   #startedAt = performance.now()
   #verified = { mark: 0, right: false }
   #commit: Messages['commit'] | null = null
+  #socket: Awaited<ReturnType<typeof privateSocket>> | null = null
+  /** Of a machine whose memory moves: everything is here, and it could run. */
+  #arrived = true
+  #expected = false
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
   #ended: () => void = () => {}
@@ -115,6 +126,13 @@ export class Incoming {
     }
     this.#heartbeat.stop()
     await this.#session.close()
+    await this.#socket?.remove()
+  }
+
+  async #closeMachine (): Promise<void> {
+    await this.#socket?.remove()
+    const { machine } = this.#host.options
+    if (this.#expected && isMemoryMachine(machine)) await machine.close()
   }
 
   #digests (): string[] {
@@ -154,7 +172,9 @@ export class Incoming {
       case 'ping': return this.#send('pong', { number: message.number })
       case 'pong': return
       case 'offer': return void this.#accept(message)
+      case 'memory': return void this.#receiveMemory()
       case 'commit': return this.#onCommit(message)
+      case 'bye': return this.#onBye()
       case 'query': return this.#answer(message.migration)
       case 'cancel': return this.#fail(new BlockferryError('CANCELLED', 'the source cancelled'), !message.keep)
       case 'failed': return this.#fail(new BlockferryError('PEER_GONE', `source: ${message.message}`))
@@ -170,6 +190,7 @@ export class Incoming {
     let disks: TargetDisks
     try {
       checkOffer(offer)
+      await this.#expectMachine(offer.machine)
       await this.#host.freed(offer.disks.map(({ name }) => name))
       disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     } catch (error) {
@@ -184,6 +205,43 @@ export class Incoming {
     this.#session.acceptStreams(offer.streams, offer.equality)
     this.#host.started(this)
     this.#send('accept', { disks: disks.taps.map(({ tap }) => ({ blank: tap.blank })) })
+  }
+
+  /** Both sides must agree on whether there is a machine, and on what kind. */
+  async #expectMachine (offered: MachineDescription | null): Promise<void> {
+    const { machine } = this.#host.options
+    if (!isMemoryMachine(machine)) {
+      if (offered === null) return
+      throw new BlockferryError('MACHINE', 'no machine waits here for the one that is offered')
+    }
+    if (offered === null) {
+      throw new BlockferryError('MACHINE', 'a machine waits here, and only disks are offered')
+    }
+    this.#expected = true
+    await machineCall('expect', () => machine.expect(offered))
+    this.#arrived = false
+  }
+
+  async #receiveMemory (): Promise<void> {
+    const { machine } = this.#host.options
+    if (this.#state !== 'receiving' || this.#socket !== null || !isMemoryMachine(machine)) {
+      return this.#fail(new BlockferryError('PROTOCOL', 'memory without a machine'))
+    }
+    try {
+      const socket = this.#socket = await privateSocket()
+      await machineCall('receiveMemory', () => machine.receiveMemory(socket.path))
+      this.#session.acceptMachine(socket.path)
+      this.#send('memoryReady', {})
+      await machineCall('untilArrived', () => machine.untilArrived())
+    } catch (error) {
+      return this.#fail(toBlockferryError(error))
+    }
+    this.#arrived = true
+    this.#decide()
+  }
+
+  #onBye (): void {
+    if (this.#state === 'committed') this.#host.heard(this)
   }
 
   #isOver (): boolean {
@@ -208,6 +266,7 @@ export class Incoming {
   #decide (): void {
     const commit = this.#commit
     if (this.#state !== 'receiving' || commit === null || this.#verified.mark < commit.mark) return
+    if (!this.#arrived) return
     this.#commit = null
     const digests = this.#digests()
     const complete = digests.every((_digest, index) => this.#session.missing(index) === 0)
@@ -218,7 +277,7 @@ export class Incoming {
     this.#state = 'committed'
     this.#send('committed', { digests })
     this.#disks!.own()
-    this.#host.committed(this, this.#disks!)
+    this.#host.committed(this, this.#disks!, commit.run)
   }
 
   #answer (migration: string): void {
@@ -245,6 +304,7 @@ export class Incoming {
     this.#heartbeat.stop()
     await this.#session.close()
     await this.#disks?.abandon(remove)
+    await this.#closeMachine()
     if (began) this.#host.failed(this, error)
     this.#ended()
     this.#host.ended(this)

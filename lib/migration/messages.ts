@@ -1,21 +1,35 @@
 // The control messages of a migration: JSON on the control connection. Each side checks what it
 // gets: a message that is not of these forms ends the session (PROTOCOL).
 import { BlockferryError } from '../errors.js'
+import type { MachineDescription } from '../machine/machine.js'
 import type { WrongRange } from '../native.js'
 
 export interface OfferedDisk { name: string, size: number, blockSize: number }
 
 export interface Messages {
   // source → destination
-  offer: { migration: string, disks: OfferedDisk[], streams: number, equality: boolean }
-  /** Decide: if everything up to `mark` is here and equal, the disks are yours. */
-  commit: { mark: number, digests: string[] }
+  offer: {
+    migration: string
+    disks: OfferedDisk[]
+    streams: number
+    equality: boolean
+    /** Null: only disks are moved. */
+    machine: MachineDescription | null
+  }
+  /** The machine's memory is about to come: listen for it. */
+  memory: Record<never, never>
+  /** Decide: if everything up to `mark` is here and equal (and all of the memory is), the disks are
+   * yours. `run`: let the machine run. */
+  commit: { mark: number, digests: string[], run: boolean }
+  /** The answer to the commit was heard: nobody will ask for the outcome. */
+  bye: Record<never, never>
   /** The source goes on alone; what was copied is kept, or deleted where this side made the file. */
   cancel: { keep: boolean }
   /** On a new connection, after the link broke: did the destination commit? */
   query: { migration: string }
   // destination → source
   accept: { disks: Array<{ blank: boolean }> }
+  memoryReady: Record<never, never>
   durable: { mark: number }
   /** `tookUs`: flushing and reading again. */
   verified: { mark: number, wrong: WrongRange[], tookUs: number }
@@ -41,17 +55,24 @@ const objectOf = (checks: Record<string, (value: any) => boolean>) => (value: an
   Object.entries(checks).every(([key, check]) => check(value[key]))
 
 const isRange = objectOf({ disk: isNumber, first: isNumber, count: isNumber })
+const isDetail = (value: unknown) => isText(value) || isFlag(value) || typeof value === 'number'
+const isMachine = (value: any) => value === null ||
+  (objectOf({ kind: isText })(value) && Object.values(value).every(isDetail))
 const kChecks: { [T in MessageType]: (message: any) => boolean } = {
   offer: objectOf({
     migration: isText,
     disks: listOf(objectOf({ name: isText, size: isNumber, blockSize: isNumber })),
     streams: isNumber,
-    equality: isFlag
+    equality: isFlag,
+    machine: isMachine
   }),
-  commit: objectOf({ mark: isNumber, digests: listOf(isText) }),
+  memory: objectOf({}),
+  commit: objectOf({ mark: isNumber, digests: listOf(isText), run: isFlag }),
+  bye: objectOf({}),
   cancel: objectOf({ keep: isFlag }),
   query: objectOf({ migration: isText }),
   accept: objectOf({ disks: listOf(objectOf({ blank: isFlag })) }),
+  memoryReady: objectOf({}),
   durable: objectOf({ mark: isNumber }),
   verified: objectOf({ mark: isNumber, wrong: listOf(isRange), tookUs: isNumber }),
   committed: objectOf({ digests: listOf(isText) }),

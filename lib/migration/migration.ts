@@ -3,11 +3,15 @@ import { randomUUID } from 'node:crypto'
 
 import type { ErrorDetails } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
+import type { MachineDescription } from '../machine/machine.js'
+import { isMemoryMachine } from '../machine/machine.js'
 import type { Forecast } from '../policy/types.js'
 import { askOutcome } from './ask-outcome.js'
 import { Copying } from './copying.js'
 import { EventStream } from './event-stream.js'
 import type { MigrationEvent } from './events.js'
+import { machineCall } from './machine-call.js'
+import { MemoryTransfer } from './memory-transfer.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { checkBudgets, checkMigrateOptions } from './options.js'
 import type { DowntimePhases, Report } from './report.js'
@@ -16,7 +20,7 @@ import { Sampler } from './sampler.js'
 import { SourceDisks } from './source-disks.js'
 import { SourceLink } from './source-link.js'
 import type { SwitchoverResult } from './switchover.js'
-import { callMachine, switchOver } from './switchover.js'
+import { switchOver } from './switchover.js'
 
 const kConnectMs = 10_000
 const kLongestTimer = 2 ** 31 - 1
@@ -35,7 +39,9 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #copying: Copying | null = null
   #paused = false
   #wanted = true
-  #machinePaused = false
+  /** It was paused, or its memory is being sent: it has to be told when that comes to nothing. */
+  #machineTouched = false
+  #memory: MemoryTransfer | null = null
   #committing = false
   #committed = false
   #keepDestination = true
@@ -125,8 +131,15 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       unlisten.signal()
       await this.#link?.close()
       await this.#disks?.close()
+      await this.#closeMachine()
       this.end()
     }
+  }
+
+  async #closeMachine (): Promise<void> {
+    await this.#memory?.close()
+    const machine = this.#options?.machine
+    if (machine !== undefined && isMemoryMachine(machine)) await machine.close()
   }
 
   #listenToSignal (): () => void {
@@ -145,9 +158,11 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       const copying = await this.#connect()
       for (;;) {
         await this.#orCancelled(copying.untilReady())
+        await this.#orCancelled(this.#sendMemory(copying))
         const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
         const result = await this.#switchOver(copying, phases)
         if (result.destination !== null) {
+          this.#link.send('bye', {})
           return copying.reporter.report(result, phases, copying.sampler)
         }
         await this.#takeBack()
@@ -163,10 +178,11 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const { host, port, streams, equality, linkTimeoutMs } = this.#options
     const link = new SourceLink(linkTimeoutMs, () => this.#copying?.bulkDone())
     this.#link = link
+    const machine = await this.#orCancelled(this.#prepareMachine())
     await this.#orCancelled(link.connect(host, port, Math.min(kConnectMs, linkTimeoutMs)))
     const disks = this.#disks.taps.map(({ name, tap }) => (
       { name, size: tap.size, blockSize: this.#options.blockSize }))
-    const offer = { migration: this.id, disks, streams, equality }
+    const offer = { migration: this.id, disks, streams, equality, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
     for (const [index, { tap }] of this.#disks.taps.entries()) {
       link.sender.addDisk(tap.native, accepted.disks[index]?.blank ?? false)
@@ -188,6 +204,25 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     return copying
   }
 
+  async #prepareMachine (): Promise<MachineDescription | null> {
+    const { machine } = this.#options
+    return isMemoryMachine(machine) ? await machineCall('prepare', () => machine.prepare()) : null
+  }
+
+  /** Sends the memory of a machine that has some to move, until it has paused itself. */
+  async #sendMemory (copying: Copying): Promise<void> {
+    const { machine, compression } = this.#options
+    if (!isMemoryMachine(machine)) return
+    const compress = compression === 'on' || (compression === 'auto' && copying.reporter.linkIsSlow())
+    const memory = new MemoryTransfer(
+      machine, this.#link.sender, compress ? 1 : 0, (progress) => this.emit({ event: 'memory', ...progress }))
+    this.#memory = memory
+    await this.#link.ask('memory', {}, 'memoryReady')
+    this.#machineTouched = true
+    await memory.begin(() => copying.wake())
+    await copying.untilPaused(memory)
+  }
+
   async #switchOver (copying: Copying, phases: DowntimePhases): Promise<SwitchoverResult> {
     await this.#orCancelled(copying.settle())
     copying.reporter.attempt()
@@ -197,12 +232,13 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       link: this.#link,
       disks: this.#disks,
       machine: this.#options.machine,
+      memory: this.#memory,
       residualLimitMs: 2 * downtimeMs + kResidualGraceMs,
       phases,
       cancelled: this.#cancelled,
       committing: () => { this.#committing = true },
       step: (step) => {
-        this.#machinePaused = true
+        this.#machineTouched = true
         this.emit({ event: 'switchover', step })
       }
     }).catch(async (error: unknown) => {
@@ -211,6 +247,10 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       return result
     })
     copying.paused(phases.pause + phases.drain)
+    if (result.destination === null && this.#memory !== null) {
+      // The hypervisor at the destination can't begin again.
+      throw new BlockferryError('TIMEOUT', `the switchover was taken back: ${result.reason}`)
+    }
     if (result.destination !== null) {
       this.#committed = true
       this.#disks.refuse()
@@ -239,9 +279,10 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   async #takeBack (): Promise<void> {
     this.#committing = false
     this.#disks.open()
-    if (!this.#machinePaused) return
-    this.#machinePaused = false
-    await callMachine(this.#options.machine, 'resume')
+    if (!this.#machineTouched) return
+    this.#machineTouched = false
+    const { machine } = this.#options
+    await machineCall('resume', () => machine.resume?.())
   }
 
   /** Leaves the source as it was, tells the destination, and names the error. */

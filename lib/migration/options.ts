@@ -1,6 +1,7 @@
 // The options of migrate() and receive(): defaults, units, and what is nonsense.
 import { BlockferryError } from '../errors.js'
 import type { Machine } from '../machine/machine.js'
+import { isMemoryMachine } from '../machine/machine.js'
 import type { NbdServer } from '../nbd/server.js'
 import type { Budgets } from '../policy/types.js'
 import { checkBlockSize, Tap } from '../tap.js'
@@ -18,7 +19,8 @@ export interface MigrateOptions {
   disks: readonly SourceDisk[]
   /** A receive() elsewhere: 'HOST:PORT' or an object. */
   destination: string | { host: string, port: number }
-  /** Default: nothing to pause; the taps hold the writers. */
+  /** What writes to the disks: pause() and resume() of your own, or a machine whose memory moves,
+   * too, such as qemu(). Default: nothing to pause; the taps hold the writers. */
   machine?: Machine
   budgets?: {
     /** The most that the writers may be stopped. Default '300ms'. */
@@ -80,7 +82,7 @@ export interface ReceiveOptions {
   disks: readonly TargetDisk[]
   /** 'HOST:PORT'; port 0 takes a free one. Default '127.0.0.1:0'. */
   listen?: string | { host: string, port: number }
-  /** Resumed when this side owns the disks. */
+  /** Resumed when this side owns the disks; one whose memory moves must wait for that here. */
   machine?: Machine
   /** Offer each disk here as soon as it is owned here. */
   serve?: NbdServer
@@ -141,6 +143,9 @@ function checkMachine (machine: Machine | undefined): Machine {
   for (const method of ['pause', 'resume'] as const) {
     const type = typeof machine?.[method]
     if (type !== 'undefined' && type !== 'function') throw nonsense(`machine.${method}`, 'a function')
+  }
+  if (machine !== undefined && isMemoryMachine(machine) && typeof machine.expect !== 'function') {
+    throw nonsense('machine', 'a machine with all the methods that moving memory takes')
   }
   return machine ?? {}
 }

@@ -3,6 +3,16 @@ import type { NativeDiskStats, NativeSender } from '../native.js'
 import type { Sample } from '../policy/types.js'
 import type { SourceDisks } from './source-disks.js'
 
+/** What the sample says that is not measured here. */
+export interface Known {
+  bulkDone: boolean
+  checkpointMs: number | null
+  pauseMs: number
+  machineMs: number
+  wanted: boolean
+  paused: boolean
+}
+
 export interface Totals {
   dirty: number
   marked: number
@@ -47,7 +57,7 @@ export class Sampler {
     return Math.max(0, this.totals().marked - this.#disks.size)
   }
 
-  take (known: { bulkDone: boolean, checkpointMs: number | null, pauseMs: number, wanted: boolean, paused: boolean }): Sample {
+  take (known: Known): Sample {
     const now = performance.now()
     const stats = this.#sender.stats()
     const totals = this.totals()
@@ -63,6 +73,8 @@ export class Sampler {
       inFlight: stats.inFlightBytes,
       content: totals.content,
       wire: stats.acknowledgedBytes,
+      memoryWire: stats.machine.acknowledgedBytes,
+      memoryInFlight: stats.machine.inFlightBytes,
       dirtied: Math.max(0, totals.marked - this.#disks.size),
       written: writers.written,
       writes: writers.writes,
@@ -72,8 +84,13 @@ export class Sampler {
       idle,
       throttleDelayMs: writers.delayMs,
       pauseMs: known.pauseMs,
+      machineMs: known.machineMs,
       wanted: known.wanted
     }
+  }
+
+  roundTripMs (): number {
+    return this.#sender.stats().roundTripUs / 1000
   }
 
   /** 0 to 1, never falling; 1 is for the end alone. */

@@ -1,11 +1,15 @@
 // The switchover: stop the writers, send the residual, let the destination decide.
 //
 // The destination decides alone: it commits if everything has arrived and both digests are equal.
-// So the commit message goes out right behind the residual, and the pause costs one round trip.
+// So the commit message goes out right behind the residual and the memory, and the pause costs one
+// round trip.
 // From that message on, until the answer, this side may not let a write through whatever happens:
 // the taps stay on hold.
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { Machine } from '../machine/machine.js'
+import { machineCall } from './machine-call.js'
+import type { MemoryTransfer } from './memory-transfer.js'
+import type { Messages } from './messages.js'
 import type { DowntimePhases } from './report.js'
 import type { SourceDisks } from './source-disks.js'
 import type { SourceLink } from './source-link.js'
@@ -23,6 +27,8 @@ export interface SwitchoverNeeds {
   link: SourceLink
   disks: SourceDisks
   machine: Machine
+  /** Of a machine whose memory moves: it has paused itself already. */
+  memory: MemoryTransfer | null
   /** The pause is taken back when the residual has not left after this long. */
   residualLimitMs: number
   /** Filled in as it goes; what an exception leaves in it holds, too. */
@@ -39,19 +45,23 @@ export interface SwitchoverNeeds {
 const kTries = 2
 
 export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverResult> {
-  const { link, disks, machine, step, phases } = needs
+  const { link, disks, machine, memory, step, phases } = needs
   const clock = stopwatch()
   step('pause')
-  await callMachine(machine, 'pause')
+  if (memory === null) await machineCall('pause', () => machine.pause?.())
   phases.pause = clock()
   disks.hold()
+  // Goes beside the residual.
+  const memoryLeft = memory?.finish() ?? Promise.resolve()
+  memoryLeft.catch(() => {})
   await Promise.race([disks.drain(), link.failed, needs.cancelled])
   phases.drain = clock()
   let source: string[] = []
   for (let tries = 1; ; tries++) {
     step('residual')
     const { mark, left, verified } = link.finish()
-    if (!await inTime(Promise.race([left, needs.cancelled]), needs.residualLimitMs)) {
+    const allLeft = Promise.all([left, memoryLeft]).then(() => {})
+    if (!await inTime(Promise.race([allLeft, link.failed, needs.cancelled]), needs.residualLimitMs)) {
       link.sender.unfinish()
       return { destination: null, source, reason: 'the residual took too long', settled: verified }
     }
@@ -60,7 +70,8 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
     source = disks.taps.map((_tap, index) => link.sender.digest(index))
     step('commit')
     needs.committing()
-    const destination = await askForCommit(link, mark, source)
+    const run = memory === null || memory.running
+    const destination = await askForCommit(link, { mark, digests: source, run })
     phases.commit += clock()
     if (destination !== null) return { destination, source, reason: '', settled: verified }
     const { wrong } = await verified
@@ -82,24 +93,14 @@ function checkNothingDirty (link: SourceLink): void {
 
 /** The destination's digests, or null when it refuses because something differs. */
 async function askForCommit (
-  link: SourceLink, mark: number, digests: string[]
+  link: SourceLink, commit: Messages['commit']
 ): Promise<string[] | null> {
   const committed = link.next('committed').then((answer) => answer.digests)
   const notEqual = link.next('notEqual').then(() => null)
   committed.catch(() => {})
   notEqual.catch(() => {})
-  link.send('commit', { mark, digests })
+  link.send('commit', commit)
   return await Promise.race([committed, notEqual])
-}
-
-/** pause() and resume() of the machine; MACHINE when they throw. */
-export async function callMachine (machine: Machine, method: 'pause' | 'resume'): Promise<void> {
-  try {
-    await machine[method]?.()
-  } catch (cause) {
-    const words = cause instanceof Error ? cause.message : String(cause)
-    throw new BlockferryError('MACHINE', `${method}() of the machine failed: ${words}`, { cause })
-  }
 }
 
 /** Milliseconds since the last call. */

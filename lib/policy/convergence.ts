@@ -87,6 +87,7 @@ export function decide (before: State, sample: Sample): { state: State, decision
         sample.unsent * situation.ratio.mean, situation.allowed * situation.ratio.mean, link,
         sample.roundTripMs),
       fits,
+      link,
       forecast,
       infeasible
     }
@@ -117,6 +118,7 @@ function blindDecision (state: State, sample: Sample): Decision {
     maxExtent: largestExtent(0),
     maxInFlight: kUnknownInFlight,
     fits,
+    link: null,
     forecast: { eta: null, predictedDowntimeMs: null, limitedBy: 'link', relax: null },
     infeasible: null
   }

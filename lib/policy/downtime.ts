@@ -59,7 +59,8 @@ export function residualWire (
   sample: Sample, rate: number, link: Link, ratio: WireRatio
 ): number {
   const onCable = Math.min(rate, link.pessimistic) * sample.roundTripMs / 1000
-  return sample.unsent * ratio.pessimistic + Math.max(0, sample.inFlight - onCable)
+  const waiting = sample.inFlight + (sample.memoryInFlight ?? 0)
+  return sample.unsent * ratio.pessimistic + Math.max(0, waiting - onCable)
 }
 
 /** Of a switchover that has to send `residual` wire bytes, ms; Infinity over a dead link with

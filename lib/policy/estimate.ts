@@ -13,6 +13,8 @@ export interface Slice {
   /** Wire bytes acknowledged, and wire bytes handed to the sockets. */
   wire: number
   handedOver: number
+  /** Acknowledged of everything on the link, the machine's memory included. */
+  carried: number
   content: number
   dirtied: number
   written: number
@@ -67,12 +69,17 @@ export function mean (values: readonly number[]): number | null {
   return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
+function carried ({ wire, memoryWire = 0 }: Sample): number {
+  return wire + memoryWire
+}
+
 function difference (from: Sample, to: Sample, idle: boolean): Slice {
   return {
     duration: to.now - from.now,
     end: to.now,
     wire: to.wire - from.wire,
     handedOver: to.wire + to.inFlight - from.wire - from.inFlight,
+    carried: carried(to) - carried(from),
     content: to.content - from.content,
     dirtied: to.dirtied - from.dirtied,
     written: to.written - from.written,
@@ -86,13 +93,13 @@ function difference (from: Sample, to: Sample, idle: boolean): Slice {
 function isSlice (from: Sample, to: Sample): boolean {
   const duration = to.now - from.now
   if (duration < Math.min(kMaxSliceMs, Math.max(kMinSliceMs, 2 * to.roundTripMs))) return false
-  return to.wire - from.wire >= kSliceWire || duration >= kLastMs
+  return carried(to) - carried(from) >= kSliceWire || duration >= kLastMs
 }
 
 /** More was waiting than the cable holds: the link was busy even if the sender had run dry. */
 function backlogged (from: Sample, to: Sample): boolean {
-  const onCable = (to.wire - from.wire) * to.roundTripMs / (to.now - from.now)
-  return to.inFlight > 2 * onCable + kBacklog
+  const onCable = (carried(to) - carried(from)) * to.roundTripMs / (to.now - from.now)
+  return to.inFlight + (to.memoryInFlight ?? 0) > 2 * onCable + kBacklog
 }
 
 /** Counters ran backwards: a resumed migration or a new clock. */
@@ -124,7 +131,7 @@ export function observe (history: History, sample: Sample): History {
 
 /** An idle slice counts only when it shows that the link does more than was known. */
 function withCapacity (capacities: readonly Capacity[], slice: Slice): readonly Capacity[] {
-  const rate = slice.wire * 1000 / slice.duration
+  const rate = slice.carried * 1000 / slice.duration
   const known = mean(capacities.map((capacity) => capacity.rate))
   if (slice.idle && (known === null || rate <= known)) return capacities
   return [...capacities.slice(1 - kCapacities), { end: slice.end, rate }]
@@ -160,7 +167,7 @@ export function estimateLink (history: History, cap = Infinity): Link | null {
 /** What was acknowledged in the last slice, wire bytes/s. */
 export function lastRate ({ slices }: History): number {
   const last = slices.at(-1)
-  return last === undefined ? 0 : last.wire * 1000 / last.duration
+  return last === undefined ? 0 : last.carried * 1000 / last.duration
 }
 
 /** The sender never was the bottleneck: the link does at least what was ever sent. */
@@ -175,7 +182,7 @@ function rateAround (slices: readonly Slice[], index: number): number {
   let wire = 0
   let duration = 0
   for (let at = index; at >= 0 && duration < kLastMs; at--) {
-    wire += slices[at]!.wire
+    wire += slices[at]!.carried
     duration += slices[at]!.duration
   }
   return wire * 1000 / Math.max(kLastMs, duration)

@@ -2,6 +2,7 @@
 //
 // Bytes, milliseconds and bytes per second throughout, unless a name says otherwise. Nothing here
 // reads a clock or touches a device: the caller samples its counters and passes the time in.
+import type { Link } from './estimate.js'
 
 /** What the user allows. May change while a migration runs. */
 export interface Budgets {
@@ -63,7 +64,11 @@ export interface Sample {
   throttleDelayMs: number
   /** Pausing and draining the writers, ms. Default 10. */
   pauseMs?: number
-  /** What the machine's memory adds to the downtime, ms. Default 0. */
+  /** Of the machine's memory, which goes over the same link: wire bytes acknowledged, ever, and
+   * not yet acknowledged, now. Default 0. */
+  memoryWire?: number
+  memoryInFlight?: number
+  /** What the machine's state adds to the downtime, ms. Default 0. */
   machineMs?: number
   /** False while a switchover is not wanted (manual): the writer is then never throttled.
    * Default true. */
@@ -120,6 +125,8 @@ export interface Decision {
   maxInFlight: number
   /** A switchover now would meet the downtime budget. */
   fits: boolean
+  /** null while nothing is known about it. */
+  link: Link | null
   forecast: Forecast
   infeasible: Infeasible | null
 }

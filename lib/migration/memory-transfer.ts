@@ -1,0 +1,122 @@
+// The machine's memory on its way: begun when the disks fit, planned beside them, finished in the
+// pause.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { toBlockferryError } from '../errors.js'
+import type { MemoryMachine, MemoryProgress } from '../machine/machine.js'
+import type { NativeSender } from '../native.js'
+import type { MemorySituation } from '../policy/memory.js'
+import { planMemory } from '../policy/memory.js'
+import { machineCall } from './machine-call.js'
+
+/** Changes of what is allowed below this factor are not worth a command. */
+const kWorthTelling = 1.2
+/** How often the hypervisor is asked how far it is, ms. */
+const kAskMs = 500
+
+/** A Unix socket's path of one's own, in a folder that only this user enters. */
+export async function privateSocket (): Promise<{ path: string, remove: () => Promise<void> }> {
+  const folder = await mkdtemp(join(tmpdir(), 'blockferry-'))
+  return { path: join(folder, 'memory'), remove: () => rm(folder, { recursive: true, force: true }) }
+}
+
+export class MemoryTransfer {
+  readonly #machine: MemoryMachine
+  readonly #sender: NativeSender
+  readonly #level: number
+  readonly #onProgress: (progress: MemoryProgress) => void
+  #socket: { path: string, remove: () => Promise<void> } | null = null
+  #paused = false
+  #allowed = 0
+  #telling = false
+  #askedAt = 0
+  #failure: unknown = null
+  #dirtyRate = 0
+  #helping = false
+
+  constructor (
+    machine: MemoryMachine, sender: NativeSender, level: number, onProgress: (progress: MemoryProgress) => void
+  ) {
+    this.#machine = machine
+    this.#sender = sender
+    this.#level = level
+    this.#onProgress = onProgress
+  }
+
+  /** The destination must be listening. `wake` is called when the machine has paused itself. */
+  async begin (wake: () => void): Promise<void> {
+    this.#socket = await privateSocket()
+    this.#sender.setMachineLimits(0, this.#level)
+    try {
+      await this.#sender.openMachine(this.#socket.path)
+    } catch (error) {
+      throw toBlockferryError(error)
+    }
+    await this.#call('sendMemory', () => this.#machine.sendMemory(this.#socket!.path))
+    this.#call('untilPaused', () => this.#machine.untilPaused()).then(
+      () => { this.#paused = true },
+      (error: unknown) => { this.#failure = error }
+    ).finally(wake)
+  }
+
+  /** The machine stands still, with the rest of its memory to be sent. MACHINE when it won't. */
+  get paused (): boolean {
+    if (this.#failure !== null) throw this.#failure
+    return this.#paused
+  }
+
+  /** See MemoryMachine. */
+  get running (): boolean {
+    return this.#machine.running
+  }
+
+  /** To be called now and then until it has paused. */
+  plan (situation: Omit<MemorySituation, 'content' | 'wire' | 'dirtyRate'>): void {
+    const { contentBytes, wireBytes } = this.#sender.stats().machine
+    const plan = planMemory({
+      ...situation, content: contentBytes, wire: wireBytes, dirtyRate: this.#dirtyRate
+    })
+    this.#sender.setMachineLimits(Math.round(plan.maxInFlight), this.#level)
+    if (this.#telling || this.#paused) return
+    const changed = Math.max(plan.allowedMs, this.#allowed) > kWorthTelling * Math.min(plan.allowedMs, this.#allowed)
+    if (changed) {
+      this.#allowed = plan.allowedMs
+      this.#tell(() => this.#machine.allowPause({
+        downtimeMs: plan.allowedMs, bytesPerSecond: plan.bytesPerSecond
+      }))
+    } else if (plan.help !== this.#helping) {
+      this.#helping = plan.help
+      this.#tell(() => this.#machine.slowDown?.(plan.help) ?? Promise.resolve())
+    } else if (performance.now() - this.#askedAt > kAskMs) {
+      this.#askedAt = performance.now()
+      this.#tell(() => this.#ask())
+    }
+  }
+
+  /** Sends the rest. */
+  async finish (): Promise<void> {
+    await this.#call('finishMemory', () => this.#machine.finishMemory())
+  }
+
+  async close (): Promise<void> {
+    await this.#socket?.remove()
+  }
+
+  async #ask (): Promise<void> {
+    const progress = await this.#machine.memoryProgress()
+    this.#dirtyRate = progress.dirtyRate ?? 0
+    this.#onProgress(progress)
+  }
+
+  /** One command at a time; one that fails shows in untilPaused(), too. */
+  #tell (command: () => Promise<void>): void {
+    this.#telling = true
+    command().catch(() => {}).finally(() => { this.#telling = false })
+  }
+
+  async #call<T> (name: string, call: () => Promise<T>): Promise<T> {
+    return await machineCall(name, call)
+  }
+}
