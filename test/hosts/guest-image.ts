@@ -19,6 +19,9 @@ const emptyFolders = [
 // What the packages hold and no web server reads.
 const leftOut = ['usr/share', 'usr/lib/x86_64-linux-gnu/gconv', 'usr/lib/tmpfiles.d', 'lib/systemd']
 
+// A change in them makes another image.
+const makers = ['guest-content.ts', 'guest-image.ts']
+
 /** Where the guest's log of writes is, on its disk. */
 export const logPath = '/var/log/writes'
 
@@ -40,7 +43,9 @@ export async function placeGuestImage(path: string, options: ImageOptions = {}):
 export async function guestImage(options: ImageOptions = {}): Promise<string> {
   const { diskBytes = 2 ** 30, contentBytes = defaultContentBytes } = options
   const sources = readdirSync(join(hostsFolder, 'guest')).sort()
-  const texts = sources.map((name) => readFileSync(join(hostsFolder, 'guest', name)))
+  const texts = [...sources.map((name) => join('guest', name)), ...makers].map((name) =>
+    readFileSync(join(hostsFolder, name)),
+  )
   const name = keyed('guest-image', `${diskBytes} ${contentBytes}`, ...texts)
   const folder = await cached(name, (folder) => build(folder, diskBytes, contentBytes))
   return join(folder, 'disk.img')
