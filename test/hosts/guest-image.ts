@@ -1,8 +1,8 @@
 // The guest's disk: an ext4 with busybox, nginx from Debian's packages, content, and the programs
 // of ours in test/hosts/guest/.
 
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs'
-import { rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, readdirSync } from 'node:fs'
+import { rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from '../../bench/support/command.js'
 import { cached, keyed } from './cache.js'
@@ -64,7 +64,8 @@ async function build(folder: string, diskBytes: number, contentBytes: number): P
 
 // What comes from packages; independent of our own files, which change more often.
 function system(): Promise<string> {
-  return cached(keyed('guest-system', ...packageNames, ...leftOut, ...emptyFolders), async (tree) => {
+  const name = keyed('guest-system', ...packageNames, ...leftOut, ...emptyFolders)
+  return cached(name, async (tree) => {
     await withPackages(tree, (packages) => packages.unpack('bookworm', packageNames, tree))
     for (const name of leftOut) rmSync(join(tree, name), { recursive: true, force: true })
     for (const name of emptyFolders) mkdirSync(join(tree, name), { recursive: true })

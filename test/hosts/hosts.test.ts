@@ -1,0 +1,88 @@
+// A guest boots on one of two hosts, its clients get what they ask for, and what it acknowledged
+// is on its disk afterwards.
+
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+
+import { run } from '../../bench/support/command.js'
+import { downloadSlowly, echoNumbers, pollPage, writeRecords } from './clients.js'
+import { placeGuestImage } from './guest-image.js'
+import { lostWrites, readLog } from './guest-log.js'
+import { Guest } from './guest.js'
+import { guestAddress, guestNetwork, Hosts, type HostsOptions } from './hosts.js'
+import { missingNeed } from './needs.js'
+import { exportPlainly } from './plain-export.js'
+
+const skip = (await missingNeed()) ?? false
+const slowLink = { rateBitsPerSecond: 5e6, delayMs: 20, lossRatio: 0.001 }
+
+t.setTimeout(300_000)
+
+async function hostsFor(t: Test, options: HostsOptions = {}): Promise<Hosts> {
+  const hosts = await Hosts.make(options)
+  t.teardown(() => hosts.close())
+  return hosts
+}
+
+/** Whether host B answers host A over the link within this time. */
+async function isReached(hosts: Hosts, seconds: number): Promise<boolean> {
+  const program = new URL('./clients/reach.js', import.meta.url).pathname
+  const command = ['netns', 'exec', hosts.a.namespace, process.execPath, program]
+  return (await run('ip', ...command, hosts.b.address, String(seconds))).trim() === 'true'
+}
+
+for (const options of [{}, { link: slowLink }, { link: slowLink, stretched: true }]) {
+  t.test(`hosts and their link: ${JSON.stringify(options)}`, { skip }, async (t) => {
+    const hosts = await hostsFor(t, options)
+    t.ok(await isReached(hosts, 30))
+    await hosts.link.cut()
+    t.notOk(await isReached(hosts, 1))
+    await hosts.link.restore()
+    t.ok(await isReached(hosts, 30))
+    const { aToB, bToA } = await hosts.link.stats()
+    t.ok(aToB.bytes > 0 && bToA.bytes > 0)
+  })
+}
+
+t.test('a guest and its clients', { skip }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'guest-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const [image, nbdSocket] = [join(folder, 'disk.img'), join(folder, 'nbd')]
+  await placeGuestImage(image, { diskBytes: 2 ** 28, contentBytes: 2 ** 23 })
+  const hosts = await hostsFor(t)
+  const disk = await exportPlainly(image, nbdSocket)
+  t.teardown(() => disk.close())
+  const { namespace, tapDevice } = hosts.a
+  const address = guestNetwork
+  const guest = await Guest.start({ namespace, folder, nbdSocket, tapDevice, address })
+  t.teardown(() => guest.kill())
+  await guest.waitReady(`http://${guestAddress}/`, hosts.client)
+
+  const options = { namespace: hosts.client, address: guestAddress, intervalMs: 50 }
+  const [polls, kept] = [pollPage(options, 'new'), pollPage(options, 'kept')]
+  const [writes, echoes] = [writeRecords(options), echoNumbers(options)]
+  const download = downloadSlowly(options)
+  await sleep(3000)
+  const polled = [await polls.stop(), await kept.stop()]
+  const [written, echoed] = [await writes.stop(), await echoes.stop()]
+  const downloaded = await download.stop()
+
+  for (const { samples, failed } of [...polled, written, echoed]) {
+    t.ok(samples.length > 0)
+    t.equal(failed, 0)
+  }
+  t.match(echoed, { wrong: 0, broken: 0 })
+  t.match(downloaded, { wrongBytes: 0, broken: 0 })
+  t.ok(downloaded.bytes > 0)
+
+  await guest.kill()
+  await disk.close()
+  t.same(await lostWrites(image, written.acknowledged), [])
+  t.same(await readLog(image), written.acknowledged)
+  t.same(await lostWrites(image, ['0000000000 00000000000000000000']), [
+    '0000000000 00000000000000000000',
+  ])
+})
