@@ -4,12 +4,13 @@ import type { Sample } from './clients/timeline.js'
 
 /**
  * The longest time between the ends of two successful requests that followed each other, in
- * milliseconds; 0 when there were fewer than two. A failed request doesn't end it.
+ * whole milliseconds; 0 when there were fewer than two. A failed request doesn't end it.
  */
 export function longestGapMs(samples: readonly Sample[]): number {
   const ends = samples.filter(({ ok }) => ok).map(({ endMs }) => endMs)
   ends.sort((a, b) => a - b)
-  return ends.reduce((longest, end, i) => Math.max(longest, end - (ends[i - 1] ?? end)), 0)
+  const gaps = ends.slice(1).map((end, i) => Math.round(end - (ends[i] as number)))
+  return gaps.reduce((longest, gap) => Math.max(longest, gap), 0)
 }
 
 /** The longest gap without the time between requests that there is anyway; at least 0. */

@@ -11,6 +11,7 @@ import { run } from '../../bench/support/command.js'
 import { downloadSlowly, echoNumbers, pollPage, writeRecords } from './clients.js'
 import { placeGuestImage } from './guest-image.js'
 import { lostWrites, readLog } from './guest-log.js'
+import { GuestService } from './guest-service.js'
 import { Guest } from './guest.js'
 import { guestAddress, guestNetwork, Hosts, type HostsOptions } from './hosts.js'
 import { missingNeed } from './needs.js'
@@ -47,12 +48,12 @@ for (const options of [{}, { link: slowLink }, { link: slowLink, stretched: true
   })
 }
 
-t.test('a guest and its clients', { skip }, async (t) => {
+/** A guest on host A that is ready, and its disk. */
+async function boot(t: Test, hosts: Hosts) {
   const folder = mkdtempSync(join(tmpdir(), 'guest-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const [image, nbdSocket] = [join(folder, 'disk.img'), join(folder, 'nbd')]
   await placeGuestImage(image, { diskBytes: 2 ** 28, contentBytes: 2 ** 23 })
-  const hosts = await hostsFor(t)
   const disk = await exportPlainly(image, nbdSocket)
   t.teardown(() => disk.close())
   const { namespace, tapDevice } = hosts.a
@@ -60,7 +61,12 @@ t.test('a guest and its clients', { skip }, async (t) => {
   const guest = await Guest.start({ namespace, folder, nbdSocket, tapDevice, address })
   t.teardown(() => guest.kill())
   await guest.waitReady(`http://${guestAddress}/`, hosts.client)
+  return { guest, image, disk, service: new GuestService(hosts.client, guestAddress) }
+}
 
+t.test('a guest and its clients', { skip }, async (t) => {
+  const hosts = await hostsFor(t)
+  const { guest, image, disk, service } = await boot(t, hosts)
   const options = { namespace: hosts.client, address: guestAddress, intervalMs: 50 }
   const [polls, kept] = [pollPage(options, 'new'), pollPage(options, 'kept')]
   const [writes, echoes] = [writeRecords(options), echoNumbers(options)]
@@ -78,11 +84,24 @@ t.test('a guest and its clients', { skip }, async (t) => {
   t.match(downloaded, { wrongBytes: 0, broken: 0 })
   t.ok(downloaded.bytes > 0)
 
-  await guest.kill()
+  await service.startStress({ mebibytes: 8 })
+  while ((await service.stressCount()) < 100) await sleep(50)
+  const last = await service.write(1)
+
+  await guest.kill() // in the middle of its writing
   await disk.close()
-  t.same(await lostWrites(image, written.acknowledged), [])
-  t.same(await readLog(image), written.acknowledged)
-  t.same(await lostWrites(image, ['0000000000 00000000000000000000']), [
-    '0000000000 00000000000000000000',
-  ])
+  t.same(await lostWrites(image, [...written.acknowledged, last]), [])
+  t.same(await readLog(image), [...written.acknowledged, last])
+  t.same(await lostWrites(image, ['one that was never written']), ['one that was never written'])
+})
+
+t.test('a guest that is asked to shuts down, and leaves a clean disk', { skip }, async (t) => {
+  const { guest, image, disk, service } = await boot(t, await hostsFor(t))
+  const record = await service.write(7)
+  await service.powerOff()
+  await guest.ended()
+  await disk.close()
+  t.match(await run('dumpe2fs', '-h', image), /^Filesystem state: +clean$/m)
+  t.notMatch(await run('dumpe2fs', '-h', image), /needs_recovery/)
+  t.same(await readLog(image), [record])
 })

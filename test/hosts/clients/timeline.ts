@@ -1,7 +1,7 @@
 // What a client program notes down, and how it ends: it runs until its standard input is closed,
 // and then says what it saw as one line of JSON.
 
-import { once } from 'node:events'
+import { once, setMaxListeners } from 'node:events'
 
 /** One request. Times in milliseconds since the start of the client program. */
 export interface Sample {
@@ -18,6 +18,7 @@ export function nowMs(): number {
 /** Aborted when the client shall end. */
 export function stopSignal(): AbortSignal {
   const controller = new AbortController()
+  setMaxListeners(0, controller.signal) // one per open request
   process.stdin.resume()
   once(process.stdin, 'close').then(() => controller.abort())
   return controller.signal
