@@ -1,32 +1,20 @@
 // A guest boots on one of two hosts, its clients get what they ask for, and what it acknowledged
 // is on its disk afterwards.
 
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t, { type Test } from 'tap'
+import t from 'tap'
 
 import { run } from '../../bench/support/command.js'
+import { boot, hostsFor } from './booted.js'
 import { downloadSlowly, echoNumbers, pollPage, writeRecords } from './clients.js'
-import { placeGuestImage } from './guest-image.js'
 import { lostWrites, readLog } from './guest-log.js'
-import { GuestService } from './guest-service.js'
-import { Guest } from './guest.js'
-import { guestAddress, guestNetwork, Hosts, type HostsOptions } from './hosts.js'
+import { guestAddress, type Hosts } from './hosts.js'
 import { missingNeed } from './needs.js'
-import { exportPlainly } from './plain-export.js'
 
 const skip = (await missingNeed()) ?? false
 const slowLink = { rateBitsPerSecond: 5e6, delayMs: 20, lossRatio: 0.001 }
 
 t.setTimeout(300_000)
-
-async function hostsFor(t: Test, options: HostsOptions = {}): Promise<Hosts> {
-  const hosts = await Hosts.make(options)
-  t.teardown(() => hosts.close())
-  return hosts
-}
 
 /** Whether host B answers host A over the link within this time. */
 async function isReached(hosts: Hosts, seconds: number): Promise<boolean> {
@@ -46,22 +34,6 @@ for (const options of [{}, { link: slowLink }, { link: slowLink, stretched: true
     const { aToB, bToA } = await hosts.link.stats()
     t.ok(aToB.bytes > 0 && bToA.bytes > 0)
   })
-}
-
-/** A guest on host A that is ready, and its disk. */
-async function boot(t: Test, hosts: Hosts) {
-  const folder = mkdtempSync(join(tmpdir(), 'guest-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  const [image, nbdSocket] = [join(folder, 'disk.img'), join(folder, 'nbd')]
-  await placeGuestImage(image, { diskBytes: 2 ** 28, contentBytes: 2 ** 23 })
-  const disk = await exportPlainly(image, nbdSocket)
-  t.teardown(() => disk.close())
-  const { namespace, tapDevice } = hosts.a
-  const address = guestNetwork
-  const guest = await Guest.start({ namespace, folder, nbdSocket, tapDevice, address })
-  t.teardown(() => guest.kill())
-  await guest.waitReady(`http://${guestAddress}/`, hosts.client)
-  return { guest, image, disk, service: new GuestService(hosts.client, guestAddress) }
 }
 
 t.test('a guest and its clients', { skip }, async (t) => {
