@@ -25,13 +25,20 @@ const packages = {
     { name: 'qemu-system-common', command: 'qemu-storage-daemon' },
   ],
   bench: [{ name: 'rsync', command: 'rsync' }],
+  // For a machine that moves. QEMU itself and what the guest holds are unpacked privately.
+  vm: [
+    { name: 'g++', command: 'cc' },
+    { name: 'e2fsprogs', command: 'mkfs.ext4' },
+    { name: 'iproute2', command: 'ip' },
+    { name: 'qemu-utils', command: 'qemu-nbd' },
+  ],
 }
 
 function isThere({ command, library }) {
   return command ? hasCommand(command) : hasLibrary(library)
 }
 
-/** The names of the packages for these purposes ('build', 'test', 'bench') that are not there. */
+/** The names of the packages for these purposes ('build', 'test', 'bench', 'vm') that are not there. */
 export function missingPackages(purposes) {
   return purposes
     .flatMap((purpose) => packages[purpose])

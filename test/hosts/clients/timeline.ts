@@ -1,0 +1,30 @@
+// What a client program notes down, and how it ends: it runs until its standard input is closed,
+// and then says what it saw as one line of JSON.
+
+import { once, setMaxListeners } from 'node:events'
+
+/** One request. Times in milliseconds since the start of the client program. */
+export interface Sample {
+  readonly startMs: number
+  readonly endMs: number
+  readonly ok: boolean
+}
+
+/** The time now, in milliseconds since the start of this program. */
+export function nowMs(): number {
+  return Math.round(performance.now() * 1000) / 1000
+}
+
+/** Aborted when the client shall end. */
+export function stopSignal(): AbortSignal {
+  const controller = new AbortController()
+  setMaxListeners(0, controller.signal) // one per open request
+  process.stdin.resume()
+  once(process.stdin, 'close').then(() => controller.abort())
+  return controller.signal
+}
+
+/** Says the result and ends the program, whatever is still open. */
+export function finish(result: object): void {
+  process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0))
+}

@@ -1,0 +1,165 @@
+// A virtual machine with a web server, under QEMU's software emulation. Its disk is an NBD export,
+// its network a tap device; both must be there before it starts.
+
+import type { ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { guestKernel, type GuestKernel } from './guest-kernel.js'
+import { end, hasEnded, start } from './process.js'
+import { qemu } from './qemu.js'
+
+/** The ids of the guest's disk in QEMU: of the block node over NBD, and of the device. */
+export const diskNode = 'disk'
+export const diskDevice = 'disk0'
+/** The id of its network device. */
+export const networkDevice = 'net0'
+
+export interface GuestOptions {
+  /** The host that it runs on. */
+  readonly namespace: string
+  /** A folder for its sockets and logs; both ends of a migration can share one. */
+  readonly folder: string
+  /** Distinguishes the files in `folder`. Default: the namespace's name. */
+  readonly name?: string
+  /** A Unix socket that serves the disk over NBD. */
+  readonly nbdSocket: string
+  /** Default: 'disk'. */
+  readonly nbdExport?: string
+  /** A tap device in the namespace. */
+  readonly tapDevice: string
+  /** Of both ends of a migration the same. Default: 52:54:00:bf:00:01. */
+  readonly mac?: string
+  /** Its address and the bits of its network: '10.80.0.10/24'. */
+  readonly address: string
+  readonly gateway?: string
+  /** Default: 256. */
+  readonly memoryMiB?: number
+  /** It waits, paused, for `migrate-incoming` on its QMP socket. Default: false. */
+  readonly incoming?: boolean
+  /** Seconds that it holds requests when the NBD server is gone. Default: 0, they fail at once. */
+  readonly reconnectSeconds?: number
+}
+
+export class Guest {
+  /** QMP, for one client at a time. */
+  readonly qmpSocket: string
+  /** A second QMP socket, for who watches the first one's client. */
+  readonly monitorSocket: string
+  /** What the guest says, and QEMU's own errors. */
+  readonly serialLog: string
+  readonly errorLog: string
+  readonly #child: ChildProcess
+
+  static async start(options: GuestOptions): Promise<Guest> {
+    const kernel = await guestKernel()
+    const { program, args, environment } = await qemu()
+    return new Guest(options, [program, ...args, ...kernelArguments(kernel, options)], environment)
+  }
+
+  private constructor(
+    options: GuestOptions,
+    command: string[],
+    environment: Readonly<Record<string, string>>,
+  ) {
+    const { folder, namespace, name = namespace } = options
+    this.qmpSocket = join(folder, `${name}.qmp`)
+    this.monitorSocket = join(folder, `${name}.monitor`)
+    this.serialLog = join(folder, `${name}.serial`)
+    this.errorLog = join(folder, `${name}.qemu`)
+    const errors = openSync(this.errorLog, 'w')
+    const controls = [this.qmpSocket, this.monitorSocket].flatMap((path) => [
+      '-qmp',
+      `unix:${path},server=on,wait=off`,
+    ])
+    const serial = ['-serial', `file:${this.serialLog}`]
+    const whole = [...command, ...deviceArguments(options), ...controls, ...serial]
+    this.#child = start(whole, { namespace, environment, stdio: ['ignore', errors, errors] })
+    this.#child.once('error', (error) => writeSync(errors, String(error)))
+    this.#child.once('close', () => closeSync(errors))
+  }
+
+  get pid(): number {
+    if (this.#child.pid === undefined) throw new Error('QEMU did not start')
+    return this.#child.pid
+  }
+
+  get hasEnded(): boolean {
+    return hasEnded(this.#child)
+  }
+
+  /**
+   * Waits until its web server answers at `url`, asked from a namespace (the clients').
+   * @param seconds how long at most. Default: 120.
+   */
+  async waitReady(url: string, namespace: string, seconds = 120): Promise<void> {
+    const program = new URL('./clients/wait-until-ready.js', import.meta.url).pathname
+    const command = [process.execPath, program, url, String(seconds)]
+    if (this.hasEnded) throw new Error(`the guest has ended: ${this.says()}`)
+    const asking = start(command, { namespace })
+    const giveUp = () => asking.kill()
+    this.#child.once('exit', giveUp)
+    const [code] = await once(asking, 'exit')
+    this.#child.off('exit', giveUp)
+    if (code !== 0) throw new Error(`the guest is not ready: ${this.says()}`)
+  }
+
+  /** The end of what it said on its serial line, and of QEMU's errors. */
+  says(): string {
+    return [this.serialLog, this.errorLog].map((path) => tail(path)).join('\n')
+  }
+
+  /** Waits until it has ended by itself. */
+  async ended(): Promise<void> {
+    if (!this.hasEnded) await once(this.#child, 'exit')
+  }
+
+  /** Ends QEMU at once, as a crash of the host would. */
+  async kill(): Promise<void> {
+    await end(this.#child)
+  }
+}
+
+function tail(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').slice(-2000)
+  } catch {
+    return ''
+  }
+}
+
+function kernelArguments({ kernel, initrd }: GuestKernel, options: GuestOptions): string[] {
+  const { address, gateway } = options
+  const line = [
+    ...['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'nokaslr'],
+    ...['random.trust_cpu=on', ...clockArguments(), `guest.address=${address}`],
+    ...(gateway === undefined ? [] : [`guest.gateway=${gateway}`]),
+  ]
+  return ['-kernel', kernel, '-initrd', initrd, '-append', line.join(' ')]
+}
+
+// The guest would measure its clock against a timer, which takes a while and goes wrong under
+// emulation on a busy machine. Under emulation it runs at the real processor's rate.
+function clockArguments(): string[] {
+  const rate = /^cpu MHz\s*: ([\d.]+)/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]
+  return rate === undefined ? [] : [`tsc_early_khz=${Math.round(Number(rate) * 1000)}`]
+}
+
+function deviceArguments(options: GuestOptions): string[] {
+  const { nbdSocket, nbdExport = 'disk', tapDevice, mac = '52:54:00:bf:00:01' } = options
+  const { memoryMiB = 256, incoming = false, reconnectSeconds = 0 } = options
+  const disk = {
+    ...{ driver: 'nbd', 'node-name': diskNode, export: nbdExport, discard: 'unmap' },
+    ...{ server: { type: 'unix', path: nbdSocket }, 'reconnect-delay': reconnectSeconds },
+  }
+  return [
+    ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
+    ...['-machine', 'pc,usb=off', '-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off'],
+    ...['-smp', '1', '-m', String(memoryMiB)],
+    ...['-blockdev', JSON.stringify(disk)],
+    ...['-device', `virtio-blk-pci,id=${diskDevice},drive=${diskNode}`],
+    ...['-netdev', `tap,id=net,ifname=${tapDevice},script=no,downscript=no,vhost=off`],
+    ...['-device', `virtio-net-pci,id=${networkDevice},netdev=net,mac=${mac},romfile=`],
+    ...(incoming ? ['-incoming', 'defer', '-S'] : []),
+  ]
+}
