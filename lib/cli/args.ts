@@ -1,5 +1,6 @@
 // Reads the values of options; what makes no sense is a UsageError that names the option.
 import { BlockferryError } from '../errors.js'
+import { machineOf } from '../machine/machine-spec.js'
 import { checkBlockSize } from '../tap.js'
 import { parseHostPort, parseListen, parseRate, parseTime } from '../units.js'
 import type { Values } from './command.js'
@@ -97,6 +98,14 @@ export function linkTimeout (values: Values): { linkTimeout?: string } {
   const ms = checked(() => parseTime('--link-timeout', value))
   if (ms < 1000) throw new UsageError(`--link-timeout: ${value} is less than 1s`)
   return { linkTimeout: value }
+}
+
+/** --machine, if it was given. */
+export function machine (values: Values): { machine?: string } {
+  const value = text(values, 'machine')
+  if (value === undefined) return {}
+  checked(() => machineOf('--machine', value))
+  return { machine: value }
 }
 
 export const kLinkHelp =

@@ -34,6 +34,9 @@ What a disk's file holds is overwritten.
   --control PATH         with --disk NAME=PATH: make a control socket here, so that the disks
                          can move again; else: the control socket of the running serve
   --disk NAME            with the control socket of a serve: only this disk (repeatable)
+  --machine MACHINE      with the control socket of a serve: the machine that comes with the disks
+                         goes on here, in the QEMU whose monitor is at qemu:PATH or
+                         qemu:HOST:PORT, started with -incoming defer -S
   --direct               O_DIRECT: bypass the page cache
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does)
@@ -50,15 +53,17 @@ ${kExitHelp}`,
     control: { type: 'string' },
     direct: { type: 'boolean' },
     'keep-listening': { type: 'boolean' },
+    machine: { type: 'string' },
     'link-timeout': { type: 'string' }
   },
   run
 }
 
 async function run (values: Values, output: Output): Promise<number> {
-  const request = {
+  const request: ReceiveRequest = {
     listen: args.hostPort('--listen', args.required(values, 'listen')),
     keepListening: args.flag(values, 'keep-listening'),
+    ...args.machine(values),
     ...args.linkTimeout(values)
   }
   const disks = args.texts(values, 'disk')
@@ -67,6 +72,9 @@ async function run (values: Values, output: Output): Promise<number> {
     return await receiveThere(control, disks, request, values, output)
   }
   if (disks.length === 0) throw new UsageError('--disk or --control: one of them is needed')
+  if (request.machine !== undefined) {
+    throw new UsageError('--machine: belongs to the control socket of a serve')
+  }
   return await receiveHere(args.namedPaths('--disk', disks), request, values, output)
 }
 

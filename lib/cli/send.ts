@@ -17,8 +17,9 @@ import type { Output } from './output.js'
 import { ProgressDisplay } from './progress-display.js'
 import { reportText } from './report-text.js'
 
-type Settings = Omit<MigrateOptions, 'disks' | 'destination' | 'switchover'> & {
+type Settings = Omit<MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine'> & {
   switchover: string
+  machine?: string
 }
 
 const kThrottles = ['bucket', 'steps', 'none'] as const
@@ -37,6 +38,8 @@ Moves what a running \`blockferry serve\` holds while its clients go on writing;
   --disk NAME            with --control: only this disk (repeatable; default: all)
   --disk NAME=PATH       without: a file or device that nobody writes (repeatable)
   --to HOST:PORT         where a \`blockferry receive\` listens
+  --machine MACHINE      with --control: the machine that uses the disks moves, too: the QEMU whose
+                         monitor is at qemu:PATH or qemu:HOST:PORT
 ${args.kBudgetHelp}
                          (default: a downtime of 300ms, no other limit)
   --switchover WHEN      auto (as soon as the downtime budget is met, the default), manual
@@ -64,6 +67,7 @@ ${kExitHelp}`,
     compression: { type: 'string' },
     streams: { type: 'string' },
     'block-size': { type: 'string' },
+    machine: { type: 'string' },
     'link-timeout': { type: 'string' }
   },
   run
@@ -110,6 +114,7 @@ function readSettings (values: Values): Settings {
   const streams = take('streams', (option, value) => args.integer(option, value, 1, 16))
   const blockSize = take('block-size', args.blockSize)
   return {
+    ...args.machine(values),
     ...args.linkTimeout(values),
     budgets: args.budgets(values),
     switchover: take('switchover', args.switchover) ?? 'auto',
@@ -131,8 +136,9 @@ function namesOf (disks: string[]): { disks?: string[] } {
 }
 
 function startHere (
-  disks: args.NamedPath[], to: string, { switchover, ...settings }: Settings, emit: Emit
+  disks: args.NamedPath[], to: string, { switchover, machine, ...settings }: Settings, emit: Emit
 ): Remote<Report> {
+  if (machine !== undefined) throw new UsageError('--machine: belongs to --control')
   const migration = migrate({
     ...settings,
     disks: disks.map(({ name, path }) => ({ name, source: path })),

@@ -22,6 +22,8 @@ such migrations. Where a disk is not owned, writes to it fail.
   --listen ADDRESS       unix:PATH or tcp:HOST:PORT, port 0 takes a free one (repeatable)
   --control PATH         make a control socket here, for this user only
   --read-only            refuse writes
+  --away                 the disks are owned elsewhere: refuse writes until \`blockferry receive\`
+                         has brought them here
   --direct               O_DIRECT: bypass the page cache
   --track                keep a dirty map all the time, not only while migrating (benchmarks)
   --json                 events on stdout, one JSON object a line
@@ -33,6 +35,7 @@ exit code is 130; else 0.`,
     listen: { type: 'string', multiple: true },
     control: { type: 'string' },
     'read-only': { type: 'boolean' },
+    away: { type: 'boolean' },
     direct: { type: 'boolean' },
     track: { type: 'boolean' }
   },
@@ -53,12 +56,14 @@ async function run (values: Values, output: Output): Promise<number> {
   const path = args.text(values, 'control')
   try {
     for (const disk of disks) {
-      host.add(await openTap({
+      const tap = await openTap({
         source: disk.path,
         name: disk.name,
         readOnly: args.flag(values, 'read-only'),
         direct: args.flag(values, 'direct')
-      }))
+      })
+      if (args.flag(values, 'away')) tap.refuse()
+      host.add(tap)
     }
     for (const address of listen) await host.listen(address)
     const control = await openControl(path, host)

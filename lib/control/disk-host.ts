@@ -1,5 +1,7 @@
 // The disks that a process serves, and the migrations out of it and into it.
 import { BlockferryError } from '../errors.js'
+import type { Machine } from '../machine/machine.js'
+import { machineOf } from '../machine/machine-spec.js'
 import type { MigrateOptions, TargetDisk } from '../migration/options.js'
 import type { Report } from '../migration/report.js'
 import type { NbdServer } from '../nbd/server.js'
@@ -71,13 +73,14 @@ export class DiskHost {
 
   /** Moves disks away. */
   async send (request: SendRequest, emit: Emit): Promise<Report> {
-    const { disks: names, to, switchover = 'auto', ...options } = request
+    const { disks: names, to, switchover = 'auto', machine, ...options } = request
     const taps = this.#named(names)
     const outgoing = new Outgoing({
       ...options,
       switchover: switchoverOf(switchover),
       disks: taps.map((source) => ({ source })),
-      destination: to
+      destination: to,
+      ...machineIn(machine)
     }, taps.map(({ name }) => name), to)
     emit({ event: 'accepted', migration: outgoing.id })
     return await this.#run(outgoing, () => outgoing.run(this.#both(emit, outgoing.id)))
@@ -104,12 +107,13 @@ export class DiskHost {
   }
 
   async #receive (
-    disks: TargetDisk[], { disks: _names, keepListening = false, ...options }: ReceiveRequest,
+    disks: TargetDisk[],
+    { disks: _names, keepListening = false, machine, ...options }: ReceiveRequest,
     server: NbdServer | null, emit: Emit, arrived: (tap: Tap) => void
   ): Promise<void> {
     const names = disks.map(({ target, name }) => name ?? (target as Tap).name)
     const arrival = await Arrival.listen(names, {
-      ...options, disks, keepListening, arrived, ...(server !== null && { serve: server })
+      ...options, ...machineIn(machine), disks, keepListening, arrived, ...(server !== null && { serve: server })
     })
     emit({ event: 'accepted', migration: arrival.id })
     await this.#run(arrival, () => arrival.run(this.#both(emit, arrival.id)))
@@ -197,6 +201,10 @@ export class DiskHost {
   #isRunning (name: string): boolean {
     return [...this.#running.values()].some(({ job }) => job.disks.includes(name))
   }
+}
+
+function machineIn (machine: string | undefined): { machine?: Machine } {
+  return machine === undefined ? {} : { machine: machineOf('machine', machine) }
 }
 
 function switchoverOf (text: string): NonNullable<MigrateOptions['switchover']> {

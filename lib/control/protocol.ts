@@ -47,6 +47,8 @@ export interface SendRequest extends Omit<
   to: string
   /** A date in ISO 8601 stands for itself. Default 'auto'. */
   switchover?: string
+  /** The machine that writes to the disks, as in --machine. */
+  machine?: string
 }
 
 /** Takes disks that have moved away back into the same files. */
@@ -57,6 +59,8 @@ export interface ReceiveRequest {
   listen: string
   /** A migration that fails does not end the listening. Default false. */
   keepListening?: boolean
+  /** The machine that waits here, as in --machine. */
+  machine?: string
   /** Default '20s'. */
   linkTimeout?: number | string
 }

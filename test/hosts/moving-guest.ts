@@ -1,0 +1,203 @@
+// A guest whose disk is served by blockferry on both hosts, and its moves between them.
+
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { ChildProcess } from 'node:child_process'
+import type { MigrationEvent } from '../../lib/migration/events.js'
+import type { Report } from '../../lib/migration/report.js'
+import { placeGuestImage } from './guest-image.js'
+import { Guest } from './guest.js'
+import { guestAddress, guestNetwork, type Host, type Hosts } from './hosts.js'
+import { end, start } from './process.js'
+
+const program = new URL('../../lib/cli.js', import.meta.url).pathname
+const disk = 'disk'
+
+export interface MovingGuestOptions {
+  /** Default: 1 GiB. */
+  readonly diskBytes?: number
+  /** Default: 64 MiB. */
+  readonly contentBytes?: number
+  /** Default: 256. */
+  readonly memoryMiB?: number
+}
+
+/** `blockferry` in a host's namespace; its events come one by one. */
+export class Command {
+  readonly child: ChildProcess
+  readonly events: Array<Record<string, unknown> & { event: string }> = []
+  readonly ended: Promise<number | null>
+  #errors = ''
+  #look: Array<() => void> = []
+
+  constructor(namespace: string, args: readonly string[]) {
+    const command = [process.execPath, program, ...args, '--json']
+    this.child = start(command, { namespace, stdio: ['ignore', 'pipe', 'pipe'] })
+    const lines = createInterface(this.child.stdout!)
+    lines.on('line', (line) => {
+      this.events.push(JSON.parse(line))
+      this.#wake()
+    })
+    this.child.stderr!.on('data', (text) => (this.#errors += text))
+    this.ended = once(this.child, 'close').then(([code]) => {
+      this.#wake()
+      return code
+    })
+  }
+
+  /** Waits for an event of that name (and for which `fits` holds). */
+  async event(name: string, fits = (_event: any) => true): Promise<any> {
+    for (;;) {
+      const found = this.events.find((event) => event.event === name && fits(event))
+      if (found !== undefined) return found
+      if (this.child.exitCode !== null || this.child.signalCode !== null) {
+        const last = JSON.stringify(this.events.at(-1))
+        throw new Error(`blockferry ended before ${name}: ${last} ${this.#errors}`)
+      }
+      await new Promise<void>((resolve) => this.#look.push(resolve))
+    }
+  }
+
+  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+    await end(this.child, signal)
+  }
+
+  #wake(): void {
+    for (const look of this.#look.splice(0)) look()
+  }
+}
+
+/** A host's share of the guest: the file, the serve, and QEMU when there is one. */
+export class Side {
+  readonly host: Host
+  readonly image: string
+  readonly nbdSocket: string
+  readonly control: string
+  readonly serve: Command
+  guest: Guest | null = null
+
+  constructor(host: Host, folder: string, letter: string, away: boolean) {
+    this.host = host
+    this.image = join(folder, `${letter}.img`)
+    this.nbdSocket = join(folder, `${letter}.nbd`)
+    this.control = join(folder, `${letter}.control`)
+    this.serve = new Command(host.namespace, [
+      ...['serve', '--disk', `${disk}=${this.image}`, '--listen', `unix:${this.nbdSocket}`],
+      ...['--control', this.control, ...(away ? ['--away'] : [])],
+    ])
+  }
+}
+
+/** What a move can be given; options are those of `blockferry send`. */
+export interface Move {
+  readonly send: Command
+  readonly receive: Command
+  /** Resolves with the report, or rejects with the error's code. */
+  done(): Promise<Report>
+}
+
+export class MovingGuest {
+  readonly #folder: string
+  readonly #memoryMiB: number
+  #starts = 0
+  here: Side
+  there: Side
+
+  /** On host A, ready; host B has an empty file of the same size. */
+  static async boot(hosts: Hosts, options: MovingGuestOptions = {}): Promise<MovingGuest> {
+    const { diskBytes = 2 ** 30, contentBytes = 2 ** 26, memoryMiB = 256 } = options
+    const folder = mkdtempSync(join(tmpdir(), 'guest-'))
+    await placeGuestImage(join(folder, 'a.img'), { diskBytes, contentBytes })
+    writeFileSync(join(folder, 'b.img'), '')
+    truncateSync(join(folder, 'b.img'), diskBytes)
+    const here = new Side(hosts.a, folder, 'a', false)
+    const there = new Side(hosts.b, folder, 'b', true)
+    const moving = new MovingGuest(folder, memoryMiB, here, there)
+    try {
+      await Promise.all([here.serve.event('serving'), there.serve.event('serving')])
+      here.guest = await moving.#start(here, false)
+      await here.guest.waitReady(`http://${guestAddress}/`, hosts.client)
+    } catch (error) {
+      await moving.close()
+      throw error
+    }
+    return moving
+  }
+
+  private constructor(folder: string, memoryMiB: number, here: Side, there: Side) {
+    this.#folder = folder
+    this.#memoryMiB = memoryMiB
+    this.here = here
+    this.there = there
+  }
+
+  async #start({ host, nbdSocket }: Side, incoming: boolean): Promise<Guest> {
+    return Guest.start({
+      ...{ namespace: host.namespace, folder: this.#folder, name: `g${++this.#starts}` },
+      ...{ nbdSocket, nbdExport: disk, tapDevice: host.tapDevice, address: guestNetwork },
+      ...{ memoryMiB: this.#memoryMiB, incoming, reconnectSeconds: 10 },
+    })
+  }
+
+  /** Starts a QEMU that waits on the other host. */
+  async prepareThere(): Promise<Guest> {
+    await this.there.guest?.kill()
+    this.there.guest = await this.#start(this.there, true)
+    await waitForFile(this.there.guest)
+    return this.there.guest
+  }
+
+  /** Begins a move to the other host, where prepareThere() was called before. */
+  async begin(...options: readonly string[]): Promise<Move> {
+    const { here, there } = this
+    const receive = new Command(there.host.namespace, [
+      ...['receive', '--control', there.control, '--listen', `${there.host.address}:0`],
+      ...['--machine', `qemu:${there.guest!.qmpSocket}`],
+    ])
+    const { host, port } = await receive.event('listening')
+    const send = new Command(here.host.namespace, [
+      ...['send', '--control', here.control, '--to', `${host}:${port}`],
+      ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...options],
+    ])
+    return { send, receive, done: () => this.#done(send, receive) }
+  }
+
+  /** Moves and waits for the end; then `here` is the other host. */
+  async move(...options: readonly string[]): Promise<Report> {
+    await this.prepareThere()
+    return (await this.begin(...options)).done()
+  }
+
+  async #done(send: Command, receive: Command): Promise<Report> {
+    const code = await send.ended
+    const last = send.events.at(-1) as unknown as MigrationEvent | undefined
+    if (last?.event !== 'done') {
+      const { code: word, message } = (last as any)?.error ?? {}
+      throw Object.assign(new Error(`send ended with ${code}: ${word}: ${message}`), { code: word })
+    }
+    await receive.ended
+    ;[this.here, this.there] = [this.there, this.here]
+    await this.there.guest?.kill()
+    this.there.guest = null
+    return last.report
+  }
+
+  async close(): Promise<void> {
+    for (const { guest, serve } of [this.here, this.there]) {
+      await guest?.kill()
+      await serve.kill()
+    }
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+/** Until QEMU has made its monitor. */
+async function waitForFile(guest: Guest): Promise<void> {
+  for (let tries = 0; tries < 600 && !existsSync(guest.qmpSocket); tries++) {
+    if (guest.hasEnded) throw new Error(`QEMU has ended: ${guest.says()}`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
