@@ -8,7 +8,7 @@ import type { Budgets, Decision, Forecast } from '../policy/types.js'
 import type { MigrationEvent } from './events.js'
 import type { CheckedMigrateOptions } from './options.js'
 import type { Reporter } from './reporter.js'
-import type { MemoryTransfer } from './memory-transfer.js'
+import type { MemoryTransfer, PlannedSituation } from './memory-transfer.js'
 import type { Sampler } from './sampler.js'
 import type { SourceDisks } from './source-disks.js'
 import type { SourceLink } from './source-link.js'
@@ -128,14 +128,18 @@ export class Copying {
     this.#checkpointEveryMs = kRareCheckpointMs
     while (!memory.paused) {
       this.#tick()
-      memory.plan({
-        link: this.#decision!.link,
-        roundTripMs: this.sampler.roundTripMs(),
-        downtimeMs: this.#budgets.downtimeMs,
-        predictedDowntimeMs: this.forecast?.predictedDowntimeMs ?? null,
-        disksReady: this.#isReady()
-      })
+      memory.plan(this.memorySituation())
       await this.#sleep()
+    }
+  }
+
+  memorySituation (): PlannedSituation {
+    return {
+      link: this.#decision?.link ?? null,
+      roundTripMs: this.sampler.roundTripMs(),
+      downtimeMs: this.#budgets.downtimeMs,
+      predictedDowntimeMs: this.forecast?.predictedDowntimeMs ?? null,
+      disksReady: this.#isReady()
     }
   }
 

@@ -7,9 +7,12 @@ import { join } from 'node:path'
 import { toBlockferryError } from '../errors.js'
 import type { MemoryMachine, MemoryProgress } from '../machine/machine.js'
 import type { NativeSender } from '../native.js'
-import type { MemorySituation } from '../policy/memory.js'
+import type { MemoryPlan, MemorySituation } from '../policy/memory.js'
 import { planMemory } from '../policy/memory.js'
 import { machineCall } from './machine-call.js'
+
+/** What is known outside. */
+export type PlannedSituation = Omit<MemorySituation, 'content' | 'wire' | 'dirtyRate'>
 
 /** Changes of what is allowed below this factor are not worth a command. */
 const kWorthTelling = 1.2
@@ -25,7 +28,7 @@ export async function privateSocket (): Promise<{ path: string, remove: () => Pr
 export class MemoryTransfer {
   readonly #machine: MemoryMachine
   readonly #sender: NativeSender
-  readonly #level: number
+  readonly #compression: 'auto' | 'on' | 'off'
   readonly #onProgress: (progress: MemoryProgress) => void
   #socket: { path: string, remove: () => Promise<void> } | null = null
   #paused = false
@@ -37,18 +40,19 @@ export class MemoryTransfer {
   #helping = false
 
   constructor (
-    machine: MemoryMachine, sender: NativeSender, level: number, onProgress: (progress: MemoryProgress) => void
+    machine: MemoryMachine, sender: NativeSender, compression: 'auto' | 'on' | 'off',
+    onProgress: (progress: MemoryProgress) => void
   ) {
     this.#machine = machine
     this.#sender = sender
-    this.#level = level
+    this.#compression = compression
     this.#onProgress = onProgress
   }
 
   /** The destination must be listening. `wake` is called when the machine has paused itself. */
-  async begin (wake: () => void): Promise<void> {
+  async begin (situation: PlannedSituation, wake: () => void): Promise<void> {
     this.#socket = await privateSocket()
-    this.#sender.setMachineLimits(0, this.#level)
+    this.#limit(this.#planned(situation))
     try {
       await this.#sender.openMachine(this.#socket.path)
     } catch (error) {
@@ -73,12 +77,9 @@ export class MemoryTransfer {
   }
 
   /** To be called now and then until it has paused. */
-  plan (situation: Omit<MemorySituation, 'content' | 'wire' | 'dirtyRate'>): void {
-    const { contentBytes, wireBytes } = this.#sender.stats().machine
-    const plan = planMemory({
-      ...situation, content: contentBytes, wire: wireBytes, dirtyRate: this.#dirtyRate
-    })
-    this.#sender.setMachineLimits(Math.round(plan.maxInFlight), this.#level)
+  plan (situation: PlannedSituation): void {
+    const plan = this.#planned(situation)
+    this.#limit(plan)
     if (this.#telling || this.#paused) return
     const changed = Math.max(plan.allowedMs, this.#allowed) > kWorthTelling * Math.min(plan.allowedMs, this.#allowed)
     if (changed) {
@@ -102,6 +103,18 @@ export class MemoryTransfer {
 
   async close (): Promise<void> {
     await this.#socket?.remove()
+  }
+
+  #planned (situation: PlannedSituation): MemoryPlan {
+    const { contentBytes, wireBytes } = this.#sender.stats().machine
+    return planMemory({
+      ...situation, content: contentBytes, wire: wireBytes, dirtyRate: this.#dirtyRate
+    })
+  }
+
+  #limit ({ maxInFlight, compress }: MemoryPlan): void {
+    const on = this.#compression === 'on' || (this.#compression === 'auto' && compress)
+    this.#sender.setMachineLimits(Math.round(maxInFlight), on ? 1 : 0)
   }
 
   async #ask (): Promise<void> {

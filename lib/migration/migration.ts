@@ -213,13 +213,12 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   async #sendMemory (copying: Copying): Promise<void> {
     const { machine, compression } = this.#options
     if (!isMemoryMachine(machine)) return
-    const compress = compression === 'on' || (compression === 'auto' && copying.reporter.linkIsSlow())
     const memory = new MemoryTransfer(
-      machine, this.#link.sender, compress ? 1 : 0, (progress) => this.emit({ event: 'memory', ...progress }))
+      machine, this.#link.sender, compression, (progress) => this.emit({ event: 'memory', ...progress }))
     this.#memory = memory
     await this.#link.ask('memory', {}, 'memoryReady')
     this.#machineTouched = true
-    await memory.begin(() => copying.wake())
+    await memory.begin(copying.memorySituation(), () => copying.wake())
     await copying.untilPaused(memory)
   }
 

@@ -12,6 +12,9 @@ const kHeadroom = 0.8
 const kLeastPauseMs = 5
 /** Memory that is dirtied faster than this share of the link does not converge by itself. */
 const kCrowded = 0.5
+/** zstd with matches from far back takes in about 300 MB/s of memory a core, and memory shrinks to
+ * less than half; wire bytes/s. */
+const kCompressBelow = 100e6
 /** Before anything is known, memory counts as incompressible. */
 const kUnknownRatio = 1
 
@@ -39,6 +42,8 @@ export interface MemoryPlan {
   bytesPerSecond: number
   /** Wire bytes that may wait in the sockets; 0: no limit. */
   maxInFlight: number
+  /** The link is so slow that compressing pays. */
+  compress: boolean
   /** The machine dirties its memory too fast for the link: it has to be slowed down. */
   help: boolean
 }
@@ -47,7 +52,7 @@ export interface MemoryPlan {
 export function planMemory (situation: MemorySituation): MemoryPlan {
   const { link, roundTripMs, content, wire, downtimeMs, predictedDowntimeMs } = situation
   if (link === null || link.pessimistic === 0) {
-    return { allowedMs: 0, bytesPerSecond: 0, maxInFlight: 0, help: false }
+    return { allowedMs: 0, bytesPerSecond: 0, maxInFlight: 0, compress: false, help: false }
   }
   const ratio = content > 0 && wire > 0 ? wire / content : kUnknownRatio
   const help = situation.disksReady && situation.dirtyRate * ratio > kCrowded * link.mean
@@ -57,6 +62,7 @@ export function planMemory (situation: MemorySituation): MemoryPlan {
     bytesPerSecond: link.pessimistic / ratio,
     maxInFlight: link.peak * roundTripMs / 1000 * 1.25 +
       Math.max(kLeastQueue, link.peak * kQueueMs / 1000),
+    compress: link.mean < kCompressBelow,
     help
   }
 }
