@@ -34,6 +34,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   readonly id = randomUUID()
   readonly #result: Promise<Report>
   #options!: CheckedMigrateOptions
+  #earlyLimits: NonNullable<MigrateOptions['budgets']> = {}
   #disks!: SourceDisks
   #link!: SourceLink
   #copying: Copying | null = null
@@ -80,6 +81,11 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   /** Changes budgets from now on; those not named stay. INVALID for nonsense. */
   setLimits (budgets: NonNullable<MigrateOptions['budgets']>): void {
     const named = checkBudgets(budgets)
+    // migrate() looks at its own options in the next turn.
+    if (this.#options === undefined) {
+      this.#earlyLimits = { ...this.#earlyLimits, ...budgets }
+      return
+    }
     const { downtimeMs, ...others } = named
     const merged = { ...this.#options.budgets, ...others, ...(budgets.downtime !== undefined && { downtimeMs }) }
     this.#options = { ...this.#options, budgets: merged }
@@ -118,6 +124,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       // A caller can attach its listeners first.
       await Promise.resolve()
       this.#options = checkMigrateOptions(options)
+      this.setLimits(this.#earlyLimits)
       unlisten.signal = this.#listenToSignal()
       this.#disks = await SourceDisks.open(this.#options.disks, this.#options.blockSize)
       const report = await this.#move()

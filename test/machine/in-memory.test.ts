@@ -1,0 +1,105 @@
+// Memory and a disk move together, with a machine that is no more than memory: what the engine does
+// beside a hypervisor, quickly and without one.
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import t from 'tap'
+import type { Test } from 'tap'
+
+import type { BlockferryError, MigrateOptions, Receiver } from '../../lib/index.js'
+import { migrate, receive } from '../../lib/index.js'
+import { InMemoryMachine } from '../../lib/machine/in-memory.js'
+import { hashOf, noise } from '../support/images.js'
+import type { Pair } from '../support/pair.js'
+import { makePair } from '../support/pair.js'
+import { Writer } from '../support/writer.js'
+
+const kSize = 8 << 20
+const kPages = kSize / 4096
+
+interface Move extends Pair { from: InMemoryMachine, to: InMemoryMachine, machineReceiver: Receiver }
+
+/** A pair whose destination waits for a machine, too. */
+async function makeMove (t: Test, to = new InMemoryMachine(kSize, { running: false })): Promise<Move> {
+  const pair = await makePair(t, 4 << 20)
+  const machineReceiver = await receive({ disks: [{ target: pair.target, name: 'web' }], machine: to })
+  t.teardown(async () => {
+    await machineReceiver.close()
+    for (const tap of machineReceiver.taps.values()) await tap.close()
+  })
+  const from = new InMemoryMachine(kSize)
+  for (let page = 0; page < kPages; page += 3) from.write(page, noise(page, 4096))
+  return { ...pair, from, to, machineReceiver }
+}
+
+function start (move: Move, options: Partial<MigrateOptions> = {}) {
+  return migrate({
+    disks: [{ source: move.source }], destination: move.machineReceiver.address, machine: move.from, ...options
+  })
+}
+
+async function failureOf (promise: PromiseLike<unknown>): Promise<BlockferryError> {
+  return await promise.then(() => { throw new Error('it should have failed') }, (error) => error)
+}
+
+/** Writes to the machine's memory and counts, until it no longer runs. */
+async function dirty (machine: InMemoryMachine, everyMs: number): Promise<number> {
+  let writes = 0
+  while (machine.write((writes * 7919) % kPages, noise(writes, 4096))) {
+    writes++
+    await sleep(everyMs)
+  }
+  return writes
+}
+
+for (const compression of ['on', 'off', 'auto'] as const) {
+  t.test(`memory and disk arrive equal, compression ${compression}`, async (t) => {
+    const move = await makeMove(t)
+    const writer = await Writer.start(move.socket, 'web', 1000)
+    const dirtied = dirty(move.from, 2)
+    const report = await start(move, { compression })
+    await writer.stop()
+    t.ok(await dirtied > 0)
+    t.equal(report.equal, true)
+    t.ok(move.from.memory.equals(move.to.memory), 'all of the memory')
+    t.notOk(move.from.runs)
+    await move.machineReceiver.done
+    t.ok(move.to.runs)
+    t.same(writer.lostIn(move.target), [])
+    t.equal(await hashOf(move.target), await hashOf(move.image))
+  })
+}
+
+t.test('a machine that its user stopped stays so', async (t) => {
+  const move = await makeMove(t)
+  move.from.stop()
+  await start(move)
+  await move.machineReceiver.done
+  t.notOk(move.to.runs)
+  t.ok(move.from.memory.equals(move.to.memory))
+})
+
+t.test('machines that do not match, or are missing, are refused before anything is copied', async (t) => {
+  const move = await makeMove(t, new InMemoryMachine(2 * kSize, { running: false }))
+  const unequal = await failureOf(start(move))
+  t.match(unequal, { code: 'MACHINE', owner: 'source', message: /memory sizes differ/ })
+  const none = await failureOf(start(move, { destination: move.receiver.address }))
+  t.match(none, { code: 'MACHINE', owner: 'source', message: /no machine waits/ })
+  const only = await failureOf(migrate({
+    disks: [{ source: move.source }], destination: move.machineReceiver.address
+  }))
+  t.match(only, { code: 'MACHINE', owner: 'source', message: /only disks are offered/ })
+  t.ok(move.from.runs)
+  t.equal(move.source.state, 'open')
+})
+
+t.test('aborted while memory is sent: the machine runs on, and can move later', async (t) => {
+  const move = await makeMove(t)
+  const controller = new AbortController()
+  const migration = start(move, { signal: controller.signal, compression: 'off' })
+  migration.setLimits({ bandwidth: '2MB/s' })
+  migration.on('memory', () => controller.abort())
+  const error = await failureOf(migration)
+  t.match(error, { code: 'CANCELLED', owner: 'source' })
+  t.ok(move.from.runs)
+  t.equal(move.source.state, 'open')
+})
