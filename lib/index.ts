@@ -15,6 +15,7 @@ export type {
 } from './machine/machine.js'
 export { qemu, QemuMachine } from './machine/qemu.js'
 export type { QemuOptions } from './machine/qemu.js'
+export { SharedBandwidth } from './shared-bandwidth.js'
 export { openTap, Tap } from './tap.js'
 export type { Extent, TapOptions, TapState, TapStats, TapThrottle } from './tap.js'
 export { NbdClient, NbdError } from './nbd/client.js'

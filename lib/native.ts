@@ -88,6 +88,10 @@ export interface NativeSenderStats {
   }
 }
 
+export interface NativeBandwidth {
+  set (bytesPerSecond: number): void
+}
+
 export interface NativeSender {
   connect (host: string, port: number, timeoutMs: number): Promise<void>
   send (text: string): void
@@ -97,6 +101,7 @@ export interface NativeSender {
   openMachine (path: string): Promise<void>
   setMachineLimits (maxInFlight: number, level: number): void
   setBandwidth (bytesPerSecond: number): void
+  shareBandwidth (bandwidth: NativeBandwidth): void
   setMaxExtent (bytes: number): void
   setMaxInFlight (bytes: number): void
   setCompression (level: number): void
@@ -155,6 +160,7 @@ export interface Native {
     },
     listener: NativeListener
   ) => NativeMigrationListener
+  Bandwidth: new () => NativeBandwidth
   ioUring: boolean
 }
 

@@ -1,6 +1,7 @@
 // The addon: what lib/native.ts loads.
 #include <napi.h>
 
+#include "node/bandwidth_wrap.h"
 #include "node/listener_wrap.h"
 #include "node/loop.h"
 #include "node/nbd_server_wrap.h"
@@ -13,6 +14,7 @@ static Napi::Object install(Napi::Env env, Napi::Object exports) {
   Loop::install(env);
   TapWrap::install(env, exports);
   NbdServerWrap::install(env, exports);
+  BandwidthWrap::install(env, exports);
   SenderWrap::install(env, exports);
   ListenerWrap::install(env, exports);
   SessionWrap::install(env);

@@ -61,6 +61,7 @@ export class Copying {
     this.#budgets = budgets
     this.#policy = initialState(budgets, { throttle })
     sender.setBandwidth(budgets.bandwidth ?? 0)
+    if (needs.options.sharedBandwidth !== null) sender.shareBandwidth(needs.options.sharedBandwidth.native)
     sender.setCompression(compression === 'on' ? 1 : 0)
   }
 

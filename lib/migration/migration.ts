@@ -13,7 +13,7 @@ import type { MigrationEvent } from './events.js'
 import { machineCall } from './machine-call.js'
 import { MemoryTransfer } from './memory-transfer.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
-import { checkBudgets, checkMigrateOptions } from './options.js'
+import { checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
 import type { DowntimePhases, Report } from './report.js'
 import { Reporter } from './reporter.js'
 import { Sampler } from './sampler.js'
@@ -81,6 +81,9 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   /** Changes budgets from now on; those not named stay. INVALID for nonsense. */
   setLimits (budgets: NonNullable<MigrateOptions['budgets']>): void {
     const named = checkBudgets(budgets)
+    if (sharedIn(budgets) !== null) {
+      throw new BlockferryError('INVALID', 'budgets.bandwidth: what is shared is changed by its own set()')
+    }
     // migrate() looks at its own options in the next turn.
     if (this.#options === undefined) {
       this.#earlyLimits = { ...this.#earlyLimits, ...budgets }

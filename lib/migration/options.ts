@@ -4,6 +4,7 @@ import type { Machine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
 import type { NbdServer } from '../nbd/server.js'
 import type { Budgets } from '../policy/types.js'
+import { SharedBandwidth } from '../shared-bandwidth.js'
 import { checkBlockSize, Tap } from '../tap.js'
 import { parseHostPort, parseRate, parseTime } from '../units.js'
 
@@ -29,8 +30,9 @@ export interface MigrateOptions {
     writeLatency?: number | string
     /** Fail (DEADLINE) when the switchover has not begun by then. Default: no limit. */
     deadline?: number | string
-    /** The most to send. Default: what the link carries. */
-    bandwidth?: number | string
+    /** The most to send; a SharedBandwidth is what several migrations may send together. Default:
+     * what the link carries. */
+    bandwidth?: number | string | SharedBandwidth
   }
   /** When to switch over: as soon as the downtime budget is met, when switchover() is called, or
    * not before a date. Default 'auto'. */
@@ -59,6 +61,7 @@ export interface CheckedMigrateOptions {
   port: number
   machine: Machine
   budgets: Budgets
+  sharedBandwidth: SharedBandwidth | null
   switchover: 'auto' | 'manual' | Date
   throttle: 'bucket' | 'steps' | 'none'
   equality: boolean
@@ -169,8 +172,15 @@ export function checkBudgets (budgets: NonNullable<MigrateOptions['budgets']>): 
     downtimeMs: parseTime('budgets.downtime', downtime),
     ...(writeLatency !== undefined && { writeLatencyMs: parseTime('budgets.writeLatency', writeLatency) }),
     ...(deadline !== undefined && { deadlineMs: parseTime('budgets.deadline', deadline) }),
-    ...(bandwidth !== undefined && { bandwidth: parseRate('budgets.bandwidth', bandwidth) })
+    ...(bandwidth !== undefined && !(bandwidth instanceof SharedBandwidth) && {
+      bandwidth: parseRate('budgets.bandwidth', bandwidth)
+    })
   }
+}
+
+/** What is left over of a shared bandwidth shows in what the link carries, not as a budget. */
+export function sharedIn (budgets: NonNullable<MigrateOptions['budgets']>): SharedBandwidth | null {
+  return budgets.bandwidth instanceof SharedBandwidth ? budgets.bandwidth : null
 }
 
 export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOptions {
@@ -200,6 +210,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     ...checkAddress('destination', options.destination),
     machine: checkMachine(options.machine),
     budgets: checkBudgets(options.budgets ?? {}),
+    sharedBandwidth: sharedIn(options.budgets ?? {}),
     switchover,
     throttle: oneOf('throttle', options.throttle ?? 'bucket', ['bucket', 'steps', 'none']),
     equality,

@@ -1,5 +1,6 @@
 #include "sender_wrap.h"
 
+#include "bandwidth_wrap.h"
 #include "errors.h"
 #include "tap_wrap.h"
 #include "values.h"
@@ -40,6 +41,7 @@ void SenderWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&SenderWrap::open_machine>("openMachine"),
           InstanceMethod<&SenderWrap::set_machine_limits>("setMachineLimits"),
           InstanceMethod<&SenderWrap::set_bandwidth>("setBandwidth"),
+          InstanceMethod<&SenderWrap::share_bandwidth>("shareBandwidth"),
           InstanceMethod<&SenderWrap::set_max_extent>("setMaxExtent"),
           InstanceMethod<&SenderWrap::set_max_in_flight>("setMaxInFlight"),
           InstanceMethod<&SenderWrap::set_compression>("setCompression"),
@@ -103,6 +105,10 @@ void SenderWrap::set_machine_limits(const Napi::CallbackInfo& info) {
 
 void SenderWrap::set_bandwidth(const Napi::CallbackInfo& info) {
   sender_->set_bandwidth(info[0].As<Napi::Number>().DoubleValue());
+}
+
+void SenderWrap::share_bandwidth(const Napi::CallbackInfo& info) {
+  sender_->share_bandwidth(BandwidthWrap::pacer_of(info[0]));
 }
 
 void SenderWrap::set_max_extent(const Napi::CallbackInfo& info) {

@@ -26,6 +26,7 @@ class SenderWrap : public Napi::ObjectWrap<SenderWrap> {
   Napi::Value open_machine(const Napi::CallbackInfo& info);
   void set_machine_limits(const Napi::CallbackInfo& info);
   void set_bandwidth(const Napi::CallbackInfo& info);
+  void share_bandwidth(const Napi::CallbackInfo& info);
   void set_max_extent(const Napi::CallbackInfo& info);
   void set_max_in_flight(const Napi::CallbackInfo& info);
   void set_compression(const Napi::CallbackInfo& info);
