@@ -29,6 +29,7 @@ export class ProgressDisplay {
   #share = 0
   #infeasibleAt = -Infinity
   #stage: Stage = 'copying'
+  #memoryBytes = 0
 
   constructor (stream: WriteStream = process.stderr, indent = '') {
     this.#stream = stream
@@ -41,6 +42,10 @@ export class ProgressDisplay {
       case 'started': return this.#say(`moving ${event.disks.map(named).join(', ')}`)
       case 'throttle': return this.#throttle(event.bytesPerSecond)
       case 'infeasible': return this.#infeasible(event.infeasible)
+      case 'memory':
+        if (this.#stage !== 'switchover') this.#stage = 'memory'
+        this.#memoryBytes = event.remaining
+        return
       case 'ready':
         this.#stage = 'ready'
         return this.#say('ready: `blockferry switchover` switches over')
@@ -70,12 +75,14 @@ export class ProgressDisplay {
     this.#share = Math.max(this.#share, progress.progress)
     const shown = { ...progress, progress: this.#share }
     if (!this.#stream.isTTY) {
-      return this.#say(progressLine(shown, this.#stage, { width: 0, color: false, unicode: false }))
+      const plain = { width: 0, color: false, unicode: false }
+      return this.#say(progressLine(shown, this.#stage, plain, this.#memoryBytes))
     }
     // The last column stays free: some terminals wrap when it is written.
     const width = (this.#stream.columns || 80) - 1 - this.#indent.length
     const color = (process.env['NO_COLOR'] ?? '') === '' && this.#stream.hasColors()
-    const line = progressLine(shown, this.#stage, { width, color, unicode: isUnicode() })
+    const style = { width, color, unicode: isUnicode() }
+    const line = progressLine(shown, this.#stage, style, this.#memoryBytes)
     this.#stream.write(`\r${this.#indent}${line}\x1b[K`)
     this.#isDrawn = true
   }

@@ -2,7 +2,7 @@
 import type { Progress } from '../migration/events.js'
 import { formatBytes, formatClock, formatRate, formatTime } from './format.js'
 
-export type Stage = 'copying' | 'paused' | 'ready' | 'switchover'
+export type Stage = 'copying' | 'memory' | 'paused' | 'ready' | 'switchover'
 
 export interface LineStyle {
   /** Columns to fill, the bar included; 0: no bar. */
@@ -18,8 +18,11 @@ const kGap = '  '
 /** What is cut first when the line is narrow has the highest rank. */
 interface Field { text: string, rank: number }
 
-export function progressLine (progress: Progress, stage: Stage, style: LineStyle): string {
-  const fields = fieldsOf(progress, stage)
+/** `memoryBytes`: what is left of the machine's memory, in the stage 'memory'. */
+export function progressLine (
+  progress: Progress, stage: Stage, style: LineStyle, memoryBytes = 0
+): string {
+  const fields = fieldsOf(progress, stage, memoryBytes)
   const room = style.width - (style.width > 0 ? kMinBar : 0)
   const kept = style.width > 0 ? fit(fields, room) : fields
   const words = kept.map(({ text }) => text).join(kGap)
@@ -29,7 +32,7 @@ export function progressLine (progress: Progress, stage: Stage, style: LineStyle
 }
 
 /** Padded, so that the bar keeps its width while the figures change. */
-function fieldsOf (progress: Progress, stage: Stage): Field[] {
+function fieldsOf (progress: Progress, stage: Stage, memoryBytes: number): Field[] {
   const { bytesPerSecond, dirtyBytesPerSecond: dirty, remainingBytes, throttle, phase } = progress
   const { forecast } = progress
   const pause = forecast.predictedDowntimeMs
@@ -46,11 +49,14 @@ function fieldsOf (progress: Progress, stage: Stage): Field[] {
     ...(pause === null
       ? []
       : [{ text: `pause now ${formatTime(pause)}`.padEnd(16), rank: pauseRank }]),
-    ...lastField(progress, stage)
+    ...lastField(progress, stage, memoryBytes)
   ]
 }
 
-function lastField ({ forecast: { eta } }: Progress, stage: Stage): Field[] {
+function lastField (
+  { forecast: { eta } }: Progress, stage: Stage, memoryBytes: number
+): Field[] {
+  if (stage === 'memory') return [{ text: `memory ${formatBytes(memoryBytes)} left`, rank: 0 }]
   if (stage === 'switchover') return [{ text: 'switching over', rank: 0 }]
   if (stage !== 'copying') return [{ text: stage, rank: 0 }]
   if (eta === null) return []

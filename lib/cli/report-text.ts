@@ -1,5 +1,5 @@
 // A migration's report for people.
-import type { DowntimePhases, Report } from '../migration/report.js'
+import type { DowntimePhases, MemoryBytes, Report } from '../migration/report.js'
 import { formatBytes, formatRate, formatTime } from './format.js'
 
 export function reportText (report: Report, to: string): string {
@@ -11,10 +11,15 @@ export function reportText (report: Report, to: string): string {
     row('sent', `${formatBytes(bytes.sent)} in ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, ` +
       `${formatBytes(bytes.zero)} of zeroes skipped`),
     row('wire', `${formatBytes(bytes.wire)} at ${formatRate(rate)}`),
+    ...(report.memory === null ? [] : [row('memory', memoryWords(report.memory))]),
     row('writers', `dirtied ${formatRate(report.dirty.rate)}, ${throttleWords(report)}`),
     row('equal', equalWords(report)),
     row('owner', 'the destination; the source refuses writes now')
   ].join('\n')
+}
+
+function memoryWords ({ sent, wire }: MemoryBytes): string {
+  return `${formatBytes(sent)}, ${formatBytes(wire)} on the wire`
 }
 
 function row (name: string, words: string): string {

@@ -3,13 +3,13 @@
 /** Milliseconds of the downtime, in order. `downtimeMs` is their sum: from the call of pause()
  * until the word that the destination owns the disks has come back. */
 export interface DowntimePhases {
-  /** The machine's pause(). */
+  /** The machine's pause(); 0 for one that pauses itself when its memory is nearly through. */
   pause: number
   /** Until the writes in flight were finished. */
   drain: number
-  /** Until the residual was handed to the network. */
+  /** Until the residual, and the rest of the memory, was handed to the network. */
   residual: number
-  /** Until the destination had flushed, compared and answered. */
+  /** Until the destination had flushed, compared, taken the memory in and answered. */
   commit: number
 }
 
@@ -22,6 +22,13 @@ export interface ByteCounts {
   wire: number
   /** Content that was zeroes and needed no sending. */
   zero: number
+}
+
+export interface MemoryBytes {
+  /** What the hypervisor sent. */
+  sent: number
+  /** Bytes on the wire for it. */
+  wire: number
 }
 
 export interface DiskReport {
@@ -46,7 +53,9 @@ export interface Report {
   bytes: ByteCounts
   /** Unique dirty bytes a second, the mean over the migration. */
   dirty: { rate: number, bytes: number }
-  /** Wire bytes a second, the mean over the migration. */
+  /** Of the machine's memory; null when none went this way. */
+  memory: MemoryBytes | null
+  /** Wire bytes a second, memory included, the mean over the migration. */
   rate: number
   throttle: {
     /** Imposed, summed over the writes. */

@@ -1,4 +1,5 @@
 // Collects what the progress events and the final report tell.
+import { carried } from '../policy/estimate.js'
 import type { Decision, Sample } from '../policy/types.js'
 import type { Progress } from './events.js'
 import type { ByteCounts, DiskReport, DowntimePhases, Report } from './report.js'
@@ -68,7 +69,7 @@ export class Reporter {
       remainingBytes: dirty,
       sentBytes: content + zero,
       wireBytes: wire,
-      bytesPerSecond: (sample.wire - first.wire) / seconds,
+      bytesPerSecond: (carried(sample) - carried(first)) / seconds,
       dirtyBytesPerSecond: (sample.dirtied - first.dirtied) / seconds,
       throttle: decision.throttle?.bytesPerSecond ?? null,
       forecast: decision.forecast
@@ -87,6 +88,7 @@ export class Reporter {
     }), { disk: 0, sent: 0, wire: 0, zero: 0 })
     const writers = this.#disks.writers()
     const dirtied = sampler.dirtied()
+    const memory = sampler.memory()
     const { pause, drain, residual, commit } = phases
     const digests = { source: sumDigests(result.source), destination: sumDigests(result.destination ?? []) }
     return {
@@ -97,7 +99,8 @@ export class Reporter {
       rounds: Math.max(1, this.#rounds),
       bytes,
       dirty: { rate: dirtied / durationMs * 1000, bytes: dirtied },
-      rate: bytes.wire / durationMs * 1000,
+      rate: (bytes.wire + (memory?.wire ?? 0)) / durationMs * 1000,
+      memory,
       throttle: { delayMs: writers.delayMs, writesDelayed: writers.writesDelayed, activeMs: this.#throttledMs },
       attempts: this.#attempts,
       equal: this.#equality ? disks.every((disk) => disk.equal) : null,

@@ -1,6 +1,7 @@
 // Measures a running migration: the policy's samples, and the figures of progress events.
 import type { NativeDiskStats, NativeSender } from '../native.js'
 import type { Sample } from '../policy/types.js'
+import type { MemoryBytes } from './report.js'
 import type { SourceDisks } from './source-disks.js'
 
 /** What the sample says that is not measured here. */
@@ -87,6 +88,12 @@ export class Sampler {
       machineMs: known.machineMs,
       wanted: known.wanted
     }
+  }
+
+  /** Of the machine's memory so far; null when none was sent. */
+  memory (): MemoryBytes | null {
+    const { contentBytes, wireBytes } = this.#sender.stats().machine
+    return contentBytes === 0 ? null : { sent: contentBytes, wire: wireBytes }
   }
 
   roundTripMs (): number {

@@ -69,7 +69,8 @@ export function mean (values: readonly number[]): number | null {
   return values.length === 0 ? null : values.reduce((sum, value) => sum + value, 0) / values.length
 }
 
-function carried ({ wire, memoryWire = 0 }: Sample): number {
+/** Wire bytes that the link has carried, ever. */
+export function carried ({ wire, memoryWire = 0 }: Sample): number {
   return wire + memoryWire
 }
 

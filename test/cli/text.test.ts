@@ -56,6 +56,7 @@ t.test('80 columns', async (t) => {
   t.match(throttled, /throttle 3\.1 MB\/s +612 MB left {2}pause now 180 ms$/)
   t.match(progressLine(progressAt(0.9), 'ready', at), /ready$/)
   t.match(progressLine(progressAt(0.9), 'paused', at), /paused$/)
+  t.match(progressLine(progressAt(0.9), 'memory', at, 81e6), /memory 81 MB left$/)
   t.match(progressLine(progressAt(0.9), 'switchover', at), /switching over$/)
 })
 
@@ -80,7 +81,8 @@ t.test('the report', async (t) => {
   const digest = { source: 'aa', destination: 'aa' }
   const report = {
     migration: 'x', durationMs: 12_300, downtimeMs: 42, downtime: { pause: 1, drain: 1, residual: 20, commit: 20 }, rounds: 1, bytes,
-    dirty: { rate: 4.1e6, bytes: 5e7 }, rate: 47e6, throttle: { delayMs: 0, writesDelayed: 0, activeMs: 0 }, attempts: 1,
+    dirty: { rate: 4.1e6, bytes: 5e7 }, rate: 47e6, memory: null,
+    throttle: { delayMs: 0, writesDelayed: 0, activeMs: 0 }, attempts: 1,
     equal: true, digest, disks: [{
       name: 'web', bytes, equal: true, digest, dirty: { rate: 1, bytes: 1 }, throttle: { delayMs: 0, writesDelayed: 0 }
     }]
@@ -90,6 +92,7 @@ t.test('the report', async (t) => {
   t.match(text, /sent +612 MB in 1 round, 412 MB of zeroes skipped\n/)
   t.match(text, /never throttled\n {2}equal +yes, both sides have the digest aa\n/)
   t.ok(text.split('\n').every((line) => line.length < 80))
+  t.match(reportText({ ...report, memory: { sent: 256e6, wire: 40e6 } }, 'x'), /memory +256 MB, 40 MB on the wire/)
   const throttled = reportText({ ...report, throttle: { delayMs: 600, writesDelayed: 200, activeMs: 3000 } }, 'x')
   t.match(throttled, /throttled for 3\.0 s \(200 writes delayed by 3\.0 ms on average\)/)
   t.match(reportText({ ...report, equal: null, digest: null }, 'x'), /equal +not compared/)

@@ -1,0 +1,32 @@
+// The tool on the host that a machine leaves: offers the machine's disk to QEMU through a tap, and
+// moves disk and machine when it is told where to. Events are lines of JSON on stdout.
+//
+//   source IMAGE NBD-SOCKET QMP-SOCKET      then a line with HOST:PORT and a downtime on stdin
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+
+import { migrate, NbdServer, openTap, qemu } from '../../lib/index.js'
+
+const [image, socket, qmp] = process.argv.slice(2) as [string, string, string]
+
+await using tap = await openTap({ source: image, name: 'disk' })
+await using server = new NbdServer()
+await server.listen({ path: socket })
+server.add(tap)
+tell({ event: 'serving' })
+
+const [line] = await once(createInterface(process.stdin), 'line') as [string]
+const [destination, downtime] = line.split(' ') as [string, string]
+const migration = migrate({
+  disks: [{ source: tap }],
+  destination,
+  machine: qemu({ qmp }),
+  budgets: { downtime }
+})
+// The last event is `done` with the report, or `failed`.
+for await (const event of migration) tell(event)
+await migration.catch(() => { process.exitCode = 1 })
+
+function tell (event: object): void {
+  console.log(JSON.stringify(event))
+}
