@@ -9,6 +9,8 @@ export type ErrorCode =
   | 'NOT_EQUAL' | 'NO_MEMORY' | 'UNSUPPORTED' | 'CLOSED'
   /** The deadline passed before the downtime budget could be met. */
   | 'DEADLINE'
+  /** The journal is damaged in its middle, or none of ours. */
+  | 'JOURNAL'
   /** The user's abort, cancel or signal. */
   | 'CANCELLED'
   /** pause() or resume() of the machine failed. */

@@ -160,6 +160,7 @@ export interface Native {
     },
     listener: NativeListener
   ) => NativeMigrationListener
+  lockFile (fd: number): boolean
   Bandwidth: new () => NativeBandwidth
   ioUring: boolean
 }

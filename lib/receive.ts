@@ -11,6 +11,7 @@ import type { CheckedReceiveOptions, ReceiveOptions } from './migration/options.
 import { checkReceiveOptions } from './migration/options.js'
 import type { TargetDisks } from './migration/target-disks.js'
 import { isMemoryMachine } from './machine/machine.js'
+import { Journal } from './ownership/journal.js'
 import type { NativeMigrationListener, NativeSession } from './native.js'
 import { native } from './native.js'
 import { Tap } from './tap.js'
@@ -28,6 +29,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   readonly #outcomes = new Map<string, Outcome>()
   readonly #taps = new Map<string, Tap>()
   readonly #host: IncomingHost
+  #journal: Journal | null = null
   #address = { host: '', port: 0 }
   #resumed: Array<Promise<void>> = []
   /** Committed, and the source may not know it yet. */
@@ -61,7 +63,8 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
 
   /** For receive(). */
   async open (): Promise<void> {
-    const { host, port, signal, disks } = this.#options
+    const { host, port, signal, disks, journal } = this.#options
+    this.#journal = typeof journal === 'string' ? await Journal.open(journal) : journal
     for (const { target } of disks) if (target instanceof Tap) target.refuse()
     try {
       this.#address = await this.#listener.listen(host, port)
@@ -100,6 +103,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     await this.#untilHeard()
     await this.#listener.close()
     await Promise.all(this.#resumed)
+    if (typeof this.#options.journal === 'string') await this.#journal?.close()
     this.#rejectDone(new BlockferryError('CLOSED', 'the receiver was closed'))
     this.end()
   }
@@ -119,8 +123,10 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   }
 
   #makeHost (): IncomingHost {
+    const journal = () => this.#journal
     return {
       options: this.#options,
+      get journal () { return journal() },
       freed: (names) => this.#freed(names),
       outcomeOf: (migration) => this.#outcomeOf(migration),
       started: (incoming) => this.emit({
@@ -145,14 +151,21 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     if (holders.length > 0) await Promise.race([gone, sleep(kLetGoMs, undefined, { ref: false })])
   }
 
-  #outcomeOf (migration: string): Outcome | null {
+  async #outcomeOf (migration: string): Promise<Outcome | null> {
     for (const incoming of this.#incoming) {
       if (incoming.migration !== migration) continue
-      incoming.end(new BlockferryError('PEER_GONE', 'the source lost the link'))
+      await incoming.end(new BlockferryError('PEER_GONE', 'the source lost the link'))
       return incoming.outcome
     }
     this.#heard(migration)
-    return this.#outcomes.get(migration) ?? null
+    return this.#outcomes.get(migration) ?? this.#outcomeInJournal(migration)
+  }
+
+  /** Of a process that came before this one. */
+  #outcomeInJournal (migration: string): Outcome | null {
+    const record = this.#journal?.recordOf(migration) ?? null
+    if (record === null || record.role !== 'destination') return null
+    return { committed: record.state === 'committed', digests: record.digests ?? [] }
   }
 
   #remember (incoming: Incoming, outcome: Outcome): void {

@@ -63,3 +63,8 @@ export function parseListen (
   if (value.startsWith('tcp:')) return parseHostPort(what, value.slice(4))
   throw nonsense(what, value, 'unix:PATH or tcp:HOST:PORT')
 }
+
+/** 'HOST:PORT', with brackets around an IPv6 address. */
+export function hostPortText ({ host, port }: { host: string, port: number }): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`
+}

@@ -2,6 +2,7 @@
 #include <napi.h>
 
 #include "node/bandwidth_wrap.h"
+#include "node/file_lock.h"
 #include "node/listener_wrap.h"
 #include "node/loop.h"
 #include "node/nbd_server_wrap.h"
@@ -18,6 +19,7 @@ static Napi::Object install(Napi::Env env, Napi::Object exports) {
   SenderWrap::install(env, exports);
   ListenerWrap::install(env, exports);
   SessionWrap::install(env);
+  install_file_lock(env, exports);
 #ifdef BLOCKFERRY_HAVE_LIBURING
   exports.Set("ioUring", Napi::Boolean::New(env, true));
 #else

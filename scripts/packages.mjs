@@ -21,6 +21,7 @@ const packages = {
     { name: 'mount', command: 'losetup' },
     { name: 'nbd-client', command: 'nbd-client' },
     { name: 'nbdkit', command: 'nbdkit' },
+    { name: 'spin', command: 'spin' },
     { name: 'qemu-utils', command: 'qemu-io' },
     { name: 'qemu-system-common', command: 'qemu-storage-daemon' },
   ],

@@ -1,7 +1,7 @@
 // blockferry receive: waits for disks.
 import { ControlClient } from '../control/client.js'
 import { DiskHost } from '../control/disk-host.js'
-import { hostPortText } from '../control/host-port.js'
+import { hostPortText } from '../units.js'
 import type { HostEvent } from '../control/job.js'
 import type { ReceiveRequest } from '../control/protocol.js'
 import { startRemote } from '../control/remote.js'
@@ -14,7 +14,7 @@ import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { formatBytes } from './format.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
-import { log, openControl, untilInterrupted } from './serving.js'
+import { log, openControl, openJournal, untilInterrupted } from './serving.js'
 
 export const receive: Command = {
   name: 'receive',
@@ -37,6 +37,7 @@ What a disk's file holds is overwritten.
   --machine MACHINE      with the control socket of a serve: the machine that comes with the disks
                          goes on here, in the QEMU whose monitor is at qemu:PATH or
                          qemu:HOST:PORT, started with -incoming defer -S
+  --journal PATH         with --disk NAME=PATH: remember here, across crashes, who owns the disks
   --direct               O_DIRECT: bypass the page cache
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does)
@@ -52,6 +53,7 @@ ${kExitHelp}`,
     serve: { type: 'string' },
     control: { type: 'string' },
     direct: { type: 'boolean' },
+    journal: { type: 'string' },
     'keep-listening': { type: 'boolean' },
     machine: { type: 'string' },
     'link-timeout': { type: 'string' }
@@ -90,7 +92,7 @@ async function receiveHere (
   const onEvent = (event: HostEvent, migration: string) => {
     if (hasArrived) log(event, migration, output)
   }
-  const host = new DiskHost({ server, track: false, onEvent })
+  const host = new DiskHost({ journal: await openJournal(values), server, track: false, onEvent })
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM', 'SIGHUP'], () => void host.close())
   const control = await openControl(args.text(values, 'control'), host)
   const direct = args.flag(values, 'direct')
@@ -118,7 +120,7 @@ async function receiveHere (
 async function receiveThere (
   path: string, disks: string[], request: ReceiveRequest, values: Values, output: Output
 ): Promise<number> {
-  for (const option of ['serve', 'direct']) {
+  for (const option of ['serve', 'direct', 'journal']) {
     if (values[option] === undefined) continue
     throw new UsageError(`--${option}: belongs to --disk NAME=PATH`)
   }

@@ -17,9 +17,10 @@ import type { Output } from './output.js'
 import { ProgressDisplay } from './progress-display.js'
 import { reportText } from './report-text.js'
 
-type Settings = Omit<MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine'> & {
+type Settings = Omit<MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine' | 'journal'> & {
   switchover: string
   machine?: string
+  journal?: string
 }
 
 const kThrottles = ['bucket', 'steps', 'none'] as const
@@ -38,6 +39,7 @@ Moves what a running \`blockferry serve\` holds while its clients go on writing;
   --disk NAME            with --control: only this disk (repeatable; default: all)
   --disk NAME=PATH       without: a file or device that nobody writes (repeatable)
   --to HOST:PORT         where a \`blockferry receive\` listens
+  --journal PATH         without --control: remember here, across crashes, who owns the disks
   --machine MACHINE      with --control: the machine that uses the disks moves, too: the QEMU whose
                          monitor is at qemu:PATH or qemu:HOST:PORT
 ${args.kBudgetHelp}
@@ -68,6 +70,7 @@ ${kExitHelp}`,
     streams: { type: 'string' },
     'block-size': { type: 'string' },
     machine: { type: 'string' },
+    journal: { type: 'string' },
     'link-timeout': { type: 'string' }
   },
   run
@@ -78,6 +81,10 @@ async function run (values: Values, output: Output): Promise<number> {
   const settings = readSettings(values)
   const control = args.text(values, 'control')
   const disks = args.texts(values, 'disk')
+  const journal = args.text(values, 'journal')
+  if (journal !== undefined && control !== undefined) {
+    throw new UsageError('--journal: belongs to the serve, not to send --control')
+  }
   const display = output.json ? null : new ProgressDisplay()
   let told = false
   const onEvent = (event: HostEvent) => {
@@ -86,7 +93,7 @@ async function run (values: Values, output: Output): Promise<number> {
     told = event.event === 'failed'
   }
   const started = control === undefined
-    ? startHere(readDisks(disks), to, settings, onEvent)
+    ? startHere(readDisks(disks), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, to, ...namesOf(disks) }, onEvent)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel)
   try {

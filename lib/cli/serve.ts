@@ -1,12 +1,13 @@
 // blockferry serve: offers disks to NBD clients; they can move away and come back meanwhile.
 import { DiskHost } from '../control/disk-host.js'
+import type { Journal } from '../ownership/journal.js'
 import { NbdServer } from '../nbd/server.js'
 import { openTap } from '../tap.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
 import { UsageError } from './command.js'
 import type { Output } from './output.js'
-import { log, openControl, untilInterrupted } from './serving.js'
+import { log, openControl, openJournal, untilInterrupted } from './serving.js'
 
 export const serve: Command = {
   name: 'serve',
@@ -21,6 +22,8 @@ such migrations. Where a disk is not owned, writes to it fail.
   --disk NAME=PATH       (repeatable)
   --listen ADDRESS       unix:PATH or tcp:HOST:PORT, port 0 takes a free one (repeatable)
   --control PATH         make a control socket here, for this user only
+  --journal PATH         remember here, across crashes, who owns the disks: one that has moved
+                         away, or may have, is not written to after a restart
   --read-only            refuse writes
   --away                 the disks are owned elsewhere: refuse writes until \`blockferry receive\`
                          has brought them here
@@ -34,6 +37,7 @@ exit code is 130; else 0.`,
     disk: { type: 'string', multiple: true },
     listen: { type: 'string', multiple: true },
     control: { type: 'string' },
+    journal: { type: 'string' },
     'read-only': { type: 'boolean' },
     away: { type: 'boolean' },
     direct: { type: 'boolean' },
@@ -48,7 +52,9 @@ async function run (values: Values, output: Output): Promise<number> {
     .map((address) => args.listenAddress('--listen', address))
   if (disks.length === 0) throw new UsageError('--disk: is needed')
   if (listen.length === 0) throw new UsageError('--listen: is needed')
+  const journal = await openJournal(values)
   const host = new DiskHost({
+    journal,
     server: new NbdServer(),
     track: args.flag(values, 'track'),
     onEvent: (event, migration) => log(event, migration, output)
@@ -62,7 +68,7 @@ async function run (values: Values, output: Output): Promise<number> {
         readOnly: args.flag(values, 'read-only'),
         direct: args.flag(values, 'direct')
       })
-      if (args.flag(values, 'away')) tap.refuse()
+      if (args.flag(values, 'away') || !isOwnedHere(journal, disk.name, output)) tap.refuse()
       host.add(tap)
     }
     for (const address of listen) await host.listen(address)
@@ -75,6 +81,16 @@ async function run (values: Values, output: Output): Promise<number> {
   } finally {
     await host.close()
   }
+}
+
+/** What the journal says; without a word in it the disk is ours. */
+function isOwnedHere (journal: Journal | null, name: string, output: Output): boolean {
+  const known = journal?.ownershipOf(name) ?? null
+  if (known === null || known.whereabouts === 'here') return true
+  output.note(known.whereabouts === 'elsewhere'
+    ? `${name} has moved away: writes to it are refused`
+    : `nobody knows who owns ${name}: writes to it are refused until \`blockferry recover\` has told`)
+  return false
 }
 
 function announce (host: DiskHost, control: string | undefined, output: Output): void {

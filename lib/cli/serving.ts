@@ -3,6 +3,9 @@ import { commandHandler } from '../control/commands.js'
 import type { DiskHost } from '../control/disk-host.js'
 import type { HostEvent } from '../control/job.js'
 import { ControlServer } from '../control/server.js'
+import { Journal } from '../ownership/journal.js'
+import { text } from './args.js'
+import type { Values } from './command.js'
 import { kExit } from './exit-codes.js'
 import { formatTime } from './format.js'
 import { Interrupt } from './interrupt.js'
@@ -16,6 +19,12 @@ export async function openControl (
   const control = new ControlServer(commandHandler(host))
   await control.listen(path)
   return control
+}
+
+/** --journal, if it was given. */
+export async function openJournal (values: Values): Promise<Journal | null> {
+  const path = text(values, 'journal')
+  return path === undefined ? null : await Journal.open(path)
 }
 
 /** Serves until a signal; then ends everything in order. 130 when that cancelled a migration.

@@ -7,7 +7,7 @@ import type { ReceiveOptions } from '../migration/options.js'
 import type { Receiver } from '../receive.js'
 import { receive } from '../receive.js'
 import type { Tap } from '../tap.js'
-import { hostPortText } from './host-port.js'
+import { hostPortText } from '../units.js'
 import type { Emit, Job } from './job.js'
 import type { PastMigration, RunningMigration } from './protocol.js'
 

@@ -4,15 +4,18 @@ import type { Machine } from '../machine/machine.js'
 import { machineOf } from '../machine/machine-spec.js'
 import type { MigrateOptions, TargetDisk } from '../migration/options.js'
 import type { Report } from '../migration/report.js'
+import type { Journal } from '../ownership/journal.js'
 import type { NbdServer } from '../nbd/server.js'
 import type { Tap } from '../tap.js'
 import { Arrival } from './arrival.js'
-import { hostPortText } from './host-port.js'
+import { hostPortText } from '../units.js'
 import type { Emit, HostEvent, Job } from './job.js'
 import { Outgoing } from './outgoing.js'
 import type { PastMigration, ReceiveRequest, SendRequest, Status } from './protocol.js'
 
 export interface DiskHostOptions {
+  /** Remembers who owns the disks; the host closes it. Default: nothing does. */
+  journal?: Journal | null
   /** Offers the disks; null: nobody is served. */
   server: NbdServer | null
   /** Keep a dirty map all the time, not only during migrations. */
@@ -49,6 +52,11 @@ export class DiskHost {
     this.#adopt(tap)
   }
 
+  #journal (): { journal?: Journal } {
+    const { journal = null } = this.#options
+    return journal === null ? {} : { journal }
+  }
+
   #adopt (tap: Tap): void {
     this.#taps.set(tap.name, tap)
     if (this.#options.track) tap.track()
@@ -80,6 +88,7 @@ export class DiskHost {
       switchover: switchoverOf(switchover),
       disks: taps.map((source) => ({ source })),
       destination: to,
+      ...this.#journal(),
       ...machineIn(machine)
     }, taps.map(({ name }) => name), to)
     emit({ event: 'accepted', migration: outgoing.id })
@@ -113,7 +122,7 @@ export class DiskHost {
   ): Promise<void> {
     const names = disks.map(({ target, name }) => name ?? (target as Tap).name)
     const arrival = await Arrival.listen(names, {
-      ...options, ...machineIn(machine), disks, keepListening, arrived, ...(server !== null && { serve: server })
+      ...options, ...this.#journal(), ...machineIn(machine), disks, keepListening, arrived, ...(server !== null && { serve: server })
     })
     emit({ event: 'accepted', migration: arrival.id })
     await this.#run(arrival, () => arrival.run(this.#both(emit, arrival.id)))
@@ -152,6 +161,7 @@ export class DiskHost {
     }))
     await this.#options.server?.close()
     for (const tap of this.#taps.values()) await tap.close()
+    await this.#options.journal?.close()
     return outcomes.includes(true)
   }
 

@@ -39,7 +39,7 @@ export interface Selection { migration?: string }
 
 /** Moves disks of the process away. */
 export interface SendRequest extends Omit<
-  MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine' | 'signal'
+  MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine' | 'journal' | 'signal'
 > {
   /** Names; default: all disks of the process. */
   disks?: string[]

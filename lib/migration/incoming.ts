@@ -6,6 +6,8 @@
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { MachineDescription } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
+import { DestinationOwnership } from '../ownership/destination-ownership.js'
+import type { Journal } from '../ownership/journal.js'
 import type { NativeSession, WrongRange } from '../native.js'
 import { Heartbeat } from './heartbeat.js'
 import { machineCall } from './machine-call.js'
@@ -21,10 +23,11 @@ export interface Outcome { committed: boolean, digests: string[] }
 
 export interface IncomingHost {
   readonly options: CheckedReceiveOptions
+  readonly journal: Journal | null
   /** Resolves when no other migration holds these disks, or when that takes too long. */
   freed (names: readonly string[]): Promise<void>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
-  outcomeOf (migration: string): Outcome | null
+  outcomeOf (migration: string): Promise<Outcome | null>
   started (incoming: Incoming): void
   /** `run`: the machine is to run. */
   committed (incoming: Incoming, disks: TargetDisks, run: boolean): void
@@ -34,7 +37,8 @@ export interface IncomingHost {
   ended (incoming: Incoming): void
 }
 
-type State = 'greeting' | 'receiving' | 'committed' | 'over'
+/** `deciding`: the commit is being made durable; only the disk can still say no. */
+type State = 'greeting' | 'receiving' | 'deciding' | 'committed' | 'over'
 
 /** How long the source may take to hang up after the commit. */
 const kHangUpMs = 2000
@@ -58,7 +62,11 @@ export class Incoming {
   #socket: Awaited<ReturnType<typeof privateSocket>> | null = null
   /** Of a machine whose memory moves: everything is here, and it could run. */
   #arrived = true
+  #ownership: DestinationOwnership | null = null
+  #decision: Promise<void> = Promise.resolve()
   #expected = false
+  /** The session ended while the commit was being made durable. */
+  #isCut = false
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
   #ended: () => void = () => {}
@@ -109,13 +117,16 @@ export class Incoming {
     }
   }
 
-  /** Ends an undecided migration; a committed one is left alone. */
-  end (error: BlockferryError): void {
+  /** Ends an undecided migration; a committed one is left alone. Resolves when nothing more is
+   * going to be decided. */
+  async end (error: BlockferryError): Promise<void> {
     this.#fail(error)
+    await this.#decision
   }
 
   /** Waits a little for the source to hang up after a commit, then ends the connections. */
   async close (): Promise<void> {
+    await this.#decision
     if (this.#state === 'committed') {
       let timer: NodeJS.Timeout | undefined
       await Promise.race([this.#peerLeft, new Promise((resolve) => { timer = setTimeout(resolve, kHangUpMs) })])
@@ -175,7 +186,7 @@ export class Incoming {
       case 'memory': return void this.#receiveMemory()
       case 'commit': return this.#onCommit(message)
       case 'bye': return this.#onBye()
-      case 'query': return this.#answer(message.migration)
+      case 'query': return void this.#answer(message.migration)
       case 'cancel': return this.#fail(new BlockferryError('CANCELLED', 'the source cancelled'), !message.keep)
       case 'failed': return this.#fail(new BlockferryError('PEER_GONE', `source: ${message.message}`))
       default: return this.#fail(new BlockferryError('PROTOCOL', `unexpected message ${message.type}`))
@@ -197,6 +208,11 @@ export class Incoming {
       return this.#fail(toBlockferryError(error))
     }
     this.#disks = disks
+    try {
+      this.#ownership = await DestinationOwnership.begin(this.#host.journal, offer.migration, offer.disks)
+    } catch (error) {
+      return this.#fail(toBlockferryError(error))
+    }
     // The session may have ended while the disks were being opened.
     if (this.#isOver()) return void disks.abandon(true)
     for (const { tap, offered } of disks.taps) {
@@ -274,14 +290,26 @@ export class Incoming {
     if (!complete || !this.#verified.right || !same || commit.digests.length !== digests.length) {
       return this.#send('notEqual', { digests })
     }
+    this.#state = 'deciding'
+    this.#decision = this.#commitDurably(digests, commit.run)
+  }
+
+  async #commitDurably (digests: string[], run: boolean): Promise<void> {
+    try {
+      await this.#ownership!.committed(digests)
+    } catch (error) {
+      this.#state = 'receiving'
+      return this.#fail(toBlockferryError(error))
+    }
     this.#state = 'committed'
     this.#send('committed', { digests })
     this.#disks!.own()
-    this.#host.committed(this, this.#disks!, commit.run)
+    this.#host.committed(this, this.#disks!, run)
+    if (this.#isCut) this.#host.ended(this)
   }
 
-  #answer (migration: string): void {
-    const outcome = this.#host.outcomeOf(migration)
+  async #answer (migration: string): Promise<void> {
+    const outcome = await this.#host.outcomeOf(migration)
     if (outcome === null) {
       return this.#fail(new BlockferryError('NOT_FOUND', 'this migration is not known here'))
     }
@@ -290,6 +318,10 @@ export class Incoming {
 
   /** The end without a commit. */
   #fail (error: BlockferryError, remove = false): void {
+    if (this.#state === 'deciding') {
+      this.#isCut = true
+      return
+    }
     if (this.#state === 'committed' || this.#state === 'over') {
       if (this.#state === 'committed') this.#host.ended(this)
       return
@@ -305,6 +337,7 @@ export class Incoming {
     await this.#session.close()
     await this.#disks?.abandon(remove)
     await this.#closeMachine()
+    await this.#ownership?.refused()
     if (began) this.#host.failed(this, error)
     this.#ended()
     this.#host.ended(this)

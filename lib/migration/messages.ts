@@ -4,7 +4,8 @@ import { BlockferryError } from '../errors.js'
 import type { MachineDescription } from '../machine/machine.js'
 import type { WrongRange } from '../native.js'
 
-export interface OfferedDisk { name: string, size: number, blockSize: number }
+/** `epoch`: see lib/ownership/journal.ts; 0 when the source keeps no journal. */
+export interface OfferedDisk { name: string, size: number, blockSize: number, epoch: number }
 
 export interface Messages {
   // source → destination
@@ -61,7 +62,7 @@ const isMachine = (value: any) => value === null ||
 const kChecks: { [T in MessageType]: (message: any) => boolean } = {
   offer: objectOf({
     migration: isText,
-    disks: listOf(objectOf({ name: isText, size: isNumber, blockSize: isNumber })),
+    disks: listOf(objectOf({ name: isText, size: isNumber, blockSize: isNumber, epoch: isNumber })),
     streams: isNumber,
     equality: isFlag,
     machine: isMachine

@@ -5,7 +5,9 @@ import type { ErrorDetails } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { MachineDescription } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
+import { SourceOwnership } from '../ownership/source-ownership.js'
 import type { Forecast } from '../policy/types.js'
+import { hostPortText } from '../units.js'
 import { askOutcome } from './ask-outcome.js'
 import { Copying } from './copying.js'
 import { EventStream } from './event-stream.js'
@@ -42,6 +44,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #wanted = true
   /** It was paused, or its memory is being sent: it has to be told when that comes to nothing. */
   #machineTouched = false
+  #ownership: SourceOwnership | null = null
   #memory: MemoryTransfer | null = null
   #committing = false
   #committed = false
@@ -129,7 +132,10 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       this.#options = checkMigrateOptions(options)
       this.setLimits(this.#earlyLimits)
       unlisten.signal = this.#listenToSignal()
-      this.#disks = await SourceDisks.open(this.#options.disks, this.#options.blockSize)
+      const { disks, blockSize, journal, host, port } = this.#options
+      this.#disks = await SourceDisks.open(disks, blockSize)
+      this.#ownership = await SourceOwnership.begin(
+        journal, this.id, hostPortText({ host, port }), disks.map(({ name }) => name))
       const report = await this.#move()
       this.emit({ event: 'done', report })
       return report
@@ -141,6 +147,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       unlisten.signal()
       await this.#link?.close()
       await this.#disks?.close()
+      await this.#ownership?.close()
       await this.#closeMachine()
       this.end()
     }
@@ -175,6 +182,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
           this.#link.send('bye', {})
           return copying.reporter.report(result, phases, copying.sampler)
         }
+        await this.#ownership!.copying()
         await this.#takeBack()
         this.emit({ event: 'resumed', reason: result.reason })
         await this.#orCancelled(result.settled)
@@ -190,8 +198,9 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     this.#link = link
     const machine = await this.#orCancelled(this.#prepareMachine())
     await this.#orCancelled(link.connect(host, port, Math.min(kConnectMs, linkTimeoutMs)))
-    const disks = this.#disks.taps.map(({ name, tap }) => (
-      { name, size: tap.size, blockSize: this.#options.blockSize }))
+    const { epochs } = this.#ownership!
+    const disks = this.#disks.taps.map(({ name, tap }, index) => (
+      { name, size: tap.size, blockSize: this.#options.blockSize, epoch: epochs[index]! }))
     const offer = { migration: this.id, disks, streams, equality, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
     for (const [index, { tap }] of this.#disks.taps.entries()) {
@@ -245,6 +254,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       residualLimitMs: 2 * downtimeMs + kResidualGraceMs,
       phases,
       cancelled: this.#cancelled,
+      prepareCommit: () => this.#ownership!.committing(),
       committing: () => { this.#committing = true },
       step: (step) => {
         this.#machineTouched = true
@@ -263,6 +273,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     if (result.destination !== null) {
       this.#committed = true
       this.#disks.refuse()
+      await this.#ownership!.moved()
     }
     return result
   }
@@ -308,6 +319,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       }
     }
     if (this.#committed || this.#disks === undefined) return error
+    await this.#ownership?.kept()
     try {
       await this.#takeBack()
     } catch (second) {

@@ -3,6 +3,7 @@ import { BlockferryError } from '../errors.js'
 import type { Machine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
 import type { NbdServer } from '../nbd/server.js'
+import { Journal } from '../ownership/journal.js'
 import type { Budgets } from '../policy/types.js'
 import { SharedBandwidth } from '../shared-bandwidth.js'
 import { checkBlockSize, Tap } from '../tap.js'
@@ -51,6 +52,9 @@ export interface MigrateOptions {
   streams?: number
   /** A peer that is silent for so long is gone. Default '20s', at least 1 s. */
   linkTimeout?: number | string
+  /** A file that remembers who owns the disks across crashes (see recover()), or one that is open
+   * already; one for all migrations of a host, both ways. Default: nothing is remembered. */
+  journal?: string | Journal
   /** Aborting it before the commit cancels the migration; after that it has no effect. */
   signal?: AbortSignal
 }
@@ -69,6 +73,7 @@ export interface CheckedMigrateOptions {
   blockSize: number
   streams: number
   linkTimeoutMs: number
+  journal: string | Journal | null
   signal: AbortSignal | null
 }
 
@@ -91,6 +96,8 @@ export interface ReceiveOptions {
   serve?: NbdServer
   /** A peer that is silent for so long is gone. Default '20s', at least 1 s. */
   linkTimeout?: number | string
+  /** As in MigrateOptions. */
+  journal?: string | Journal
   signal?: AbortSignal
 }
 
@@ -101,6 +108,7 @@ export interface CheckedReceiveOptions {
   machine: Machine
   serve: NbdServer | null
   linkTimeoutMs: number
+  journal: string | Journal | null
   signal: AbortSignal | null
 }
 
@@ -159,6 +167,12 @@ function checkLinkTimeout (value: number | string): number {
   return ms
 }
 
+function checkJournal (journal: unknown): string | Journal | null {
+  if (journal === undefined) return null
+  if (journal instanceof Journal || (typeof journal === 'string' && journal !== '')) return journal
+  throw nonsense('journal', 'a path or a Journal')
+}
+
 function checkSignal (signal: AbortSignal | undefined): AbortSignal | null {
   if (signal !== undefined && !(signal instanceof AbortSignal)) throw nonsense('signal', 'an AbortSignal')
   return signal ?? null
@@ -187,7 +201,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
     'disks', 'destination', 'machine', 'budgets', 'switchover', 'throttle', 'equality', 'compression',
-    'blockSize', 'streams', 'linkTimeout', 'signal'
+    'blockSize', 'streams', 'linkTimeout', 'journal', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
@@ -218,13 +232,16 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     blockSize: checkBlockSize('blockSize', options.blockSize ?? 4096),
     streams,
     linkTimeoutMs: checkLinkTimeout(options.linkTimeout ?? '20s'),
+    journal: checkJournal(options.journal),
     signal: checkSignal(options.signal)
   }
 }
 
 export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
-  checkKeys('options', options, ['disks', 'listen', 'machine', 'serve', 'linkTimeout', 'signal'])
+  checkKeys('options', options, [
+    'disks', 'listen', 'machine', 'serve', 'linkTimeout', 'journal', 'signal'
+  ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: TargetDisk, index) => {
     const { target, name, direct = false } = isObject(disk) ? disk : {} as TargetDisk
@@ -239,6 +256,7 @@ export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOpt
     machine: checkMachine(options.machine),
     serve: options.serve ?? null,
     linkTimeoutMs: checkLinkTimeout(options.linkTimeout ?? '20s'),
+    journal: checkJournal(options.journal),
     signal: checkSignal(options.signal)
   }
 }

@@ -33,7 +33,9 @@ export interface SwitchoverNeeds {
   residualLimitMs: number
   /** Filled in as it goes; what an exception leaves in it holds, too. */
   phases: DowntimePhases
-  /** Called when the commit message is about to go: from here on the owner may be the other. */
+  /** Makes it durable that the owner may soon be the other. */
+  prepareCommit: () => Promise<void>
+  /** Called when the commit message is about to go: from here on that is so. */
   committing: () => void
   step: (step: 'pause' | 'residual' | 'commit') => void
   /** Rejects when the user cancels; looked at until the commit message goes. */
@@ -51,7 +53,9 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
   if (memory === null) await machineCall('pause', () => machine.pause?.())
   phases.pause = clock()
   disks.hold()
-  // Goes beside the residual.
+  // Both go beside the residual.
+  const prepared = needs.prepareCommit()
+  prepared.catch(() => {})
   const memoryLeft = memory?.finish() ?? Promise.resolve()
   memoryLeft.catch(() => {})
   await Promise.race([disks.drain(), link.failed, needs.cancelled])
@@ -60,7 +64,7 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
   for (let tries = 1; ; tries++) {
     step('residual')
     const { mark, left, verified } = link.finish()
-    const allLeft = Promise.all([left, memoryLeft]).then(() => {})
+    const allLeft = Promise.all([left, memoryLeft, prepared]).then(() => {})
     if (!await inTime(Promise.race([allLeft, link.failed, needs.cancelled]), needs.residualLimitMs)) {
       link.sender.unfinish()
       return { destination: null, source, reason: 'the residual took too long', settled: verified }

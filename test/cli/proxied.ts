@@ -19,7 +19,7 @@ export interface Proxied {
 export function startServe (t: Test, path: Proxied['path']): CliProcess {
   return new CliProcess(t, [
     'serve', '--disk', `web=${path('a.img')}`, '--listen', `unix:${path('a.nbd')}`,
-    '--control', path('control'), '--json'
+    '--control', path('control'), '--journal', path('a.journal'), '--json'
   ])
 }
 

@@ -41,7 +41,12 @@ async function lyingSource (address: { host: string, port: number }, messages: o
 }
 
 const offer = {
-  type: 'offer', migration: 'm', streams: 1, equality: true, disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096 }]
+  type: 'offer',
+  migration: 'm',
+  streams: 1,
+  equality: true,
+  machine: null,
+  disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096, epoch: 0 }]
 }
 
 const badRanges = [

@@ -1,0 +1,55 @@
+// The destination's side of a migration in its journal; without one, nothing is remembered.
+import { BlockferryError } from '../errors.js'
+import type { DestinationState, Journal, OwnedDisk } from './journal.js'
+
+export class DestinationOwnership {
+  readonly #journal: Journal | null
+  readonly #migration: string
+  readonly #disks: readonly OwnedDisk[]
+
+  private constructor (journal: Journal | null, migration: string, disks: readonly OwnedDisk[]) {
+    this.#journal = journal
+    this.#migration = migration
+    this.#disks = disks
+  }
+
+  /** REFUSED when the journal says that a disk is owned here, or might be, or that what is offered
+   * is older than what this side has seen. */
+  static async begin (
+    journal: Journal | null, migration: string, disks: readonly OwnedDisk[]
+  ): Promise<DestinationOwnership> {
+    if (journal !== null) for (const disk of disks) checkOffered(journal, disk)
+    const ownership = new DestinationOwnership(
+      journal, migration, disks.map(({ name, epoch }) => ({ name, epoch })))
+    await ownership.#write('receiving', 0, [])
+    return ownership
+  }
+
+  /** The one record that decides: when it is durable, the disks are owned here. */
+  async committed (digests: string[]): Promise<void> {
+    await this.#write('committed', 1, digests)
+  }
+
+  /** What the journal fails to take now, opening it again adds. */
+  async refused (): Promise<void> {
+    await this.#write('refused', 0, []).catch(() => {})
+  }
+
+  async #write (state: DestinationState, ahead: number, digests: string[]): Promise<void> {
+    const disks = this.#disks.map(({ name, epoch }) => ({ name, epoch: epoch + ahead }))
+    await this.#journal?.write({ migration: this.#migration, role: 'destination', state, disks, digests })
+  }
+}
+
+function checkOffered (journal: Journal, { name, epoch }: OwnedDisk): void {
+  const known = journal.ownershipOf(name)
+  if (known === null) return
+  if (known.whereabouts !== 'elsewhere') {
+    const words = known.whereabouts === 'here' ? 'is owned here' : 'may be owned here'
+    throw new BlockferryError('REFUSED', `${name} ${words}: the destination's journal says so`)
+  }
+  if (epoch !== 0 && epoch < known.epoch) {
+    throw new BlockferryError(
+      'REFUSED', `${name}: what is offered is of epoch ${epoch}, and epoch ${known.epoch} was seen here`)
+  }
+}

@@ -1,0 +1,139 @@
+// An append-only file of records, each durable before append() resolves.
+//
+// A record is a line: the CRC-32 of the JSON in 8 hexadecimal digits, a space, the JSON. A line
+// that is not whole at the end of the file is a write that was torn by a crash: it never counted,
+// and is cut off. Anywhere else it is damage.
+import type { FileHandle } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { crc32 } from 'node:zlib'
+
+import { BlockferryError } from '../errors.js'
+import { native } from '../native.js'
+
+export class JournalFile<Record extends object> {
+  readonly path: string
+  readonly #file: FileHandle
+  readonly records: readonly Record[]
+  #end: number
+  #last: Promise<void> = Promise.resolve()
+  #failed: BlockferryError | null = null
+
+  private constructor (path: string, file: FileHandle, records: Record[], end: number) {
+    this.path = path
+    this.#file = file
+    this.records = records
+    this.#end = end
+  }
+
+  /** Opens or makes it, for this process alone, readable by this user alone. Errors: BUSY (another
+   * process has it), JOURNAL (damaged), NO_PERMISSION, NOT_FOUND (no such folder), IO_ERROR. */
+  static async open<Record extends object> (path: string): Promise<JournalFile<Record>> {
+    const file = await attempt(path, () => open(path, 'a+', 0o600))
+    try {
+      if (!native.lockFile(file.fd)) throw new BlockferryError('BUSY', `${path} is in use by another process`)
+      const bytes = await attempt(path, () => file.readFile())
+      const { records, end } = parse<Record>(path, bytes)
+      await attempt(path, async () => {
+        await file.truncate(end)
+        await file.datasync()
+        await syncFolder(dirname(path))
+      })
+      return new JournalFile(path, file, records, end)
+    } catch (error) {
+      await file.close()
+      throw error
+    }
+  }
+
+  /** Resolves when the record is on stable storage. After a failure nothing more is written: what
+   * the disk holds then is not known. */
+  async append (record: Record): Promise<void> {
+    const turn = this.#last.then(() => this.#write(record))
+    this.#last = turn.catch(() => {})
+    await turn
+  }
+
+  /** Waits for what is being written. Idempotent. */
+  async close (): Promise<void> {
+    await this.#last
+    await this.#file.close()
+  }
+
+  async #write (record: Record): Promise<void> {
+    if (this.#failed !== null) throw this.#failed
+    const line = Buffer.from(lineOf(record))
+    try {
+      await attempt(this.path, async () => {
+        await this.#file.appendFile(line)
+        await this.#file.datasync()
+      })
+    } catch (error) {
+      this.#failed = error as BlockferryError
+      // A part of the line must not become whole with the next one.
+      await this.#file.truncate(this.#end).catch(() => {})
+      throw error
+    }
+    this.#end += line.length
+    ;(this.records as Record[]).push(record)
+  }
+}
+
+/** For tests and tools: the line of a record. */
+export function lineOf (record: object): string {
+  const json = JSON.stringify(record)
+  return `${checkOf(json)} ${json}\n`
+}
+
+function checkOf (json: string): string {
+  return crc32(json).toString(16).padStart(8, '0')
+}
+
+const kNewline = 10
+
+function parse<Record> (path: string, bytes: Buffer): { records: Record[], end: number } {
+  const records: Record[] = []
+  let end = 0
+  while (end < bytes.length) {
+    const newline = bytes.indexOf(kNewline, end)
+    const record = newline < 0 ? null : read<Record>(bytes.toString('utf8', end, newline))
+    if (record === null) {
+      if (newline < 0 || newline === bytes.length - 1) break
+      throw new BlockferryError('JOURNAL', `${path} is damaged at byte ${end}, or no journal of blockferry's`)
+    }
+    records.push(record)
+    end = newline + 1
+  }
+  return { records, end }
+}
+
+function read<Record> (line: string): Record | null {
+  const [check, json] = [line.slice(0, 8), line.slice(9)]
+  if (line[8] !== ' ' || checkOf(json) !== check) return null
+  return JSON.parse(json) as Record
+}
+
+/** A file that was just made is there after a crash only when its folder was written, too. */
+async function syncFolder (path: string): Promise<void> {
+  const folder = await open(path, 'r')
+  try {
+    await folder.sync()
+  } finally {
+    await folder.close()
+  }
+}
+
+const kCodes: Partial<Record<string, 'NO_PERMISSION' | 'NOT_FOUND' | 'IS_DIRECTORY' | 'NO_SPACE'>> = {
+  EACCES: 'NO_PERMISSION', EPERM: 'NO_PERMISSION', ENOENT: 'NOT_FOUND', EISDIR: 'IS_DIRECTORY', ENOSPC: 'NO_SPACE'
+}
+
+async function attempt<T> (path: string, call: () => Promise<T>): Promise<T> {
+  try {
+    return await call()
+  } catch (cause) {
+    const { code = '', message, errno = 0 } = cause as NodeJS.ErrnoException
+    throw new BlockferryError(kCodes[code] ?? 'IO_ERROR', `journal ${path}: ${message}`, {
+      errno: Math.abs(errno), cause
+    })
+  }
+}

@@ -1,0 +1,83 @@
+// The source's side of a migration in its journal; without one, nothing is remembered.
+import { BlockferryError } from '../errors.js'
+import type { OwnedDisk, SourceState } from './journal.js'
+import { Journal } from './journal.js'
+
+export class SourceOwnership {
+  readonly #journal: Journal | null
+  readonly #own: boolean
+  readonly #migration: string
+  readonly #peer: string
+  readonly #disks: readonly OwnedDisk[]
+
+  private constructor (
+    journal: Journal | null, own: boolean, migration: string, peer: string, disks: readonly OwnedDisk[]
+  ) {
+    this.#journal = journal
+    this.#own = own
+    this.#migration = migration
+    this.#peer = peer
+    this.#disks = disks
+  }
+
+  /** REFUSED when the journal says that a disk is not owned here. */
+  static async begin (
+    journal: Journal | string | null, migration: string, peer: string, names: readonly string[]
+  ): Promise<SourceOwnership> {
+    const own = typeof journal === 'string'
+    const opened = own ? await Journal.open(journal) : journal
+    try {
+      const disks = names.map((name) => ({ name, epoch: opened === null ? 0 : ownedEpoch(opened, name) }))
+      const ownership = new SourceOwnership(opened, own, migration, peer, disks)
+      await ownership.copying()
+      return ownership
+    } catch (error) {
+      if (own) await opened?.close()
+      throw error
+    }
+  }
+
+  /** Of each disk; 0 without a journal. */
+  get epochs (): number[] {
+    return this.#disks.map(({ epoch }) => epoch)
+  }
+
+  async copying (): Promise<void> {
+    await this.#write('copying', 0)
+  }
+
+  /** Must be durable before the commit message goes. */
+  async committing (): Promise<void> {
+    await this.#write('committing', 1)
+  }
+
+  /** What the journal fails to take now, recover() asks the destination for. */
+  async moved (): Promise<void> {
+    await this.#write('moved', 1).catch(() => {})
+  }
+
+  async kept (): Promise<void> {
+    await this.#write('kept', 0).catch(() => {})
+  }
+
+  async close (): Promise<void> {
+    if (this.#own) await this.#journal?.close()
+  }
+
+  async #write (state: SourceState, ahead: number): Promise<void> {
+    const disks = this.#disks.map(({ name, epoch }) => ({ name, epoch: epoch + ahead }))
+    await this.#journal?.write({ migration: this.#migration, role: 'source', state, disks, peer: this.#peer })
+  }
+}
+
+function ownedEpoch (journal: Journal, name: string): number {
+  const known = journal.ownershipOf(name)
+  if (known === null) return 1
+  if (known.whereabouts === 'here') return known.epoch
+  const isUnknown = known.whereabouts === 'unknown'
+  throw new BlockferryError(
+    'REFUSED',
+    `${name} is not owned here: the journal says ${isUnknown ? 'that nobody knows who does' : 'that it has moved'}`,
+    { owner: isUnknown ? 'unknown' : 'destination' }
+  )
+}

@@ -1,0 +1,117 @@
+// The journal: what is torn was never written, what is damaged is told, and it says who may write.
+import { appendFileSync, chmodSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { Journal } from '../../lib/index.js'
+import type { BlockferryError, OwnershipRecord } from '../../lib/index.js'
+import { parseToken, tokenOf } from '../../lib/ownership/token.js'
+import { temporary } from '../support/images.js'
+
+const kMigration = '0b0e7a52-4f7b-4a7a-9d3a-2f6d3b6f7f10'
+const kDisks = [{ name: 'web', epoch: 3 }]
+
+type Step = Pick<OwnershipRecord, 'role' | 'state'>
+
+async function written (path: string, ...steps: Step[]): Promise<void> {
+  await using journal = await Journal.open(path)
+  for (const step of steps) await journal.write({ migration: kMigration, disks: kDisks, ...step })
+}
+
+const kCases: Array<[Step, string, string]> = [
+  [{ role: 'source', state: 'copying' }, 'here', 'kept'],
+  [{ role: 'source', state: 'committing' }, 'unknown', 'committing'],
+  [{ role: 'source', state: 'moved' }, 'elsewhere', 'moved'],
+  [{ role: 'source', state: 'kept' }, 'here', 'kept'],
+  [{ role: 'destination', state: 'receiving' }, 'elsewhere', 'refused'],
+  [{ role: 'destination', state: 'committed' }, 'here', 'committed'],
+  [{ role: 'destination', state: 'refused' }, 'elsewhere', 'refused']
+]
+
+for (const [step, whereabouts, after] of kCases) {
+  t.test(`after a crash of the ${step.role} in ${step.state}`, async (t) => {
+    const path = join(temporary(t), 'journal')
+    await written(path, step)
+    for (const _ of [1, 2]) {
+      await using journal = await Journal.open(path)
+      const { record, ...known } = journal.ownershipOf('web')!
+      t.same(known, { whereabouts, epoch: 3 })
+      t.equal(record.state, after)
+      t.equal(journal.ownershipOf('other'), null)
+    }
+  })
+}
+
+t.test('cut off at every byte: the records before count, the torn one does not', async (t) => {
+  const path = join(temporary(t), 'journal')
+  await written(path, { role: 'source', state: 'kept' }, { role: 'source', state: 'moved' })
+  const whole = readFileSync(path)
+  const first = whole.indexOf(10) + 1
+  for (let length = 0; length < whole.length; length++) {
+    writeFileSync(path, whole.subarray(0, length))
+    await using journal = await Journal.open(path)
+    const state = journal.ownershipOf('web')?.record.state
+    t.equal(state, length < first ? undefined : 'kept')
+    if (t.passing()) continue
+    return
+  }
+  // What was cut is gone from the file: what comes next stands on a line of its own.
+  await written(path, { role: 'source', state: 'moved' })
+  await using journal = await Journal.open(path)
+  t.equal(journal.ownershipOf('web')!.record.state, 'moved')
+})
+
+t.test('a flipped bit anywhere before the last record is damage, and never another state', async (t) => {
+  const path = join(temporary(t), 'journal')
+  await written(path, { role: 'source', state: 'moved' }, { role: 'destination', state: 'committed' })
+  const whole = readFileSync(path)
+  const first = whole.indexOf(10) + 1
+  for (let at = 0; at < whole.length; at += 3) {
+    const bytes = Buffer.from(whole)
+    bytes[at]! ^= 1 << (at % 8)
+    writeFileSync(path, bytes)
+    const state = await Journal.open(path).then(async (journal) => {
+      await using opened = journal
+      return opened.ownershipOf('web')?.record.state
+    }, (error: BlockferryError) => error.code)
+    // The last record can't be told from a torn one.
+    const expected = at < first ? ['JOURNAL'] : ['moved', 'JOURNAL']
+    if (!expected.includes(state!)) t.fail(`bit of byte ${at}: ${state}`)
+  }
+  t.pass()
+})
+
+t.test('one process at a time, and nobody else reads it', async (t) => {
+  const path = join(temporary(t), 'journal')
+  await using journal = await Journal.open(path)
+  t.equal(statSync(path).mode & 0o777, 0o600)
+  await t.rejects(Journal.open(path), { code: 'BUSY' })
+  await journal.write({ migration: kMigration, role: 'source', state: 'kept', disks: kDisks })
+})
+
+t.test('what is no journal is left as it is', async (t) => {
+  const dir = temporary(t)
+  const path = join(dir, 'notes')
+  writeFileSync(path, 'first line\nsecond line\nthird')
+  await t.rejects(Journal.open(path), { code: 'JOURNAL' })
+  t.equal(readFileSync(path, 'utf8'), 'first line\nsecond line\nthird')
+  await t.rejects(Journal.open(dir), { code: 'IS_DIRECTORY' })
+  await t.rejects(Journal.open(join(dir, 'no', 'folder')), { code: 'NOT_FOUND' })
+  chmodSync(path, 0o600)
+  truncateSync(path, 0)
+  appendFileSync(path, '')
+  await using journal = await Journal.open(path)
+  t.same(journal.names(), [])
+})
+
+t.test('tokens', async (t) => {
+  for (const committed of [true, false]) {
+    const token = tokenOf({ migration: kMigration, committed })
+    t.same(parseToken(` ${token}\n`), { migration: kMigration, committed })
+    for (let at = 0; at < token.length; at++) {
+      const slip = token.slice(0, at) + (token[at] === '0' ? '1' : '0') + token.slice(at + 1)
+      t.throws(() => parseToken(slip), { code: 'INVALID' })
+    }
+  }
+})
