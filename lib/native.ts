@@ -68,6 +68,7 @@ export interface NativeDiskStats {
   markedBytes: number
   contentBytes: number
   zeroBytes: number
+  sameBytes: number
   wireBytes: number
 }
 
@@ -95,7 +96,8 @@ export interface NativeBandwidth {
 export interface NativeSender {
   connect (host: string, port: number, timeoutMs: number): Promise<void>
   send (text: string): void
-  addDisk (tap: NativeTap, peerBlank: boolean): void
+  addDisk (tap: NativeTap, peerBlank: boolean, inventory: boolean): void
+  openInventory (): Promise<void>
   openStreams (count: number): Promise<void>
   start (): void
   openMachine (path: string): Promise<void>
@@ -124,7 +126,7 @@ export interface NativeSession {
   id (): string
   start (listener: NativeListener): void
   send (text: string): void
-  addDisk (tap: NativeTap, size: number, blockSize: number): void
+  addDisk (tap: NativeTap, size: number, blockSize: number, inventory: boolean): void
   acceptStreams (count: number, verify: boolean): void
   acceptMachine (path: string): void
   digest (disk: number): string

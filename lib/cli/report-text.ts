@@ -9,7 +9,8 @@ export function reportText (report: Report, to: string): string {
     `moved ${names} to ${to} in ${formatTime(durationMs)}`,
     row('downtime', `${formatTime(downtimeMs)} (${phaseWords(downtime)} ms)`),
     row('sent', `${formatBytes(bytes.sent)} in ${rounds} ${rounds === 1 ? 'round' : 'rounds'}, ` +
-      `${formatBytes(bytes.zero)} of zeroes skipped`),
+      `${formatBytes(bytes.zero)} of zeroes skipped` +
+      (bytes.same === 0 ? '' : `, ${formatBytes(bytes.same)} were there already`)),
     row('wire', `${formatBytes(bytes.wire)} at ${formatRate(rate)}`),
     ...(report.memory === null ? [] : [row('memory', memoryWords(report.memory))]),
     row('writers', `dirtied ${formatRate(report.dirty.rate)}, ${throttleWords(report)}`),

@@ -49,6 +49,7 @@ ${args.kBudgetHelp}
   --throttle HOW         bucket (the default), steps, or none: how writers that outrun the link
                          are slowed
   --no-equality          do not compare both sides before the switchover
+  --no-reuse             send also what the destination's disk holds already
   --compression WHEN     auto (the default), on, off
   --streams N            TCP connections for data, 1 to 16 (default 2)
   --block-size SIZE      tracking unit, a power of two from 4KiB (the default) to 1MiB
@@ -66,6 +67,7 @@ ${kExitHelp}`,
     switchover: { type: 'string' },
     throttle: { type: 'string' },
     'no-equality': { type: 'boolean' },
+    'no-reuse': { type: 'boolean' },
     compression: { type: 'string' },
     streams: { type: 'string' },
     'block-size': { type: 'string' },
@@ -126,6 +128,7 @@ function readSettings (values: Values): Settings {
     budgets: args.budgets(values),
     switchover: take('switchover', args.switchover) ?? 'auto',
     equality: !args.flag(values, 'no-equality'),
+    reuse: !args.flag(values, 'no-reuse'),
     ...(throttle !== undefined && { throttle }),
     ...(compression !== undefined && { compression }),
     ...(streams !== undefined && { streams }),

@@ -210,9 +210,10 @@ export class Copying {
     if (round <= this.#round) return
     this.#round = round
     this.#needs.disks.beginRound()
-    const { content, zero } = this.sampler.totals()
+    const { content, zero, same } = this.sampler.totals()
+    const sentBytes = content + zero + same
     this.#needs.emit({
-      event: 'round', round, elapsedMs: this.reporter.elapsedMs, sentBytes: content + zero, remainingBytes
+      event: 'round', round, elapsedMs: this.reporter.elapsedMs, sentBytes, remainingBytes
     })
   }
 

@@ -215,12 +215,15 @@ export class Incoming {
     }
     // The session may have ended while the disks were being opened.
     if (this.#isOver()) return void disks.abandon(true)
-    for (const { tap, offered } of disks.taps) {
-      this.#session.addDisk(tap.native, offered.size, offered.blockSize)
+    const inventory = disks.taps.map(({ tap }) => offer.reuse && !tap.blank)
+    for (const [index, { tap, offered }] of disks.taps.entries()) {
+      this.#session.addDisk(tap.native, offered.size, offered.blockSize, inventory[index]!)
     }
     this.#session.acceptStreams(offer.streams, offer.equality)
     this.#host.started(this)
-    this.#send('accept', { disks: disks.taps.map(({ tap }) => ({ blank: tap.blank })) })
+    this.#send('accept', {
+      disks: disks.taps.map(({ tap }, index) => ({ blank: tap.blank, inventory: inventory[index]! }))
+    })
   }
 
   /** Both sides must agree on whether there is a machine, and on what kind. */

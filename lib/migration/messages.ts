@@ -14,6 +14,8 @@ export interface Messages {
     disks: OfferedDisk[]
     streams: number
     equality: boolean
+    /** Tell what the disks hold already, so that it need not be sent. */
+    reuse: boolean
     /** Null: only disks are moved. */
     machine: MachineDescription | null
   }
@@ -29,7 +31,8 @@ export interface Messages {
   /** On a new connection, after the link broke: did the destination commit? */
   query: { migration: string }
   // destination → source
-  accept: { disks: Array<{ blank: boolean }> }
+  /** `inventory`: what the disk holds will be told on a connection that the source opens. */
+  accept: { disks: Array<{ blank: boolean, inventory: boolean }> }
   memoryReady: Record<never, never>
   durable: { mark: number }
   /** `tookUs`: flushing and reading again. */
@@ -65,6 +68,7 @@ const kChecks: { [T in MessageType]: (message: any) => boolean } = {
     disks: listOf(objectOf({ name: isText, size: isNumber, blockSize: isNumber, epoch: isNumber })),
     streams: isNumber,
     equality: isFlag,
+    reuse: isFlag,
     machine: isMachine
   }),
   memory: objectOf({}),
@@ -72,7 +76,7 @@ const kChecks: { [T in MessageType]: (message: any) => boolean } = {
   bye: objectOf({}),
   cancel: objectOf({ keep: isFlag }),
   query: objectOf({ migration: isText }),
-  accept: objectOf({ disks: listOf(objectOf({ blank: isFlag })) }),
+  accept: objectOf({ disks: listOf(objectOf({ blank: isFlag, inventory: isFlag })) }),
   memoryReady: objectOf({}),
   durable: objectOf({ mark: isNumber }),
   verified: objectOf({ mark: isNumber, wrong: listOf(isRange), tookUs: isNumber }),

@@ -193,7 +193,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   }
 
   async #connect (): Promise<Copying> {
-    const { host, port, streams, equality, linkTimeoutMs } = this.#options
+    const { host, port, streams, equality, reuse, linkTimeoutMs } = this.#options
     const link = new SourceLink(linkTimeoutMs, () => this.#copying?.bulkDone())
     this.#link = link
     const machine = await this.#orCancelled(this.#prepareMachine())
@@ -201,12 +201,14 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const { epochs } = this.#ownership!
     const disks = this.#disks.taps.map(({ name, tap }, index) => (
       { name, size: tap.size, blockSize: this.#options.blockSize, epoch: epochs[index]! }))
-    const offer = { migration: this.id, disks, streams, equality, machine }
+    const offer = { migration: this.id, disks, streams, equality, reuse, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
     for (const [index, { tap }] of this.#disks.taps.entries()) {
-      link.sender.addDisk(tap.native, accepted.disks[index]?.blank ?? false)
+      const { blank = false, inventory = false } = accepted.disks[index] ?? {}
+      link.sender.addDisk(tap.native, blank, inventory)
     }
     await this.#orCancelled(link.openStreams(streams))
+    if (accepted.disks.some(({ inventory }) => inventory)) await this.#orCancelled(link.openInventory())
     const copying = new Copying({
       link,
       disks: this.#disks,

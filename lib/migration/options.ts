@@ -43,6 +43,10 @@ export interface MigrateOptions {
   throttle?: 'bucket' | 'steps' | 'none'
   /** Compare both sides before the commit. Default true. */
   equality?: boolean
+  /** Take what the destination's disk holds already (from an attempt before, from a time when the
+   * disk was there, from a template): both sides read their disks, and only what differs is sent.
+   * Default true. */
+  reuse?: boolean
   /** zstd for what is sent: always, never, or when the link is slower than the compressor.
    * Default 'auto'. */
   compression?: 'auto' | 'on' | 'off'
@@ -69,6 +73,7 @@ export interface CheckedMigrateOptions {
   switchover: 'auto' | 'manual' | Date
   throttle: 'bucket' | 'steps' | 'none'
   equality: boolean
+  reuse: boolean
   compression: 'auto' | 'on' | 'off'
   blockSize: number
   streams: number
@@ -200,7 +205,7 @@ export function sharedIn (budgets: NonNullable<MigrateOptions['budgets']>): Shar
 export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
-    'disks', 'destination', 'machine', 'budgets', 'switchover', 'throttle', 'equality', 'compression',
+    'disks', 'destination', 'machine', 'budgets', 'switchover', 'throttle', 'equality', 'reuse', 'compression',
     'blockSize', 'streams', 'linkTimeout', 'journal', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
@@ -213,9 +218,10 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   checkNames(disks.map((disk) => disk.name))
   const taps = disks.map((disk) => disk.source).filter((source) => source instanceof Tap)
   if (new Set(taps).size !== taps.length) throw nonsense('disks', 'different taps')
-  const { streams = 2, equality = true, switchover = 'auto' } = options
+  const { streams = 2, equality = true, reuse = true, switchover = 'auto' } = options
   if (!Number.isInteger(streams) || streams < 1 || streams > 16) throw nonsense('streams', 'from 1 to 16')
   if (typeof equality !== 'boolean') throw nonsense('equality', 'true or false')
+  if (typeof reuse !== 'boolean') throw nonsense('reuse', 'true or false')
   if (!(switchover instanceof Date && !Number.isNaN(switchover.getTime()))) {
     oneOf('switchover', switchover as string, ['auto', 'manual'])
   }
@@ -228,6 +234,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     switchover,
     throttle: oneOf('throttle', options.throttle ?? 'bucket', ['bucket', 'steps', 'none']),
     equality,
+    reuse,
     compression: oneOf('compression', options.compression ?? 'auto', ['auto', 'on', 'off']),
     blockSize: checkBlockSize('blockSize', options.blockSize ?? 4096),
     streams,

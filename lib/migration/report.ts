@@ -22,6 +22,8 @@ export interface ByteCounts {
   wire: number
   /** Content that was zeroes and needed no sending. */
   zero: number
+  /** Content that the destination held already. */
+  same: number
 }
 
 export interface MemoryBytes {

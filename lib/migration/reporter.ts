@@ -59,7 +59,7 @@ export class Reporter {
     this.#rounds = Math.max(this.#rounds, sample.round)
     const first = this.#samples[0]!
     const seconds = Math.max(1, sample.now - first.now) / 1000
-    const { content, zero, wire, dirty } = sampler.totals()
+    const { content, zero, same, wire, dirty } = sampler.totals()
     return {
       event: 'progress',
       elapsedMs: this.elapsedMs,
@@ -67,7 +67,7 @@ export class Reporter {
       round: sample.round,
       progress: sampler.progress(sample.unsent),
       remainingBytes: dirty,
-      sentBytes: content + zero,
+      sentBytes: content + zero + same,
       wireBytes: wire,
       bytesPerSecond: (carried(sample) - carried(first)) / seconds,
       dirtyBytesPerSecond: (sample.dirtied - first.dirtied) / seconds,
@@ -84,8 +84,9 @@ export class Reporter {
       disk: sum.disk + disk.bytes.disk,
       sent: sum.sent + disk.bytes.sent,
       wire: sum.wire + disk.bytes.wire,
-      zero: sum.zero + disk.bytes.zero
-    }), { disk: 0, sent: 0, wire: 0, zero: 0 })
+      zero: sum.zero + disk.bytes.zero,
+      same: sum.same + disk.bytes.same
+    }), { disk: 0, sent: 0, wire: 0, zero: 0, same: 0 })
     const writers = this.#disks.writers()
     const dirtied = sampler.dirtied()
     const memory = sampler.memory()
@@ -123,7 +124,8 @@ export class Reporter {
           disk: tap.size,
           sent: stats[index]!.contentBytes,
           wire: stats[index]!.wireBytes,
-          zero: stats[index]!.zeroBytes
+          zero: stats[index]!.zeroBytes,
+          same: stats[index]!.sameBytes
         },
         dirty: { rate: dirtied / durationMs * 1000, bytes: dirtied },
         throttle: { delayMs, writesDelayed },

@@ -19,6 +19,8 @@ export interface Totals {
   marked: number
   content: number
   zero: number
+  /** At the destination already. */
+  same: number
   wire: number
 }
 
@@ -42,12 +44,13 @@ export class Sampler {
   }
 
   totals (): Totals {
-    const totals = { dirty: 0, marked: 0, content: 0, zero: 0, wire: 0 }
+    const totals = { dirty: 0, marked: 0, content: 0, zero: 0, same: 0, wire: 0 }
     for (const disk of this.#sender.stats().disks) {
       totals.dirty += disk.dirtyBytes
       totals.marked += disk.markedBytes
       totals.content += disk.contentBytes
       totals.zero += disk.zeroBytes
+      totals.same += disk.sameBytes
       totals.wire += disk.wireBytes
     }
     return totals

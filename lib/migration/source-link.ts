@@ -58,6 +58,10 @@ export class SourceLink {
     await this.#orFail(this.sender.openStreams(count))
   }
 
+  async openInventory (): Promise<void> {
+    await this.#orFail(this.sender.openInventory())
+  }
+
   /** Sends a message and waits for one of another type, or for the session to fail. */
   async ask<T extends MessageType, A extends MessageType> (
     type: T, message: Messages[T], answer: A

@@ -74,6 +74,32 @@ void DestinationDigest::expect(BlockRange range, const uint64_t* hashes, unsigne
   pending_[generation].mark_blocks(range);
 }
 
+void DestinationDigest::found(BlockRange range, const uint64_t* hashes) {
+  std::lock_guard lock(lock_of(range.first));
+  for (uint64_t i = 0; i < range.count; i++) {
+    uint64_t block = range.first + i;
+    if (missing_.test(block) && load(expected_, block) != hashes[i]) {
+      expected_[block].store(hashes[i], std::memory_order_relaxed);
+    }
+  }
+}
+
+bool DestinationDigest::confirm(BlockRange range, uint64_t check, uint64_t offset) {
+  std::lock_guard lock(lock_of(range.first));
+  std::vector<uint64_t> hashes(range.count);
+  uint64_t gained = 0;
+  for (uint64_t i = 0; i < range.count; i++) {
+    uint64_t block = range.first + i;
+    if (!missing_.test(block)) return false;
+    hashes[i] = load(expected_, block);
+    gained += digest_term(block, hashes[i]);
+  }
+  if (check_of(hashes.data(), range.count, offset) != check) return false;
+  missing_.clear_blocks(range);
+  sum_.fetch_add(gained);
+  return true;
+}
+
 bool DestinationDigest::expects_zeroes(BlockRange range) const {
   for (uint64_t block = range.first; block < range.end(); block++) {
     if (load(expected_, block) != kZeroBlock) return false;

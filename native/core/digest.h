@@ -47,6 +47,11 @@ class DestinationDigest {
   // To be called before the blocks are written; null `hashes` stand for zeroes. The range lies
   // inside one stripe.
   void expect(BlockRange range, const uint64_t* hashes, unsigned generation);
+  // What the origin was found to hold: the hashes of missing blocks are remembered for confirm().
+  void found(BlockRange range, const uint64_t* hashes);
+  // The source has the same there as was found: the blocks count as verified. False when they are
+  // not missing, or their hashes have another check (check_of() with `offset` as its seed).
+  bool confirm(BlockRange range, uint64_t check, uint64_t offset);
   // Nothing but zeroes was ever expected there, on an origin that was blank.
   bool still_blank(BlockRange range) const;
   // Reads the generation's pending blocks again and compares. Blocks that differ become missing

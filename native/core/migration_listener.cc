@@ -137,6 +137,7 @@ Status MigrationListener::welcome_data(FileDescriptor& socket, FrameReader& read
   if (sscanf(hello.c_str(), "machine %32[0-9a-f]", id) == 1) {
     return welcome_machine(socket, reader, id);
   }
+  if (sscanf(hello.c_str(), "inventory %32[0-9a-f]", id) == 1) return welcome_inventory(socket, id);
   if (sscanf(hello.c_str(), "data %32[0-9a-f] %u %u", id, &index, &count) != 3) {
     return Status::failure(Code::protocol, "an unknown greeting");
   }
@@ -160,6 +161,13 @@ Status MigrationListener::welcome_machine(FileDescriptor& socket, FrameReader& r
   status = send_text(socket.get(), FrameType::welcome, id);
   session->run_machine(std::move(local), socket.get(), reader);
   return {};
+}
+
+Status MigrationListener::welcome_inventory(FileDescriptor& socket, const std::string& id) {
+  auto session = session_of(id);
+  if (!session) return Status::failure(Code::not_found, "no such session");
+  Status status = send_text(socket.get(), FrameType::welcome, id);
+  return status.ok() ? session->run_inventory(socket.get()) : status;
 }
 
 void MigrationListener::reap_connections() {

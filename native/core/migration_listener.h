@@ -53,6 +53,7 @@ class MigrationListener {
   Status welcome_control(Connection& connection, FileDescriptor& socket, FrameReader& reader);
   std::shared_ptr<ReceiverSession> session_of(const std::string& id);
   Status welcome_machine(FileDescriptor& socket, FrameReader& reader, const std::string& id);
+  Status welcome_inventory(FileDescriptor& socket, const std::string& id);
   Status welcome_data(FileDescriptor& socket, FrameReader& reader, const std::string& hello);
   void reap_connections();
 

@@ -8,11 +8,13 @@
 
 namespace blockferry {
 
-ReceivedDisk::ReceivedDisk(std::shared_ptr<Tap> the_tap, uint64_t the_size, uint32_t the_block_size)
+ReceivedDisk::ReceivedDisk(std::shared_ptr<Tap> the_tap, uint64_t the_size,
+                           uint32_t the_block_size, bool with_inventory)
     : tap(std::move(the_tap)),
       size(the_size),
       block_size(the_block_size),
-      digest(size, block_size, tap->origin().blank()) {}
+      inventory(with_inventory),
+      digest(size, block_size, !inventory && tap->origin().blank()) {}
 
 void ReceiverSession::adopt_control(FileDescriptor socket, FrameReader reader) {
   waiting_control_ = std::move(socket);
@@ -26,8 +28,9 @@ void ReceiverSession::start(ReceiverEvents events) {
   waiting_reader_.reset();
 }
 
-void ReceiverSession::add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size) {
-  disks_.push_back(std::make_unique<ReceivedDisk>(std::move(tap), size, block_size));
+void ReceiverSession::add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size,
+                               bool inventory) {
+  disks_.push_back(std::make_unique<ReceivedDisk>(std::move(tap), size, block_size, inventory));
 }
 
 void ReceiverSession::accept_streams(unsigned count, bool verify) {
@@ -80,10 +83,10 @@ Status ReceiverSession::join_machine(int fd, FileDescriptor* local) {
   if (!status.ok()) return status;
   std::lock_guard lock(mutex_);
   if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
-  if (machine_fds_.size() >= kMaxStreams) {
+  if (other_fds_.size() >= kMaxStreams) {
     return Status::failure(Code::busy, "too many connections with the machine's memory");
   }
-  machine_fds_.insert(fd);
+  other_fds_.insert(fd);
   running_streams_++;
   return {};
 }
@@ -93,7 +96,7 @@ void ReceiverSession::run_machine(FileDescriptor local, int fd, FrameReader& rea
                       .run();
   if (!status.ok()) fail(std::move(status));
   std::lock_guard lock(mutex_);
-  machine_fds_.erase(fd);
+  other_fds_.erase(fd);
   running_streams_--;
   changed_.notify_all();
 }
@@ -164,7 +167,7 @@ void ReceiverSession::shut_down() {
   for (int fd : stream_fds_) {
     if (fd >= 0) shutdown(fd, SHUT_RDWR);
   }
-  for (int fd : machine_fds_) shutdown(fd, SHUT_RDWR);
+  for (int fd : other_fds_) shutdown(fd, SHUT_RDWR);
   changed_.notify_all();
 }
 

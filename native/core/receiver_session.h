@@ -41,10 +41,11 @@ struct ReceiverEvents {
 };
 
 struct ReceivedDisk {
-  ReceivedDisk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size);
+  ReceivedDisk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size, bool inventory);
   std::shared_ptr<Tap> tap;
   uint64_t size;         // the source's; the origin may be larger
   uint32_t block_size;
+  bool inventory;        // the source is told what is there
   DestinationDigest digest;
 };
 
@@ -65,7 +66,7 @@ class ReceiverSession {
   // Begins to deliver control messages.
   void start(ReceiverEvents events);
   Status send_message(const std::string& text) { return control_.send(text); }
-  void add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size);
+  void add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size, bool inventory);
   // From here on `count` data connections are welcome. Without `verify` nothing is read again:
   // every block counts as it came over the wire.
   void accept_streams(unsigned count, bool verify);
@@ -88,6 +89,8 @@ class ReceiverSession {
   Status join_stream(unsigned index, unsigned count, int fd);
   // Receives on the calling thread until the stream ends.
   void run_stream(unsigned index, int fd, FrameReader& reader);
+  // For the listener: tells the source what the disks hold, until all is told.
+  Status run_inventory(int fd);
   // The same for a connection with the machine's memory.
   Status join_machine(int fd, FileDescriptor* local);
   void run_machine(FileDescriptor local, int fd, FrameReader& reader);
@@ -95,6 +98,8 @@ class ReceiverSession {
  private:
   friend class StreamReceiver;
 
+  Status tell_inventory(int fd, uint32_t disk);
+  Status tell_stripe(int fd, uint32_t disk, uint64_t offset, uint64_t length);
   void shut_down();
   void stream_marked(unsigned index, uint64_t number);
   void run_checkpoints();
@@ -121,7 +126,7 @@ class ReceiverSession {
   std::vector<int> stream_fds_;        // -1: not connected
   unsigned running_streams_ = 0;       // the machine's connections included
   std::string machine_path_;
-  std::set<int> machine_fds_;
+  std::set<int> other_fds_;            // of the machine's memory, and of the inventory
   std::vector<uint64_t> stream_marks_;
   uint64_t verified_mark_ = 0;
   std::thread checkpoints_;

@@ -1,16 +1,21 @@
 #include "sender.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 
+#include "block_hash.h"
 #include "stream_sender.h"
 
 namespace blockferry {
 
-SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank)
+SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank, bool inventory)
     : tap(std::move(the_tap)),
       dirty(tap->map()),
       peer_blank(blank),
       digest(dirty->blocks()),
+      peer(inventory ? std::make_unique<PeerHashes>(dirty->blocks()) : nullptr),
+      known_blocks(inventory ? 0 : dirty->blocks()),
       pending{DirtyMap(dirty->size(), dirty->block_size()),
               DirtyMap(dirty->size(), dirty->block_size())} {}
 
@@ -52,8 +57,71 @@ Status Sender::connect(const std::string& host, uint16_t port, uint32_t timeout_
   return {};
 }
 
-void Sender::add_disk(std::shared_ptr<Tap> tap, bool peer_blank) {
-  disks_.push_back(std::make_unique<SentDisk>(std::move(tap), peer_blank));
+void Sender::add_disk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory) {
+  disks_.push_back(std::make_unique<SentDisk>(std::move(tap), peer_blank, inventory));
+}
+
+Status Sender::open_inventory() {
+  FileDescriptor socket;
+  std::unique_ptr<FrameReader> reader;
+  std::string session;
+  Status status = connect_greeted("inventory " + session_, &socket, &reader, &session);
+  if (!status.ok()) return status;
+  std::lock_guard lock(mutex_);
+  if (stop_.load()) return Status::failure(Code::closed, "the migration has ended");
+  inventory_socket_ = std::move(socket);
+  inventory_reader_ = std::move(reader);
+  inventory_ = std::thread([this] {
+    Status taken = take_inventory();
+    if (!taken.ok()) fail(std::move(taken));
+  });
+  return {};
+}
+
+// Until all of it is here.
+Status Sender::take_inventory() {
+  for (;;) {
+    FrameHeader header;
+    Status status = inventory_reader_->header(&header);
+    if (status.ok() && header.type != FrameType::hashes) {
+      status = Status::failure(Code::protocol, "a frame that is no part of an inventory");
+    }
+    if (status.ok() && header.length == 0) break;
+    if (status.ok()) status = take_hashes(header);
+    if (!status.ok()) return status;
+  }
+  for (auto& disk : disks_) {
+    if (disk->known_blocks.load() != disk->dirty->blocks()) {
+      return Status::failure(Code::protocol, "an inventory with a gap at its end");
+    }
+  }
+  return {};
+}
+
+// The next blocks of a disk: they must follow those before.
+Status Sender::take_hashes(const FrameHeader& header) {
+  SentDisk* disk = header.disk < disks_.size() ? disks_[header.disk].get() : nullptr;
+  if (disk == nullptr || disk->peer == nullptr) {
+    return Status::failure(Code::protocol, "an inventory of a disk that has none");
+  }
+  uint64_t block_size = disk->dirty->block_size();
+  uint64_t first = disk->known_blocks.load();
+  uint64_t count = (header.length + block_size - 1) / block_size;
+  bool whole = header.length % block_size == 0 || header.offset + header.length == disk->dirty->size();
+  bool sized = header.payload == 0 || header.payload == count * sizeof(uint64_t);
+  if (header.offset != first * block_size || count > disk->dirty->blocks() - first || !whole ||
+      !sized) {
+    return Status::failure(Code::protocol, "an inventory that does not fit its disk");
+  }
+  std::vector<uint64_t> hashes(count);
+  Status status = inventory_reader_->payload(hashes.data(), header.payload);
+  if (!status.ok()) return status;
+  if (check_of(hashes.data(), count, header.offset) != header.check) {
+    return Status::failure(Code::checksum, "an inventory does not match its checksum");
+  }
+  for (uint64_t i = 0; i < count; i++) disk->peer->set(first + i, hashes[i]);
+  disk->known_blocks.store(first + count);
+  return {};
 }
 
 Status Sender::connect_greeted(const std::string& hello, FileDescriptor* socket,
@@ -119,6 +187,7 @@ void Sender::stop_streams() {
     std::lock_guard lock(mutex_);
     stop_ = true;
     for (auto& stream : streams_) stream->stop();
+    if (inventory_socket_.open()) shutdown(inventory_socket_.get(), SHUT_RDWR);
   }
   changed_.notify_all();
   stopping_.notify_all();
@@ -230,6 +299,7 @@ static SentDiskStats stats_of(const SentDisk& disk) {
   for (const DirtyMap& pending : disk.pending) stats.pending_bytes += pending.count() * block_size;
   stats.content_bytes = disk.content_bytes;
   stats.zero_bytes = disk.zero_bytes;
+  stats.same_bytes = disk.same_bytes;
   stats.wire_bytes = disk.wire_bytes;
   return stats;
 }
@@ -256,6 +326,7 @@ void Sender::close() {
   failed_ = true;  // what ends from here on is no failure
   stop_streams();
   if (machine_) machine_->close();
+  if (inventory_.joinable()) inventory_.join();
   for (auto& stream : streams_) stream->join();
   control_.close();
   for (auto& disk : disks_) disk->tap.reset();  // whoever closes the tap now lets go of its file

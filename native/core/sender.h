@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "control_channel.h"
@@ -23,6 +24,7 @@
 #include "dirty_map.h"
 #include "machine_port.h"
 #include "pacer.h"
+#include "peer_hashes.h"
 #include "tap.h"
 
 namespace blockferry {
@@ -31,14 +33,18 @@ class StreamSender;
 
 // A disk as the sender sees it. Its tap's dirty map must be set before.
 struct SentDisk {
-  SentDisk(std::shared_ptr<Tap> tap, bool peer_blank);
+  SentDisk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory);
   std::shared_ptr<Tap> tap;
   std::shared_ptr<DirtyMap> dirty;
   // The destination held nothing but zeroes at first; false once a block there was found wrong.
   std::atomic<bool> peer_blank;
   SourceDigest digest;
+  // What the destination held at first, by block hashes, and how many blocks of that are known:
+  // nothing behind them is sent yet. All of them without an inventory (then `peer` is null).
+  std::unique_ptr<PeerHashes> peer;
+  std::atomic<uint64_t> known_blocks;
   std::array<DirtyMap, 2> pending;  // claimed, by generation, not yet durable at the destination
-  std::atomic<uint64_t> content_bytes{0}, zero_bytes{0}, wire_bytes{0};
+  std::atomic<uint64_t> content_bytes{0}, zero_bytes{0}, same_bytes{0}, wire_bytes{0};
 };
 
 struct SenderEvents {
@@ -54,6 +60,7 @@ struct SentDiskStats {
   uint64_t marked_bytes = 0;    // went from clean to dirty, ever
   uint64_t content_bytes = 0;   // sent as data, before compression, ever
   uint64_t zero_bytes = 0;      // found to be zeroes, ever
+  uint64_t same_bytes = 0;      // found to be at the destination already, ever
   uint64_t wire_bytes = 0;      // framed for the wire, ever
 };
 
@@ -75,7 +82,10 @@ class Sender {
   // The control connection. Blocks.
   Status connect(const std::string& host, uint16_t port, uint32_t timeout_ms);
   Status send_message(const std::string& text) { return control_.send(text); }
-  void add_disk(std::shared_ptr<Tap> tap, bool peer_blank);
+  // `inventory`: the destination will tell what it holds (open_inventory()).
+  void add_disk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory);
+  // Begins to take the inventory in, for the disks that have one. Blocks until that is agreed on.
+  Status open_inventory();
   // The data connections, once the peer has accepted the disks. Blocks; nothing is sent yet.
   Status open_streams(unsigned count);
   void start();
@@ -124,6 +134,8 @@ class Sender {
  private:
   friend class StreamSender;
 
+  Status take_inventory();
+  Status take_hashes(const FrameHeader& header);
   Status connect_greeted(const std::string& hello, FileDescriptor* socket,
                          std::unique_ptr<FrameReader>* reader, std::string* answer);
   Status open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream);
@@ -143,6 +155,9 @@ class Sender {
   std::vector<std::unique_ptr<SentDisk>> disks_;
   std::vector<std::unique_ptr<StreamSender>> streams_;
 
+  FileDescriptor inventory_socket_;
+  std::unique_ptr<FrameReader> inventory_reader_;
+  std::thread inventory_;
   RelayLimits machine_limits_;
   std::unique_ptr<MachinePort> machine_;
 

@@ -35,7 +35,7 @@ bool StreamSender::claim_extent(uint64_t limit, Extent* extent) {
     SentDisk& disk = *sender_.disks_[disk_];
     uint64_t most = limit / disk.dirty->block_size();
     if (most == 0 && buffer_used_ != 0) return false;
-    auto run = claim_run(*disk.dirty, std::max<uint64_t>(most, 1));
+    auto run = claim_run(disk, std::max<uint64_t>(most, 1));
     if (!run) continue;
     uint64_t offset = run->first * disk.dirty->block_size();
     *extent = {disk_, *run, offset, 0, buffer_.get() + buffer_used_, false};
@@ -49,14 +49,21 @@ bool StreamSender::claim_extent(uint64_t limit, Extent* extent) {
   return false;
 }
 
-// Stripe after stripe of this stream, from block_ on.
-std::optional<BlockRange> StreamSender::claim_run(DirtyMap& map, uint64_t limit) {
+// Stripe after stripe of this stream, from block_ on, as far as is known what the destination holds.
+std::optional<BlockRange> StreamSender::claim_run(const SentDisk& disk, uint64_t limit) {
+  DirtyMap& map = *disk.dirty;
+  uint64_t known = disk.known_blocks.load();
   bool skip_young = !finishing() && sender_.defer_ms_.load() != 0;
   uint64_t stripe = block_ / stripe_blocks(map);
   while (stripe * stripe_blocks(map) < map.blocks()) {
+    uint64_t end = std::min((stripe + 1) * stripe_blocks(map), map.blocks());
+    if (end > known) {
+      waits_for_inventory_ = true;
+      return std::nullopt;
+    }
     if (stripe % count_ == index_) {
       uint64_t from = std::max(block_, stripe * stripe_blocks(map));
-      auto run = map.claim(from, (stripe + 1) * stripe_blocks(map), limit, skip_young);
+      auto run = map.claim(from, end, limit, skip_young);
       if (run) return run;
     }
     stripe++;

@@ -10,8 +10,8 @@ namespace blockferry {
 
 namespace {
 
-// Zero runs shorter than this travel inside the data around them.
-constexpr uint64_t kMinZeroRun = 16 << 10;
+// Runs shorter than this that need no payload travel inside the data around them all the same.
+constexpr uint64_t kMinRun = 16 << 10;
 constexpr std::chrono::milliseconds kQueueWait{1};
 
 }  // namespace
@@ -55,37 +55,47 @@ Status StreamSender::read_extents() {
   return {};
 }
 
+// A block that the destination holds already is not sent, whatever it is.
+StreamSender::Kind StreamSender::kind_of(const SentDisk& disk, uint64_t block,
+                                         uint64_t hash) const {
+  if (disk.peer && disk.peer->is(block, hash)) return Kind::same;
+  return hash == kZeroBlock ? Kind::zero : Kind::data;
+}
+
 void StreamSender::frame_extent(const Extent& extent) {
   SentDisk& disk = *sender_.disks_[extent.disk];
   uint32_t block_size = disk.dirty->block_size();
   if (extent.hole) {
-    frame_run(extent, {0, extent.blocks.count}, nullptr, true);
+    bool same = disk.peer && disk.peer->all_zero(extent.blocks);
+    frame_run(extent, {0, extent.blocks.count}, nullptr, same ? Kind::same : Kind::zero);
     return;
   }
   uint64_t count = extent.blocks.count;
   hashes_.resize(std::max<size_t>(hashes_.size(), count));
   hash_blocks(extent.buffer, extent.length, block_size, hashes_.data());
-  uint64_t min_zero_run = std::min(std::max<uint64_t>(kMinZeroRun / block_size, 1), count);
+  uint64_t min_run = std::min(std::max<uint64_t>(kMinRun / block_size, 1), count);
   uint64_t data_from = 0;
   for (uint64_t at = 0; at < count;) {
-    uint64_t end = at;
-    while (end < count && hashes_[end] == kZeroBlock) end++;
-    if (end - at < min_zero_run) {
-      at = end + 1;
-      continue;
+    Kind kind = kind_of(disk, extent.blocks.first + at, hashes_[at]);
+    uint64_t end = at + 1;
+    while (end < count && kind_of(disk, extent.blocks.first + end, hashes_[end]) == kind) end++;
+    if (kind != Kind::data && end - at >= min_run) {
+      if (at > data_from) {
+        frame_run(extent, {data_from, at - data_from}, &hashes_[data_from], Kind::data);
+      }
+      frame_run(extent, {at, end - at}, &hashes_[at], kind);
+      data_from = end;
     }
-    if (at > data_from) frame_run(extent, {data_from, at - data_from}, &hashes_[data_from], false);
-    frame_run(extent, {at, end - at}, nullptr, true);
-    at = data_from = end;
+    at = end;
   }
   if (count > data_from) {
-    frame_run(extent, {data_from, count - data_from}, &hashes_[data_from], false);
+    frame_run(extent, {data_from, count - data_from}, &hashes_[data_from], Kind::data);
   }
 }
 
-// `run` counts from the extent's first block.
+// `run` counts from the extent's first block. Null `hashes` stand for zeroes.
 void StreamSender::frame_run(const Extent& extent, BlockRange run, const uint64_t* hashes,
-                             bool zero) {
+                             Kind kind) {
   SentDisk& disk = *sender_.disks_[extent.disk];
   uint64_t block_size = disk.dirty->block_size();
   uint64_t at = run.first * block_size;
@@ -95,19 +105,37 @@ void StreamSender::frame_run(const Extent& extent, BlockRange run, const uint64_
   frame.header.offset = extent.offset + at;
   frame.header.length = std::min(run.count * block_size, extent.length - at);
   // The destination held zeroes there from the start, and nothing else was sent since.
-  bool known = zero && disk.peer_blank && disk.digest.all_zero(blocks);
-  disk.digest.sent(blocks, zero ? nullptr : hashes);
-  (zero ? disk.zero_bytes : disk.content_bytes) += frame.header.length;
+  bool known = kind == Kind::zero && disk.peer_blank && disk.digest.all_zero(blocks);
+  disk.digest.sent(blocks, kind == Kind::zero ? nullptr : hashes);
+  // Said once: from here on the destination counts the blocks as received.
+  if (disk.peer) disk.peer->forget(blocks);
+  counter_of(disk, kind) += frame.header.length;
   if (known) return;
-  frame.header.type = zero ? FrameType::zero : FrameType::data;
-  if (!zero) add_payload(extent.buffer + at, hashes, run.count, &frame);
+  if (kind == Kind::data) add_payload(extent.buffer + at, hashes, run.count, &frame);
+  if (kind == Kind::zero) frame.header.type = FrameType::zero;
+  if (kind == Kind::same) {
+    frame.header.type = FrameType::same;
+    if (hashes == nullptr) hashes = zero_hashes(run.count);
+    frame.header.check = check_of(hashes, run.count, frame.header.offset);
+  }
   disk.wire_bytes += kHeaderSize + frame.header.payload;
   frames_.push_back(frame);
+}
+
+std::atomic<uint64_t>& StreamSender::counter_of(SentDisk& disk, Kind kind) {
+  if (kind == Kind::same) return disk.same_bytes;
+  return kind == Kind::zero ? disk.zero_bytes : disk.content_bytes;
+}
+
+const uint64_t* StreamSender::zero_hashes(uint64_t count) {
+  if (zero_hashes_.size() < count) zero_hashes_.resize(count, kZeroBlock);
+  return zero_hashes_.data();
 }
 
 void StreamSender::add_payload(const uint8_t* bytes, const uint64_t* hashes, uint64_t count,
                                Frame* frame) {
   FrameHeader& header = frame->header;
+  header.type = FrameType::data;
   header.check = check_of(hashes, count, header.offset);
   header.payload = static_cast<uint32_t>(header.length);
   frame->payload = bytes;

@@ -33,13 +33,15 @@ Status StreamReceiver::run() {
 Status StreamReceiver::take(const FrameHeader& header) {
   session_.wire_bytes_ += kHeaderSize + header.payload;
   if (header.type == FrameType::mark) return take_mark(header);
-  if (header.type != FrameType::data && header.type != FrameType::zero) {
+  if (header.type != FrameType::data && header.type != FrameType::zero &&
+      header.type != FrameType::same) {
     return broken("a frame that does not belong on a data stream");
   }
   ReceivedDisk* disk;
   BlockRange blocks;
   Status status = check_place(header, &disk, &blocks);
   if (!status.ok()) return status;
+  if (header.type == FrameType::same) return take_same(header, *disk, blocks);
   return header.type == FrameType::data ? take_data(header, *disk, blocks)
                                         : take_zero(header, *disk, blocks);
 }
@@ -93,6 +95,12 @@ Status StreamReceiver::take_zero(const FrameHeader& header, ReceivedDisk& disk,
   session_.zero_bytes_ += header.length;
   if (zero_already) return {};
   return disk.tap->origin().write_zeroes(header.offset, header.length, ZeroMode::may_trim, false);
+}
+
+Status StreamReceiver::take_same(const FrameHeader& header, ReceivedDisk& disk,
+                                 BlockRange blocks) {
+  if (disk.inventory && disk.digest.confirm(blocks, header.check, header.offset)) return {};
+  return broken("an extent that is said to be here and is not");
 }
 
 Status StreamReceiver::take_mark(const FrameHeader& header) {

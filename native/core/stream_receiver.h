@@ -21,6 +21,7 @@ class StreamReceiver {
   Status check_place(const FrameHeader& header, ReceivedDisk** disk, BlockRange* blocks) const;
   Status take_data(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
   Status take_zero(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
+  Status take_same(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
   Status take_mark(const FrameHeader& header);
 
   ReceiverSession& session_;

@@ -98,6 +98,12 @@ void StreamSender::rewind() {
 
 // A pass that began at the first block found nothing more.
 Status StreamSender::end_pass() {
+  if (waits_for_inventory_) {
+    waits_for_inventory_ = false;
+    rewind();
+    idle();
+    return {};
+  }
   bool found = found_in_pass_;
   if (found) counters_.passes++;
   rewind();

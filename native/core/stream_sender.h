@@ -60,7 +60,7 @@ class StreamSender {
   // Claiming: fills extents_ from the cursor on. False when the pass is over.
   bool collect();
   bool claim_extent(uint64_t limit, Extent* extent);
-  std::optional<BlockRange> claim_run(DirtyMap& map, uint64_t limit);
+  std::optional<BlockRange> claim_run(const SentDisk& disk, uint64_t limit);
   void find_hole(SentDisk& disk, Extent* extent);
   uint64_t hole_until(SentDisk& disk, BlockRange range);
   void rewind();
@@ -69,7 +69,12 @@ class StreamSender {
   Status read_extents();
   IoQueue& queue_of(uint32_t disk);
   void frame_extent(const Extent& extent);
-  void frame_run(const Extent& extent, BlockRange run, const uint64_t* hashes, bool zero);
+  // What a run of blocks travels as.
+  enum class Kind { data, zero, same };
+  Kind kind_of(const SentDisk& disk, uint64_t block, uint64_t hash) const;
+  void frame_run(const Extent& extent, BlockRange run, const uint64_t* hashes, Kind kind);
+  static std::atomic<uint64_t>& counter_of(SentDisk& disk, Kind kind);
+  const uint64_t* zero_hashes(uint64_t count);
   void add_payload(const uint8_t* bytes, const uint64_t* hashes, uint64_t count, Frame* frame);
   Status send_frames();
   void pace(uint64_t bytes);
@@ -83,6 +88,7 @@ class StreamSender {
   uint32_t disk_ = 0;     // the cursor
   uint64_t block_ = 0;
   bool found_in_pass_ = false;
+  bool waits_for_inventory_ = false;  // the pass ended where the inventory does, for now
   bool bulk_ = true;
   uint64_t marked_ = 0;      // the last mark that was sent
   uint64_t final_mark_ = 0;  // as of the last order: the mark behind the residual, or 0
@@ -91,7 +97,7 @@ class StreamSender {
   size_t buffer_used_ = 0;
   std::vector<Extent> extents_;
   std::vector<IoRequest> reads_;
-  std::vector<uint64_t> hashes_;
+  std::vector<uint64_t> hashes_, zero_hashes_;
   std::vector<Frame> frames_;
   std::vector<std::unique_ptr<IoQueue>> queues_;  // by disk, made when first needed
   Compressor compressor_;

@@ -56,6 +56,14 @@ Status check_limits(const FrameHeader& header) {
         return broken("payload and piece of memory differ in length");
       }
       return {};
+    case FrameType::hashes:
+      if (header.length > kStripe) return broken("an inventory of too much at once");
+      if (header.payload > (header.length / 4096 + 1) * 8) return broken("too many hashes");
+      return {};
+    case FrameType::same:
+      if (header.payload != 0) return broken("an extent that is there, with a payload");
+      if (header.length == 0 || header.length > kStripe) return broken("bad extent length");
+      return {};
     case FrameType::mark:
       if (header.payload != 0) return broken("a mark with a payload");
       return {};

@@ -9,7 +9,7 @@
 // a clear answer. A connection begins with HELLO from the side that connected, answered by
 // WELCOME or ERROR. Control messages and data travel on connections of their own.
 //
-// The content check of DATA is the XXH3-64 of the list of block hashes (block_hash.h) of the
+// The content check of DATA and SAME is the XXH3-64 of the list of block hashes (block_hash.h) of the
 // content, seeded with the offset; of text frames (HELLO, WELCOME, ERROR, CONTROL) it is the
 // XXH3-64 of the payload; of MACHINE it is the XXH3-64 of the content.
 #pragma once
@@ -26,7 +26,8 @@ inline constexpr uint8_t kWireVersion = 1;
 inline constexpr uint32_t kHeaderSize = 48;
 
 enum class FrameType : uint8_t {
-  hello = 1,    // text: "control", "data SESSION INDEX COUNT", or "machine SESSION"
+  hello = 1,    // text: "control", "data SESSION INDEX COUNT", "machine SESSION" or
+                // "inventory SESSION"
   welcome = 2,  // text: the session
   error = 3,    // text: "CODE words"; the connection ends behind it
   control = 4,  // JSON: between the two sides' state machines
@@ -34,6 +35,9 @@ enum class FrameType : uint8_t {
   zero = 6,     // an extent of zeroes, no payload
   mark = 7,     // everything before it on this stream belongs to checkpoint `length`
   machine = 8,  // a piece of the machine's memory stream; without content: its end
+  hashes = 9,   // destination → source: the block hashes of what a disk holds, in its order; without
+                // a payload: all zeroes there; without a length: that was all
+  same = 10,    // an extent that the destination holds already, by its hashes; no payload
 };
 
 // The payload of DATA or MACHINE is compressed with zstd, of MACHINE as the next piece of one

@@ -36,6 +36,7 @@ void SenderWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&SenderWrap::connect>("connect"),
           InstanceMethod<&SenderWrap::send>("send"),
           InstanceMethod<&SenderWrap::add_disk>("addDisk"),
+          InstanceMethod<&SenderWrap::open_inventory>("openInventory"),
           InstanceMethod<&SenderWrap::open_streams>("openStreams"),
           InstanceMethod<&SenderWrap::start>("start"),
           InstanceMethod<&SenderWrap::open_machine>("openMachine"),
@@ -84,7 +85,12 @@ void SenderWrap::send(const Napi::CallbackInfo& info) {
 }
 
 void SenderWrap::add_disk(const Napi::CallbackInfo& info) {
-  sender_->add_disk(TapWrap::tap_of(info[0]), info[1].As<Napi::Boolean>().Value());
+  sender_->add_disk(TapWrap::tap_of(info[0]), info[1].As<Napi::Boolean>().Value(),
+                    info[2].As<Napi::Boolean>().Value());
+}
+
+Napi::Value SenderWrap::open_inventory(const Napi::CallbackInfo&) {
+  return loop_->run([sender = sender_] { return sender->open_inventory(); });
 }
 
 Napi::Value SenderWrap::open_streams(const Napi::CallbackInfo& info) {
@@ -162,6 +168,7 @@ Napi::Value SenderWrap::stats(const Napi::CallbackInfo& info) {
                                           {"markedBytes", disk.marked_bytes},
                                           {"contentBytes", disk.content_bytes},
                                           {"zeroBytes", disk.zero_bytes},
+                                          {"sameBytes", disk.same_bytes},
                                           {"wireBytes", disk.wire_bytes}}));
   }
   object.Set("disks", disks);

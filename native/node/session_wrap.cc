@@ -96,7 +96,8 @@ void SessionWrap::send(const Napi::CallbackInfo& info) {
 
 void SessionWrap::add_disk(const Napi::CallbackInfo& info) {
   parts_.session->add_disk(TapWrap::tap_of(info[0]), to_uint(info[1]),
-                           static_cast<uint32_t>(to_uint(info[2])));
+                           static_cast<uint32_t>(to_uint(info[2])),
+                           info[3].As<Napi::Boolean>().Value());
 }
 
 void SessionWrap::accept_streams(const Napi::CallbackInfo& info) {

@@ -109,8 +109,8 @@ struct Pair {
       auto map = std::make_shared<DirtyMap>(size, block_size);
       map->mark_all();
       sources[i].tap->track(map);
-      session->add_disk(targets[i].tap, size, block_size);
-      sender.add_disk(sources[i].tap, targets[i].tap->origin().blank());
+      session->add_disk(targets[i].tap, size, block_size, false);
+      sender.add_disk(sources[i].tap, targets[i].tap->origin().blank(), false);
     }
     session->start({[](std::string) {}, [this](uint64_t n) {
                       sender.durable(n);

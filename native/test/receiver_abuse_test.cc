@@ -74,7 +74,7 @@ Code end_of(unsigned streams, const std::function<void(RawSource&)>& behave) {
   RawSource source(listener.bound().port);
   auto session = came.get_future().get();
   auto tap = std::make_shared<Tap>(make_memory_origin(kSize));
-  session->add_disk(tap, kSize, 4096);
+  session->add_disk(tap, kSize, 4096, false);
   std::promise<Status> failed;
   session->start({[](std::string) {}, [](uint64_t) {}, [](VerifiedMark) {},
                   [&](Status status) { failed.set_value(std::move(status)); }});

@@ -77,7 +77,7 @@ t.test('without a terminal there is no bar; nothing known leaves things out', as
 })
 
 t.test('the report', async (t) => {
-  const bytes = { disk: 1e9, sent: 612e6, wire: 580e6, zero: 412e6 }
+  const bytes = { disk: 1e9, sent: 612e6, wire: 580e6, zero: 412e6, same: 0 }
   const digest = { source: 'aa', destination: 'aa' }
   const report = {
     migration: 'x', durationMs: 12_300, downtimeMs: 42, downtime: { pause: 1, drain: 1, residual: 20, commit: 20 }, rounds: 1, bytes,

@@ -45,6 +45,7 @@ const offer = {
   migration: 'm',
   streams: 1,
   equality: true,
+  reuse: true,
   machine: null,
   disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096, epoch: 0 }]
 }
@@ -56,7 +57,7 @@ for (const wrong of badRanges) {
   t.test(`a destination that names blocks ${wrong.disk}:${wrong.first}+${wrong.count}`, async (t) => {
     const liar = await lyingDestination((session, message) => {
       if (message.type === 'offer') {
-        session.send(JSON.stringify({ type: 'accept', disks: [{ blank: true }] }))
+        session.send(JSON.stringify({ type: 'accept', disks: [{ blank: true, inventory: false }] }))
         // Again and again, as the source listens for it only when it has set a mark.
         const lie = JSON.stringify({ type: 'verified', mark: 1, wrong: [wrong], tookUs: 1 })
         const timer = setInterval(() => {
