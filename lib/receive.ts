@@ -127,7 +127,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     return {
       options: this.#options,
       get journal () { return journal() },
-      freed: (names) => this.#freed(names),
+      freed: (wanting, names) => this.#freed(wanting, names),
       outcomeOf: (migration) => this.#outcomeOf(migration),
       started: (incoming) => this.emit({
         event: 'started', migration: incoming.migration!, disks: incoming.disks
@@ -142,11 +142,15 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     }
   }
 
-  /** A source that gives up and tries again is often quicker than the end of its old connection:
+  /** The same migration on a new connection has lost its old one. A source that gives up and tries again is often quicker than the end of its old connection:
    * who holds a disk that is wanted gets a little time to let go. */
-  async #freed (names: readonly string[]): Promise<void> {
-    const holders = [...this.#incoming].filter(({ disks, outcome }) => (
-      !outcome.committed && disks.some(({ name }) => names.includes(name))))
+  async #freed (wanting: Incoming, names: readonly string[]): Promise<void> {
+    const others = [...this.#incoming].filter((other) => other !== wanting && !other.outcome.committed)
+    for (const other of others) {
+      if (other.migration !== wanting.migration) continue
+      void other.end(new BlockferryError('PEER_GONE', 'the source has connected anew'))
+    }
+    const holders = others.filter(({ disks }) => disks.some(({ name }) => names.includes(name)))
     const gone = Promise.all(holders.map(({ ended }) => ended))
     if (holders.length > 0) await Promise.race([gone, sleep(kLetGoMs, undefined, { ref: false })])
   }

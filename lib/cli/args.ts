@@ -100,6 +100,11 @@ export function linkTimeout (values: Values): { linkTimeout?: string } {
   return { linkTimeout: value }
 }
 
+/** A time, or 0 for none, in ms. */
+export function timeOrNothing (option: string, value: string): number {
+  return value === '0' ? 0 : checked(() => parseTime(option, value))
+}
+
 /** --machine, if it was given. */
 export function machine (values: Values): { machine?: string } {
   const value = text(values, 'machine')

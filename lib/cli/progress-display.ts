@@ -55,6 +55,10 @@ export class ProgressDisplay {
       case 'resumed':
         this.#stage = 'copying'
         return this.#say(`the switchover was taken back, copying goes on: ${event.reason}`)
+      case 'reconnecting':
+        return this.#say(`the link is lost (${event.error.message}); next attempt in ${formatTime(event.waitMs)}`)
+      case 'reconnected':
+        return this.#say('connected again: only what the destination lacks is sent')
       case 'done':
       case 'failed':
         return this.clear()

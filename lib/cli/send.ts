@@ -54,6 +54,7 @@ ${args.kBudgetHelp}
   --streams N            TCP connections for data, 1 to 16 (default 2)
   --block-size SIZE      tracking unit, a power of two from 4KiB (the default) to 1MiB
 ${args.kLinkHelp}
+  --reconnect TIME       how long a lost link is tried again (default 2min, 0 not at all)
   --json                 events on stdout, one JSON object a line, the last "done" or "failed"
 
 SIGINT and SIGTERM cancel the migration; the source goes on as before. If send just dies, a
@@ -68,6 +69,7 @@ ${kExitHelp}`,
     throttle: { type: 'string' },
     'no-equality': { type: 'boolean' },
     'no-reuse': { type: 'boolean' },
+    reconnect: { type: 'string' },
     compression: { type: 'string' },
     streams: { type: 'string' },
     'block-size': { type: 'string' },
@@ -121,6 +123,7 @@ function readSettings (values: Values): Settings {
   const compression = take(
     'compression', (option, value) => args.oneOf(option, value, kCompressions))
   const streams = take('streams', (option, value) => args.integer(option, value, 1, 16))
+  const reconnect = take('reconnect', (option, value) => args.timeOrNothing(option, value))
   const blockSize = take('block-size', args.blockSize)
   return {
     ...args.machine(values),
@@ -129,6 +132,7 @@ function readSettings (values: Values): Settings {
     switchover: take('switchover', args.switchover) ?? 'auto',
     equality: !args.flag(values, 'no-equality'),
     reuse: !args.flag(values, 'no-reuse'),
+    ...(reconnect !== undefined && { reconnect }),
     ...(throttle !== undefined && { throttle }),
     ...(compression !== undefined && { compression }),
     ...(streams !== undefined && { streams }),

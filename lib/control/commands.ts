@@ -27,7 +27,7 @@ const kCommands: { [C in CommandName]: Entry<C> } = {
     // migrate() looks at what is let through here.
     checks: {
       disks: isTexts, to: isText, switchover: isText, machine: isText, budgets: isObject, throttle: isAny,
-      equality: isAny, reuse: isAny, compression: isAny, blockSize: isAny, streams: isAny, linkTimeout: isAny
+      equality: isAny, reuse: isAny, reconnect: isAny, compression: isAny, blockSize: isAny, streams: isAny, linkTimeout: isAny
     },
     run: async (host, request, emit) => ({ report: await host.send(request, emit) })
   },

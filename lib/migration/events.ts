@@ -40,6 +40,9 @@ export type MigrationEvent =
   | { event: 'switchover', step: 'pause' | 'residual' | 'commit' }
   /** The switchover came to nothing and copying goes on (blocks differed, or it took too long). */
   | { event: 'resumed', reason: string }
+  /** The link was lost; it is tried again after `waitMs`. The writers go on meanwhile. */
+  | { event: 'reconnecting', error: BlockferryError, waitMs: number }
+  | { event: 'reconnected' }
   | { event: 'done', report: Report }
   | { event: 'failed', error: BlockferryError }
 

@@ -25,7 +25,7 @@ export interface IncomingHost {
   readonly options: CheckedReceiveOptions
   readonly journal: Journal | null
   /** Resolves when no other migration holds these disks, or when that takes too long. */
-  freed (names: readonly string[]): Promise<void>
+  freed (wanting: Incoming, names: readonly string[]): Promise<void>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
   outcomeOf (migration: string): Promise<Outcome | null>
   started (incoming: Incoming): void
@@ -202,7 +202,7 @@ export class Incoming {
     try {
       checkOffer(offer)
       await this.#expectMachine(offer.machine)
-      await this.#host.freed(offer.disks.map(({ name }) => name))
+      await this.#host.freed(this, offer.disks.map(({ name }) => name))
       disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     } catch (error) {
       return this.#fail(toBlockferryError(error))

@@ -1,5 +1,6 @@
 // One migration at the source: connect, copy until the downtime budget is met, switch over.
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ErrorDetails } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
@@ -17,6 +18,7 @@ import { MemoryTransfer } from './memory-transfer.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
 import type { DowntimePhases, Report } from './report.js'
+import { isLinkLoss, Reconnecting } from './reconnecting.js'
 import { Reporter } from './reporter.js'
 import { Sampler } from './sampler.js'
 import { SourceDisks } from './source-disks.js'
@@ -40,6 +42,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #disks!: SourceDisks
   #link!: SourceLink
   #copying: Copying | null = null
+  #reporter: Reporter | null = null
   #paused = false
   #wanted = true
   /** It was paused, or its memory is being sent: it has to be told when that comes to nothing. */
@@ -172,23 +175,58 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     this.#wanted = switchover === 'auto'
     const forgetDate = switchover instanceof Date ? atDate(switchover, () => this.switchover()) : () => {}
     try {
-      const copying = await this.#connect()
-      for (;;) {
-        await this.#orCancelled(copying.untilReady())
-        await this.#orCancelled(this.#sendMemory(copying))
-        const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
-        const result = await this.#switchOver(copying, phases)
-        if (result.destination !== null) {
-          this.#link.send('bye', {})
-          return copying.reporter.report(result, phases, copying.sampler)
-        }
-        await this.#ownership!.copying()
-        await this.#takeBack()
-        this.emit({ event: 'resumed', reason: result.reason })
-        await this.#orCancelled(result.settled)
-      }
+      return await this.#moveOverLinks(new Reconnecting(this.#options.reconnectMs))
     } finally {
       forgetDate()
+    }
+  }
+
+  /** Goes on over a new connection when one is lost: the destination tells what it has. */
+  async #moveOverLinks (reconnecting: Reconnecting): Promise<Report> {
+    for (;;) {
+      try {
+        const copying = await this.#connect()
+        reconnecting.done()
+        return await this.#moveOver(copying)
+      } catch (thrown) {
+        const error = toBlockferryError(thrown)
+        const waitMs = this.#mayGoOnAfter(error) ? reconnecting.next() : null
+        if (waitMs === null) throw error
+        await this.#disconnect()
+        this.emit({ event: 'reconnecting', error, waitMs })
+        await this.#orCancelled(sleep(waitMs))
+      }
+    }
+  }
+
+  /** Not before there was a link, not when the destination may own the disks, and not when its
+   * hypervisor has begun to take memory in: that can't begin again. */
+  #mayGoOnAfter (error: BlockferryError): boolean {
+    const isUndecided = !this.#committing && !this.#committed && error.owner !== 'destination'
+    return isLinkLoss(error) && this.#copying !== null && this.#memory === null && isUndecided
+  }
+
+  /** The writers go on as if nothing had happened. */
+  async #disconnect (): Promise<void> {
+    this.#disks.throttle(null)
+    await this.#takeBack()
+    await this.#link.close()
+  }
+
+  async #moveOver (copying: Copying): Promise<Report> {
+    for (;;) {
+      await this.#orCancelled(copying.untilReady())
+      await this.#orCancelled(this.#sendMemory(copying))
+      const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
+      const result = await this.#switchOver(copying, phases)
+      if (result.destination !== null) {
+        this.#link.send('bye', {})
+        return this.#reporter!.report(result, phases, copying.sampler)
+      }
+      await this.#ownership!.copying()
+      await this.#takeBack()
+      this.emit({ event: 'resumed', reason: result.reason })
+      await this.#orCancelled(result.settled)
     }
   }
 
@@ -203,24 +241,30 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       { name, size: tap.size, blockSize: this.#options.blockSize, epoch: epochs[index]! }))
     const offer = { migration: this.id, disks, streams, equality, reuse, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
+    // Of an earlier link's marks nothing is left that is worth more than the inventory.
     for (const [index, { tap }] of this.#disks.taps.entries()) {
+      tap.mark()
       const { blank = false, inventory = false } = accepted.disks[index] ?? {}
       link.sender.addDisk(tap.native, blank, inventory)
     }
     await this.#orCancelled(link.openStreams(streams))
     if (accepted.disks.some(({ inventory }) => inventory)) await this.#orCancelled(link.openInventory())
+    const isFirst = this.#reporter === null
+    const reporter = this.#reporter ??= new Reporter(this.id, this.#disks, equality)
     const copying = new Copying({
       link,
       disks: this.#disks,
       options: this.#options,
-      reporter: new Reporter(this.id, this.#disks, equality),
+      reporter,
       sampler: new Sampler(link.sender, this.#disks),
       emit: (event) => this.emit(event)
     })
     copying.pause(this.#paused)
     if (this.#wanted) copying.want()
     this.#copying = copying
-    this.emit({ event: 'started', disks: disks.map(({ name, size }) => ({ name, bytes: size })) })
+    this.emit(isFirst
+      ? { event: 'started', disks: disks.map(({ name, size }) => ({ name, bytes: size })) }
+      : { event: 'reconnected' })
     link.sender.start()
     return copying
   }

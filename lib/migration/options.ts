@@ -56,6 +56,9 @@ export interface MigrateOptions {
   streams?: number
   /** A peer that is silent for so long is gone. Default '20s', at least 1 s. */
   linkTimeout?: number | string
+  /** How long a link that was lost is tried again (until the machine's memory is under way); 0: not
+   * at all. Default '2min'. */
+  reconnect?: number | string
   /** A file that remembers who owns the disks across crashes (see recover()), or one that is open
    * already; one for all migrations of a host, both ways. Default: nothing is remembered. */
   journal?: string | Journal
@@ -78,6 +81,7 @@ export interface CheckedMigrateOptions {
   blockSize: number
   streams: number
   linkTimeoutMs: number
+  reconnectMs: number
   journal: string | Journal | null
   signal: AbortSignal | null
 }
@@ -172,6 +176,10 @@ function checkLinkTimeout (value: number | string): number {
   return ms
 }
 
+function checkReconnect (value: number | string): number {
+  return value === 0 ? 0 : parseTime('reconnect', value)
+}
+
 function checkJournal (journal: unknown): string | Journal | null {
   if (journal === undefined) return null
   if (journal instanceof Journal || (typeof journal === 'string' && journal !== '')) return journal
@@ -206,7 +214,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
     'disks', 'destination', 'machine', 'budgets', 'switchover', 'throttle', 'equality', 'reuse', 'compression',
-    'blockSize', 'streams', 'linkTimeout', 'journal', 'signal'
+    'blockSize', 'streams', 'linkTimeout', 'reconnect', 'journal', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
@@ -239,6 +247,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     blockSize: checkBlockSize('blockSize', options.blockSize ?? 4096),
     streams,
     linkTimeoutMs: checkLinkTimeout(options.linkTimeout ?? '20s'),
+    reconnectMs: checkReconnect(options.reconnect ?? '2min'),
     journal: checkJournal(options.journal),
     signal: checkSignal(options.signal)
   }

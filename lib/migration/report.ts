@@ -35,6 +35,7 @@ export interface MemoryBytes {
 
 export interface DiskReport {
   name: string
+  /** Over the last link, when one was lost. */
   bytes: ByteCounts
   /** Unique dirty bytes: a second (the mean over the migration), and in all. */
   dirty: { rate: number, bytes: number }

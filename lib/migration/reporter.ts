@@ -116,7 +116,7 @@ export class Reporter {
     return this.#disks.taps.map(({ name, tap }, index) => {
       const source = result.source[index]!
       const destination = result.destination?.[index] ?? ''
-      const dirtied = Math.max(0, stats[index]!.markedBytes - tap.size)
+      const dirtied = sampler.dirtiedOf()[index]!
       const { delayMs, writesDelayed } = writers[index]!
       return {
         name,

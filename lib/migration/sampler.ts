@@ -16,7 +16,6 @@ export interface Known {
 
 export interface Totals {
   dirty: number
-  marked: number
   content: number
   zero: number
   /** At the destination already. */
@@ -33,10 +32,13 @@ export class Sampler {
   #lastAt = performance.now()
   #lastIdleUs = 0
   #progress = 0
+  /** Marked when tracking began, which is no writer's doing; of each disk, bytes. */
+  readonly #markedBefore: readonly number[]
 
   constructor (sender: NativeSender, disks: SourceDisks) {
     this.#sender = sender
     this.#disks = disks
+    this.#markedBefore = sender.stats().disks.map(({ markedBytes }) => markedBytes)
   }
 
   disks (): NativeDiskStats[] {
@@ -44,10 +46,9 @@ export class Sampler {
   }
 
   totals (): Totals {
-    const totals = { dirty: 0, marked: 0, content: 0, zero: 0, same: 0, wire: 0 }
+    const totals = { dirty: 0, content: 0, zero: 0, same: 0, wire: 0 }
     for (const disk of this.#sender.stats().disks) {
       totals.dirty += disk.dirtyBytes
-      totals.marked += disk.markedBytes
       totals.content += disk.contentBytes
       totals.zero += disk.zeroBytes
       totals.same += disk.sameBytes
@@ -56,9 +57,13 @@ export class Sampler {
     return totals
   }
 
-  /** Marked when tracking began, which is no writer's doing. */
+  /** By the writers, of each disk, bytes. */
+  dirtiedOf (): number[] {
+    return this.disks().map(({ markedBytes }, index) => markedBytes - this.#markedBefore[index]!)
+  }
+
   dirtied (): number {
-    return Math.max(0, this.totals().marked - this.#disks.size)
+    return this.dirtiedOf().reduce((sum, bytes) => sum + bytes, 0)
   }
 
   take (known: Known): Sample {
@@ -79,7 +84,7 @@ export class Sampler {
       wire: stats.acknowledgedBytes,
       memoryWire: stats.machine.acknowledgedBytes,
       memoryInFlight: stats.machine.inFlightBytes,
-      dirtied: Math.max(0, totals.marked - this.#disks.size),
+      dirtied: this.dirtied(),
       written: writers.written,
       writes: writers.writes,
       roundTripMs: stats.roundTripUs / 1000,

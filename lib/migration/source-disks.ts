@@ -44,7 +44,6 @@ export class SourceDisks {
         const release = claim(tap)
         taps.push({ name, tap, own, release, before: tap.stats() })
         tap.track(blockSize)
-        tap.mark()
       }
     } catch (error) {
       await new SourceDisks(taps).close()

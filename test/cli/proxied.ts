@@ -29,7 +29,7 @@ export function startSend (
 ): CliProcess {
   return new CliProcess(t, [
     'send', '--control', path('control'), '--to', `127.0.0.1:${port}`, '--json',
-    '--link-timeout', '1s', ...more
+    '--link-timeout', '1s', '--reconnect', '0', ...more
   ])
 }
 

@@ -30,7 +30,7 @@ t.test('the owner is unknown', async (t) => {
   await control.listen(path('control'))
 
   const sending = new CliProcess(t, [
-    'send', '--control', path('control'), '--to', `127.0.0.1:${proxy.address.port}`, '--link-timeout', '1s'
+    'send', '--control', path('control'), '--to', `127.0.0.1:${proxy.address.port}`, '--link-timeout', '1s', '--reconnect', '0'
   ])
   const { code, stderr } = await sending.ended
   t.equal(code, 4)

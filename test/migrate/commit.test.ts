@@ -36,7 +36,7 @@ async function commitUntil (
   let isDue = false
   const { held, release } = proxy.hold((frame) => isDue && fits(frame))
   const migration = migrate({
-    disks: [{ source: pair.source }], destination: proxy.address, linkTimeout: '1s'
+    disks: [{ source: pair.source }], destination: proxy.address, linkTimeout: '1s', reconnect: 0
   })
   migration.on('switchover', ({ step }) => { isDue ||= step === 'residual' })
   const result = migration.then(() => null, (error: unknown) => error as BlockferryError)
@@ -163,7 +163,7 @@ t.test('the destination is killed in the rounds; its data serves the next one', 
   const target = join(pair.dir, 'other.img')
   const { child, address } = await receiverProcess(t, target)
   const migration = migrate({
-    disks: [{ source: pair.source }], destination: address, switchover: 'manual'
+    disks: [{ source: pair.source }], destination: address, switchover: 'manual', reconnect: 0
   })
   migration.on('ready', () => child.kill('SIGKILL'))
   t.match(await failureOf(migration), { code: 'PEER_GONE', owner: 'source', resumable: true })

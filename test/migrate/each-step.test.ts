@@ -53,6 +53,7 @@ for (const [name, fits, from] of moments) {
         disks: [{ source: pair.source }],
         destination: proxy.address,
         switchover: 'manual',
+        reconnect: 0,
         signal: abort.signal
       })
       migration.on('started', () => { started = true })

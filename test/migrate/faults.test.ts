@@ -113,7 +113,7 @@ t.test('the link is cut in the bulk copy', async (t) => {
   const pair = await makePair(t)
   const proxy = await Proxy.to(pair.receiver.address)
   const writer = await Writer.start(pair.socket, 'web', 1000)
-  const migration = migrate({ disks: [{ source: pair.source }], destination: proxy.address, ...slow })
+  const migration = migrate({ disks: [{ source: pair.source }], destination: proxy.address, reconnect: 0, ...slow })
   const told = new Promise<any>((resolve) => pair.receiver.on('failed', resolve))
   await reach(migration, 'progress', ({ sentBytes }) => sentBytes > 4e6)
   proxy.cut()
@@ -135,7 +135,7 @@ for (const step of ['pause', 'residual', 'commit']) {
         disks: [{ source: pair.source }],
         destination: proxy.address,
         machine: { pause: () => writer.pause(), resume: () => writer.resume() },
-        linkTimeout: '1s'
+        linkTimeout: '1s', reconnect: 0
       })
       migration.on('switchover', (event) => {
         if (event.step !== step) return
@@ -168,7 +168,7 @@ t.test('a bit is flipped on the way', async (t) => {
   // In a header, in a payload, far into the copy.
   for (const bytes of [100, 5_000, 1_000_000, 3_000_001]) {
     const proxy = await Proxy.to(pair.receiver.address)
-    const migration = migrate({ disks: [{ source: pair.source }], destination: proxy.address, ...slow })
+    const migration = migrate({ disks: [{ source: pair.source }], destination: proxy.address, reconnect: 0, ...slow })
     await reach(migration, 'started')
     proxy.flipAfter(bytes)
     const error = await failureOf(migration)
@@ -184,7 +184,7 @@ t.test('the link stalls', async (t) => {
   const proxy = await Proxy.to(pair.receiver.address)
   const writer = await Writer.start(pair.socket, 'web', 1000)
   const migration = migrate({
-    disks: [{ source: pair.source }], destination: proxy.address, linkTimeout: '1s', ...slow
+    disks: [{ source: pair.source }], destination: proxy.address, linkTimeout: '1s', reconnect: 0, ...slow
   })
   await reach(migration, 'progress', ({ sentBytes }) => sentBytes > 2e6)
   proxy.stall()
@@ -277,7 +277,7 @@ for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
     const writer = await Writer.start(pair.socket, 'web', 1000)
     const { child, address } = await receiverProcess(t, join(pair.dir, 'other.img'))
     const migration = migrate({
-      disks: [{ source: pair.source }], destination: address, linkTimeout: '1s', ...slow
+      disks: [{ source: pair.source }], destination: address, linkTimeout: '1s', reconnect: 0, ...slow
     })
     await reach(migration, 'progress', ({ sentBytes }) => sentBytes > 2e6)
     child.kill(signal)
