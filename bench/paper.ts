@@ -1,0 +1,47 @@
+// `paper`: a virtual machine with a web server moves while its clients use it, as in Bradford et
+// al. (VEE 2007), with blockferry and with QEMU's own storage migration.
+
+import { moveMemory, moveWithMirror } from './peers/qemu-migration.js'
+import { allCases, type Case } from './paper/cases.js'
+import { experiment } from './paper/experiment.js'
+import { prepareOurs } from './paper/ours.js'
+import { preparePlain } from './paper/plain-site.js'
+import type { Prepare } from './paper/site.js'
+import { type CaseReport, ours, printCase, printJson, reportCase } from './support/figures.js'
+import { memoryFolder } from './support/folders.js'
+import { machine } from './support/machine.js'
+import { readOptions } from './support/options.js'
+import { takeTurns } from './support/rotation.js'
+import { missingNeed } from '../test/hosts/needs.js'
+
+const options = readOptions({ runs: 3, quickRuns: 1 }, ['limit', 'plots'])
+const { limit } = options.own
+const need = await missingNeed()
+if (need !== undefined) throw new Error(`paper ${need}`)
+const folder = memoryFolder()
+const onlyInJson = ['reportedDowntimeMs', 'reportedEqual', 'differingBytes', 'writtenBytes']
+
+function contenders(one: Case): Record<string, Prepare> {
+  if (one.isFloor) return { floor: preparePlain(moveMemory, { isShared: true }) }
+  return {
+    ...(options.peersOnly ? {} : { [ours]: prepareOurs }),
+    qemu: preparePlain(moveWithMirror()),
+  }
+}
+
+async function measure(one: Case): Promise<CaseReport> {
+  const turns = Object.entries(contenders(one)).map(([name, prepare]) => {
+    return { name, run: async () => (await experiment(one, prepare, folder)).figures }
+  })
+  return reportCase(one.name, await takeTurns(turns, options.runs))
+}
+
+const cases = allCases(options.quick, limit === undefined ? undefined : Number(limit))
+const reports: CaseReport[] = []
+for (const one of cases.filter(({ name }) => options.wants(name))) {
+  console.error(one.name)
+  const report = await measure(one)
+  printCase(report, onlyInJson)
+  reports.push(report)
+}
+if (options.json) printJson('paper', await machine(), reports)

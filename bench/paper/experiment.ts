@@ -1,0 +1,144 @@
+// One run: a guest boots, its clients come, it moves, and all that they saw becomes figures.
+
+import { setTimeout as sleep } from 'node:timers/promises'
+import { lostWrites } from '../../test/hosts/guest-log.js'
+import { guestAddress, Hosts } from '../../test/hosts/hosts.js'
+import type { Link } from '../../test/hosts/link.js'
+import type { Figures } from '../support/figures.js'
+import type { Case } from './cases.js'
+import { Clients, gapWithin, type Trace } from './clients.js'
+import { differingBytes, isWhole } from './images.js'
+import type { Moved, Prepare, Site } from './site.js'
+import { Stress } from './stress.js'
+import { Watch } from './watch.js'
+
+/** The times of a run: milliseconds since 1970. */
+export interface Times {
+  readonly beginMs: number
+  readonly stopMs: number
+  readonly resumeMs: number
+  readonly endMs: number
+}
+
+/** What a plot needs. */
+export interface Recording {
+  readonly times: Times
+  readonly traces: readonly Trace[]
+}
+
+export interface Run {
+  readonly figures: Figures
+  /** Null when the machine did not move. */
+  readonly recording: Recording | null
+}
+
+const warmUpMs = 3000
+/** After a pause a client's connection may take as long again to come back, or twice as long. */
+const tailMs = 3000
+
+/** Runs a case once with one contender. */
+export async function experiment(one: Case, prepare: Prepare, folder: string): Promise<Run> {
+  const { setting } = one
+  const hosts = await Hosts.make(setting.link === undefined ? {} : { link: setting.link })
+  try {
+    const site = await prepare({ hosts, setting, folder })
+    try {
+      return await moveUnderClients(one, hosts, site)
+    } finally {
+      await site.close()
+    }
+  } finally {
+    await hosts.close()
+  }
+}
+
+async function moveUnderClients(one: Case, hosts: Hosts, site: Site): Promise<Run> {
+  const watch = await Watch.start(site.source, site.destination)
+  const options = { namespace: hosts.client, address: guestAddress }
+  const stress = one.workload === 'diabolical' ? await Stress.start(hosts.client) : null
+  const clients = new Clients(one.workload, one.setting, options)
+  try {
+    await sleep(warmUpMs / 3) // the programs start
+    await stress?.note()
+    await sleep(warmUpMs)
+    await stress?.note()
+    const bytesBefore = await wireBytes(hosts.link)
+    const beginMs = now()
+    const moved = await site.move()
+    const sent = (await wireBytes(hosts.link)) - bytesBefore
+    if (moved.reason !== null) return notMoved(moved.reason, sent)
+    const { stopMs, resumeMs } = await watch.pause()
+    await stress?.note()
+    await sleep(tailMs + 2 * (resumeMs - stopMs))
+    const times = { beginMs, stopMs, resumeMs, endMs: now() }
+    const recording = { times, traces: await clients.stop() }
+    const disks = await checkDisks(site, watch, recording.traces, moved)
+    const figures = { ...summarize(recording, sent, moved), ...stress?.figures(), ...disks }
+    return { figures, recording }
+  } finally {
+    watch.close()
+    await clients.kill()
+  }
+}
+
+function now(): number {
+  return performance.timeOrigin + performance.now()
+}
+
+async function wireBytes(link: Link): Promise<number> {
+  const { aToB, bToA } = await link.stats()
+  return aToB.bytes + bToA.bytes
+}
+
+function notMoved(reason: string, wireBytes: number): Run {
+  const figures = { seconds: null, downtimeMs: null, disruptionMs: null, wireBytes, reason }
+  return { figures: { ...figures, equal: null }, recording: null }
+}
+
+function summarize({ times, traces }: Recording, wireBytes: number, moved: Moved): Figures {
+  const { beginMs, stopMs, resumeMs } = times
+  const gaps = traces.map((trace) => [trace.name, gapAround(trace, times)] as const)
+  const before = traces.map((trace) => gapWithin(trace, beginMs - warmUpMs, beginMs) ?? 0)
+  return {
+    seconds: (resumeMs - beginMs) / 1000,
+    downtimeMs: resumeMs - stopMs,
+    reportedDowntimeMs: moved.reportedDowntimeMs,
+    disruptionMs: Math.max(...gaps.map(([, ms]) => ms)),
+    ...Object.fromEntries(gaps.map(([name, ms]) => [`${name}Ms`, ms])),
+    baselineMs: Math.max(...before),
+    wireBytes,
+    throttleMs: moved.throttleMs,
+    connectionsBroken: traces.reduce((sum, { broken }) => sum + broken, 0),
+  }
+}
+
+// A gap that never ended would be none by gapWithin().
+function gapAround(trace: Trace, { beginMs, resumeMs, endMs }: Times): number {
+  if (gapWithin(trace, resumeMs, Infinity) === null) {
+    throw new Error(`after the move the ${trace.name} client got no answer in ${endMs - resumeMs} ms`)
+  }
+  return gapWithin(trace, beginMs, Infinity) ?? 0
+}
+
+async function checkDisks(
+  site: Site,
+  watch: Watch,
+  traces: readonly Trace[],
+  moved: Moved,
+): Promise<Figures> {
+  const writtenBytes = await watch.writtenThere()
+  await site.release()
+  const { source, destination } = site.images
+  const acknowledged = traces.flatMap(({ acknowledged }) => acknowledged)
+  const writers = traces.filter(({ name }) => name === 'write')
+  const lost = writers.length > 0 ? (await lostWrites(destination, acknowledged)).length : null
+  const differs = source === destination ? null : differingBytes(source, destination)
+  const verdicts = [
+    moved.reportedEqual !== false,
+    (lost ?? 0) === 0,
+    (differs ?? 0) <= writtenBytes,
+    await isWhole(destination),
+  ]
+  const figures = { writesLost: lost, differingBytes: differs, writtenBytes }
+  return { ...figures, reportedEqual: moved.reportedEqual, equal: verdicts.every((ok) => ok) }
+}
