@@ -3,10 +3,12 @@
 
 import { moveMemory, moveWithMirror } from './peers/qemu-migration.js'
 import { allCases, type Case } from './paper/cases.js'
-import { experiment } from './paper/experiment.js'
+import { experiment, type Recording } from './paper/experiment.js'
 import { prepareOurs } from './paper/ours.js'
 import { preparePlain } from './paper/plain-site.js'
+import { writePlot } from './paper/plot.js'
 import type { Prepare } from './paper/site.js'
+import { printVerdict } from './paper/verdict.js'
 import { type CaseReport, ours, printCase, printJson, reportCase } from './support/figures.js'
 import { memoryFolder } from './support/folders.js'
 import { machine } from './support/machine.js'
@@ -15,25 +17,40 @@ import { takeTurns } from './support/rotation.js'
 import { missingNeed } from '../test/hosts/needs.js'
 
 const options = readOptions({ runs: 3, quickRuns: 1 }, ['limit', 'plots'])
-const { limit } = options.own
+const { limit, plots } = options.own
 const need = await missingNeed()
 if (need !== undefined) throw new Error(`paper ${need}`)
 const folder = memoryFolder()
 const onlyInJson = ['reportedDowntimeMs', 'reportedEqual', 'differingBytes', 'writtenBytes']
+
+const writeBlocking = preparePlain(moveWithMirror({ 'copy-mode': 'write-blocking' }))
 
 function contenders(one: Case): Record<string, Prepare> {
   if (one.isFloor) return { floor: preparePlain(moveMemory, { isShared: true }) }
   return {
     ...(options.peersOnly ? {} : { [ours]: prepareOurs }),
     qemu: preparePlain(moveWithMirror()),
+    ...(writes(one) && !options.quick ? { 'qemu-write-blocking': writeBlocking } : {}),
   }
 }
 
+function writes({ workload }: Case): boolean {
+  return workload === 'dynamic' || workload === 'diabolical'
+}
+
 async function measure(one: Case): Promise<CaseReport> {
+  const recordings = new Map<string, Recording>()
   const turns = Object.entries(contenders(one)).map(([name, prepare]) => {
-    return { name, run: async () => (await experiment(one, prepare, folder)).figures }
+    const run = async () => {
+      const { figures, recording } = await experiment(one, prepare, folder)
+      if (recording !== null) recordings.set(name, recording)
+      return figures
+    }
+    return { name, run }
   })
-  return reportCase(one.name, await takeTurns(turns, options.runs))
+  const report = reportCase(one.name, await takeTurns(turns, options.runs))
+  if (plots !== undefined && recordings.size > 0) writePlot(plots, one.name, recordings)
+  return report
 }
 
 const cases = allCases(options.quick, limit === undefined ? undefined : Number(limit))
@@ -44,4 +61,5 @@ for (const one of cases.filter(({ name }) => options.wants(name))) {
   printCase(report, onlyInJson)
   reports.push(report)
 }
+printVerdict(reports)
 if (options.json) printJson('paper', await machine(), reports)

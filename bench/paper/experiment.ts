@@ -14,6 +14,8 @@ import { Watch } from './watch.js'
 
 /** The times of a run: milliseconds since 1970. */
 export interface Times {
+  /** The clients have started. */
+  readonly fromMs: number
   readonly beginMs: number
   readonly stopMs: number
   readonly resumeMs: number
@@ -32,9 +34,8 @@ export interface Run {
   readonly recording: Recording | null
 }
 
-const warmUpMs = 3000
-/** After a pause a client's connection may take as long again to come back, or twice as long. */
-const tailMs = 3000
+/** Until the clients' programs have started. */
+const startMs = 1000
 
 /** Runs a case once with one contender. */
 export async function experiment(one: Case, prepare: Prepare, folder: string): Promise<Run> {
@@ -58,9 +59,10 @@ async function moveUnderClients(one: Case, hosts: Hosts, site: Site): Promise<Ru
   const stress = one.workload === 'diabolical' ? await Stress.start(hosts.client) : null
   const clients = new Clients(one.workload, one.setting, options)
   try {
-    await sleep(warmUpMs / 3) // the programs start
+    await sleep(startMs)
+    const fromMs = now()
     await stress?.note()
-    await sleep(warmUpMs)
+    await sleep(one.setting.watchMs)
     await stress?.note()
     const bytesBefore = await wireBytes(hosts.link)
     const beginMs = now()
@@ -69,8 +71,9 @@ async function moveUnderClients(one: Case, hosts: Hosts, site: Site): Promise<Ru
     if (moved.reason !== null) return notMoved(moved.reason, sent)
     const { stopMs, resumeMs } = await watch.pause()
     await stress?.note()
-    await sleep(tailMs + 2 * (resumeMs - stopMs))
-    const times = { beginMs, stopMs, resumeMs, endMs: now() }
+    // After a pause a connection may take as long again to come back, or twice as long.
+    await sleep(one.setting.watchMs + 2 * (resumeMs - stopMs))
+    const times = { fromMs, beginMs, stopMs, resumeMs, endMs: now() }
     const recording = { times, traces: await clients.stop() }
     const disks = await checkDisks(site, watch, recording.traces, moved)
     const figures = { ...summarize(recording, sent, moved), ...stress?.figures(), ...disks }
@@ -96,12 +99,13 @@ function notMoved(reason: string, wireBytes: number): Run {
 }
 
 function summarize({ times, traces }: Recording, wireBytes: number, moved: Moved): Figures {
-  const { beginMs, stopMs, resumeMs } = times
+  const { fromMs, beginMs, stopMs, resumeMs } = times
   const gaps = traces.map((trace) => [trace.name, gapAround(trace, times)] as const)
-  const before = traces.map((trace) => gapWithin(trace, beginMs - warmUpMs, beginMs) ?? 0)
+  const before = traces.map((trace) => gapWithin(trace, fromMs, beginMs) ?? 0)
   return {
     seconds: (resumeMs - beginMs) / 1000,
     downtimeMs: resumeMs - stopMs,
+    allowedMs: moved.allowedMs,
     reportedDowntimeMs: moved.reportedDowntimeMs,
     disruptionMs: Math.max(...gaps.map(([, ms]) => ms)),
     ...Object.fromEntries(gaps.map(([name, ms]) => [`${name}Ms`, ms])),

@@ -29,7 +29,7 @@ class FerrySite implements Site {
     const { budgetMs, limitSeconds } = this.#ground.setting
     const budgets = ['--downtime', `${budgetMs}ms`, '--deadline', `${limitSeconds}s`]
     this.#move = await this.#moving.begin(...budgets)
-    const done = this.#move.done().then(asMoved, afterFailure(limitSeconds))
+    const done = this.#move.done().then(asMoved(budgetMs), afterFailure(limitSeconds))
     const stuck = `it has not ended ${graceSeconds} s after its deadline`
     const patience = new AbortController()
     const tooLate = sleep((limitSeconds + graceSeconds) * 1000, givenUp(stuck), patience)
@@ -50,9 +50,11 @@ class FerrySite implements Site {
   }
 }
 
-function asMoved({ downtimeMs, throttle, equal }: Report): Moved {
-  const figures = { throttleMs: throttle.delayMs, reportedDowntimeMs: downtimeMs }
-  return { reason: null, ...figures, reportedEqual: equal }
+function asMoved(allowedMs: number): (report: Report) => Moved {
+  return ({ downtimeMs, throttle, equal }) => {
+    const figures = { throttleMs: throttle.delayMs, reportedDowntimeMs: downtimeMs }
+    return { reason: null, allowedMs, ...figures, reportedEqual: equal }
+  }
 }
 
 function afterFailure(limitSeconds: number): (error: Error & { code?: string }) => Moved {

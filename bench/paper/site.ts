@@ -10,6 +10,8 @@ export interface Moved {
   readonly reason: string | null
   /** The delay that it imposed on the guest's writes, in ms; null: it doesn't say, or imposes none. */
   readonly throttleMs: number | null
+  /** The downtime that it was allowed in the end. */
+  readonly allowedMs: number | null
   /** Its own figure for the downtime. */
   readonly reportedDowntimeMs: number | null
   /** Whether it has compared both disks at the pause, and found them equal. */
@@ -18,7 +20,8 @@ export interface Moved {
 
 /** The outcome of a move that was given up. */
 export function givenUp(reason: string): Moved {
-  return { reason, throttleMs: null, reportedDowntimeMs: null, reportedEqual: null }
+  const figures = { allowedMs: null, reportedDowntimeMs: null, reportedEqual: null }
+  return { reason, throttleMs: null, ...figures }
 }
 
 export interface Site {
