@@ -1,17 +1,18 @@
 // `paper`: a virtual machine with a web server moves while its clients use it, as in Bradford et
 // al. (VEE 2007), with blockferry and with QEMU's own storage migration.
 
+import { loadavg } from 'node:os'
 import { moveMemory, moveWithMirror } from './peers/qemu-migration.js'
 import { allCases, type Case } from './paper/cases.js'
 import { experiment, type Recording } from './paper/experiment.js'
 import { prepareOurs } from './paper/ours.js'
 import { preparePlain } from './paper/plain-site.js'
+import { describe, factsOfMachine } from './paper/facts.js'
 import { writePlot } from './paper/plot.js'
 import type { Prepare } from './paper/site.js'
 import { printVerdict } from './paper/verdict.js'
 import { type CaseReport, ours, printCase, printJson, reportCase } from './support/figures.js'
 import { memoryFolder } from './support/folders.js'
-import { machine } from './support/machine.js'
 import { readOptions } from './support/options.js'
 import { takeTurns } from './support/rotation.js'
 import { missingNeed } from '../test/hosts/needs.js'
@@ -53,13 +54,23 @@ async function measure(one: Case): Promise<CaseReport> {
   return report
 }
 
+function load(): string {
+  return loadavg()
+    .map((value) => value.toFixed(1))
+    .join(' ')
+}
+
 const cases = allCases(options.quick, limit === undefined ? undefined : Number(limit))
+const chosen = cases.filter(({ name }) => options.wants(name))
+for (const text of new Set(chosen.map(({ setting }) => describe(setting)))) console.log(text)
+console.log(`${chosen.length} cases, runs: ${options.runs}; load average before: ${load()}`)
 const reports: CaseReport[] = []
-for (const one of cases.filter(({ name }) => options.wants(name))) {
+for (const one of chosen) {
   console.error(one.name)
   const report = await measure(one)
   printCase(report, onlyInJson)
   reports.push(report)
 }
 printVerdict(reports)
-if (options.json) printJson('paper', await machine(), reports)
+console.log(`\nload average after: ${load()}`)
+if (options.json) printJson('paper', await factsOfMachine(), reports)

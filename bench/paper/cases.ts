@@ -63,14 +63,15 @@ const fullSettings: readonly Setting[] = [
   },
 ]
 
-const hasty = { limitSeconds: 30, watchMs: 1500 }
+const tiny = { ...small, memoryMiB: 96 }
+const hasty = { limitSeconds: 25, watchMs: 1000 }
 
 const quickSettings: readonly Setting[] = [
-  { ...lan, size: small, ...hasty, ...slow },
+  { ...lan, size: tiny, ...hasty, ...slow },
   {
     name: '50mbit',
     link: { rateBitsPerSecond: 50e6, delayMs: 5 },
-    ...{ size: small, ...near, ...hasty, ...slow },
+    ...{ size: tiny, ...near, ...hasty, ...slow },
   },
 ]
 

@@ -10,7 +10,7 @@ import { polyline, powersAxis, type Scale, text } from './svg.js'
 
 const colors = ['#1f77b4', '#d95f02', '#2a9d4f', '#7b3294']
 const marks = { begin: '#888', pause: '#c00', end: '#080' }
-const panel = { width: 440, height: 190, between: 70, above: 60, below: 50, left: 60 }
+const panel = { width: 440, height: 190, between: 70, above: 66, below: 50, left: 60 }
 const responses: Axis = { from: 1, to: 10_000 }
 
 /** Writes CASE.svg into a folder. */
@@ -32,8 +32,8 @@ function plot(name: string, recordings: ReadonlyMap<string, Recording>): string 
     const { stop, resume } = seconds(recording.times)
     const margin = Math.max(0.5, resume - stop)
     return [
-      text(panel.left, top - 34, `${contender}: whole run`, 'font-weight="bold"'),
-      ...legend(recording.traces, panel.left + 150, top - 34),
+      text(panel.left, top - 40, `${contender}: whole run`, 'font-weight="bold"'),
+      ...legend(recording.traces, panel.left + 150, top - 40),
       ...panelParts(recording, row, 0, { from: -1, to: longest }, top),
       ...panelParts(recording, row, 1, { from: stop - margin, to: resume + 2 * margin }, top),
     ]
@@ -57,8 +57,8 @@ function panelParts(
   const place = `x="${box.left}" y="${box.top}" width="${box.width}" height="${box.height}"`
   return [
     `<clipPath id="${clip}"><rect ${place}/></clipPath>`,
-    ...lowerAxis(box, axis, x, 'seconds since the migration began'),
     ...powersAxis(box, responses, y, 'response time, ms'),
+    ...lowerAxis(box, axis, x, 'seconds since the migration began'),
     `<g clip-path="url(#${clip})">`,
     ...traces.map((trace, i) => curve(trace, times, box, x, y, colors[i % colors.length]!)),
     '</g>',
@@ -91,7 +91,7 @@ function markLines(times: Times, box: Box, axis: Axis, x: Scale): string[] {
     const anchor = `fill="${color}" text-anchor="middle"`
     return [
       line(place, box.top, place, box.top + box.height, style),
-      text(place, box.top - 8, words[key], anchor),
+      ...(words[key] === '' ? [] : [text(place, box.top - 8, words[key], anchor)]),
     ]
   })
 }

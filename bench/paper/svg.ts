@@ -60,29 +60,31 @@ export function logarithmic({ top, height }: Box, { from, to }: Axis): Scale {
   }
 }
 
-/** The lower axis, with about six round figures on it. */
+/** The lower axis, with round figures on it, eight at the most. */
 export function lowerAxis(box: Box, axis: Axis, x: Scale, title: string): string[] {
   const bottom = box.top + box.height
-  const step = roundStep((axis.to - axis.from) / 6)
-  const parts = [line(box.left, bottom, box.left + box.width, bottom, `stroke="${ink}"`)]
+  const step = roundStep((axis.to - axis.from) / 8)
+  const parts = []
   for (let i = Math.ceil(axis.from / step); i * step <= axis.to; i++) {
     const at = x(i * step)
     parts.push(line(at, box.top, at, bottom + 4, `stroke="${faint}"`))
     parts.push(text(at, bottom + 16, String(Number((i * step).toFixed(3))), middle))
   }
   parts.push(text(box.left + box.width / 2, bottom + 30, title, middle))
+  parts.push(line(box.left, bottom, box.left + box.width, bottom, `stroke="${ink}"`))
   return parts
 }
 
 /** The left axis, a figure at each power of ten. */
 export function powersAxis(box: Box, axis: Axis, y: Scale, title: string): string[] {
-  const parts = [line(box.left, box.top, box.left, box.top + box.height, `stroke="${ink}"`)]
+  const parts = []
   for (let value = axis.from; value <= axis.to; value *= 10) {
     const at = y(value)
     parts.push(line(box.left - 4, at, box.left + box.width, at, `stroke="${faint}"`))
     parts.push(text(box.left - 7, at + 4, String(value), 'text-anchor="end"'))
   }
-  parts.push(text(box.left - 38, box.top - 8, title))
+  parts.push(text(box.left - 38, box.top - 21, title))
+  parts.push(line(box.left, box.top, box.left, box.top + box.height, `stroke="${ink}"`))
   return parts
 }
 

@@ -15,19 +15,27 @@ export function printVerdict(reports: readonly CaseReport[]): void {
   for (const line of lines) console.log(`  ${line}`)
 }
 
-function verdict({ name, ours: own, peers }: CaseReport, floor: Figures): string[] {
+function verdict(report: CaseReport, floor: Figures): string[] {
+  const { name, ours: own, peers } = report
   if (name.endsWith('-floor')) return [`${name}: ${aboutFloor(floor)}`]
   if (own === null) return []
   const mine = number(own, 'disruptionMs')
   if (mine === null) return [`${name}: ${ours} has no figure: ${reason(own)}`]
-  const beside = Object.entries(peers).map(([peer, figures]) => compare(mine, peer, figures))
+  const beside = Object.entries(peers).map(([peer, figures]) => compare(report, peer, figures))
   return [`${name}: ${ours} ${mine} ms; ${[...beside, ...goalOf(name, mine, floor)].join('; ')}`]
 }
 
-function compare(mine: number, peer: string, figures: Figures): string {
+// On a machine that is shared one run says little: so also, in how many turns ours was lower.
+function compare({ ours: own, runs }: CaseReport, peer: string, figures: Figures): string {
   const theirs = number(figures, 'disruptionMs')
   if (theirs === null) return `${peer} has no figure: ${reason(figures)}`
-  return `${peer} ${theirs} ms (${mine < theirs ? 'kept' : 'missed'}: below it)`
+  const pairs = (runs[ours] ?? []).map((run, turn) => [
+    number(run, 'disruptionMs') ?? Infinity,
+    number(runs[peer]?.[turn] ?? {}, 'disruptionMs') ?? Infinity,
+  ])
+  const wins = pairs.filter(([one = 0, other = 0]) => one < other).length
+  const word = (number(own ?? {}, 'disruptionMs') ?? Infinity) < theirs ? 'kept' : 'missed'
+  return `${peer} ${theirs} ms (${word}: below it; so in ${wins} of ${pairs.length} turns)`
 }
 
 function goalOf(name: string, mine: number, floor: Figures): string[] {
