@@ -19,10 +19,16 @@ import { missingNeed } from '../test/hosts/needs.js'
 
 const options = readOptions({ runs: 3, quickRuns: 1 }, ['limit', 'plots'])
 const { limit, plots } = options.own
+const limitSeconds = limit === undefined ? undefined : Number(limit)
+if (Number.isNaN(limitSeconds)) throw new Error('--limit takes seconds')
 const need = await missingNeed()
 if (need !== undefined) throw new Error(`paper ${need}`)
 const folder = memoryFolder()
-const onlyInJson = ['reportedDowntimeMs', 'reportedEqual', 'differingBytes', 'writtenBytes']
+const onlyInJson = [
+  ...['reportedDowntimeMs', 'reportedEqual', 'differingBytes', 'writtenBytes'],
+  ...['rounds', 'attempts'],
+  ...['pause', 'drain', 'residual', 'commit'].map((name) => `downtime-${name}Ms`),
+]
 
 const writeBlocking = preparePlain(moveWithMirror({ 'copy-mode': 'write-blocking' }))
 
@@ -60,7 +66,7 @@ function load(): string {
     .join(' ')
 }
 
-const cases = allCases(options.quick, limit === undefined ? undefined : Number(limit))
+const cases = allCases(options.quick, limitSeconds)
 const chosen = cases.filter(({ name }) => options.wants(name))
 for (const text of new Set(chosen.map(({ setting }) => describe(setting)))) console.log(text)
 console.log(`${chosen.length} cases, runs: ${options.runs}; load average before: ${load()}`)

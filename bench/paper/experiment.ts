@@ -8,7 +8,7 @@ import type { Figures } from '../support/figures.js'
 import type { Case } from './cases.js'
 import { Clients, gapWithin, type Trace } from './clients.js'
 import { differingBytes, isWhole } from './images.js'
-import type { Moved, Prepare, Site } from './site.js'
+import { type Moved, now, type Prepare, type Site } from './site.js'
 import { Stress } from './stress.js'
 import { Watch } from './watch.js'
 
@@ -65,7 +65,6 @@ async function moveUnderClients(one: Case, hosts: Hosts, site: Site): Promise<Ru
     await sleep(one.setting.watchMs)
     await stress?.note()
     const bytesBefore = await wireBytes(hosts.link)
-    const beginMs = now()
     const moved = await site.move()
     const sent = (await wireBytes(hosts.link)) - bytesBefore
     if (moved.reason !== null) return notMoved(moved.reason, sent)
@@ -73,7 +72,7 @@ async function moveUnderClients(one: Case, hosts: Hosts, site: Site): Promise<Ru
     await stress?.note()
     // After a pause a connection may take as long again to come back, or twice as long.
     await sleep(one.setting.watchMs + 2 * (resumeMs - stopMs))
-    const times = { fromMs, beginMs, stopMs, resumeMs, endMs: now() }
+    const times = { fromMs, beginMs: moved.beginMs, stopMs, resumeMs, endMs: now() }
     const recording = { times, traces: await clients.stop() }
     const disks = await checkDisks(site, watch, recording.traces, moved)
     const figures = { ...summarize(recording, sent, moved), ...stress?.figures(), ...disks }
@@ -82,10 +81,6 @@ async function moveUnderClients(one: Case, hosts: Hosts, site: Site): Promise<Ru
     watch.close()
     await clients.kill()
   }
-}
-
-function now(): number {
-  return performance.timeOrigin + performance.now()
 }
 
 async function wireBytes(link: Link): Promise<number> {
@@ -112,6 +107,7 @@ function summarize({ times, traces }: Recording, wireBytes: number, moved: Moved
     baselineMs: Math.max(...before),
     wireBytes,
     throttleMs: moved.throttleMs,
+    ...moved.details,
     connectionsBroken: traces.reduce((sum, { broken }) => sum + broken, 0),
   }
 }
@@ -119,7 +115,8 @@ function summarize({ times, traces }: Recording, wireBytes: number, moved: Moved
 // A gap that never ended would be none by gapWithin().
 function gapAround(trace: Trace, { beginMs, resumeMs, endMs }: Times): number {
   if (gapWithin(trace, resumeMs, Infinity) === null) {
-    throw new Error(`after the move the ${trace.name} client got no answer in ${endMs - resumeMs} ms`)
+    const seconds = ((endMs - resumeMs) / 1000).toFixed(1)
+    throw new Error(`the ${trace.name} client got no answer in the ${seconds} s after the move`)
   }
   return gapWithin(trace, beginMs, Infinity) ?? 0
 }

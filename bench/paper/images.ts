@@ -37,7 +37,7 @@ function differingBlocks(left: Buffer, right: Buffer): number {
   return count
 }
 
-/** Whether a guest's file system is whole once its journal was replayed. The image isn't changed. */
+/** Whether a file system is whole once its journal was replayed. The image isn't changed. */
 export async function isWhole(image: string): Promise<boolean> {
   const folder = mkdtempSync(join(dirname(image), 'check-'))
   try {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Report } from '../../lib/migration/report.js'
 import type { Guest } from '../../test/hosts/guest.js'
 import { type Move, MovingGuest } from '../../test/hosts/moving-guest.js'
-import { givenUp, type Ground, type Moved, type Site } from './site.js'
+import { givenUp, type Ground, type Moved, now, type Site } from './site.js'
 
 /** The switchover must have begun at the deadline; this long after it the move counts as stuck. */
 const graceSeconds = 60
@@ -29,11 +29,13 @@ class FerrySite implements Site {
     const { budgetMs, limitSeconds } = this.#ground.setting
     const budgets = ['--downtime', `${budgetMs}ms`, '--deadline', `${limitSeconds}s`]
     this.#move = await this.#moving.begin(...budgets)
+    const beginMs = now() // its receive listens, its send has just been started
     const done = this.#move.done().then(asMoved(budgetMs), afterFailure(limitSeconds))
     const stuck = `it has not ended ${graceSeconds} s after its deadline`
     const patience = new AbortController()
     const tooLate = sleep((limitSeconds + graceSeconds) * 1000, givenUp(stuck), patience)
-    return Promise.race([done, tooLate]).finally(() => patience.abort())
+    const outcome = await Promise.race([done, tooLate]).finally(() => patience.abort())
+    return { beginMs, ...outcome }
   }
 
   async release(): Promise<void> {
@@ -50,14 +52,18 @@ class FerrySite implements Site {
   }
 }
 
-function asMoved(allowedMs: number): (report: Report) => Moved {
-  return ({ downtimeMs, throttle, equal }) => {
+type Outcome = Omit<Moved, 'beginMs'>
+
+function asMoved(allowedMs: number): (report: Report) => Outcome {
+  return ({ downtimeMs, downtime, throttle, equal, rounds, attempts }) => {
     const figures = { throttleMs: throttle.delayMs, reportedDowntimeMs: downtimeMs }
-    return { reason: null, allowedMs, ...figures, reportedEqual: equal }
+    const phases = Object.entries(downtime).map(([name, ms]) => [`downtime-${name}Ms`, ms])
+    const details = { rounds, attempts, ...Object.fromEntries(phases) }
+    return { reason: null, allowedMs, ...figures, reportedEqual: equal, details }
   }
 }
 
-function afterFailure(limitSeconds: number): (error: Error & { code?: string }) => Moved {
+function afterFailure(limitSeconds: number): (error: Error & { code?: string }) => Outcome {
   return (error) => {
     if (error.code === 'DEADLINE') return givenUp(`not ready in ${limitSeconds} s`)
     throw error

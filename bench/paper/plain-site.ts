@@ -6,7 +6,7 @@ import { placeGuestImage } from '../../test/hosts/guest-image.js'
 import { Guest } from '../../test/hosts/guest.js'
 import { guestAddress, guestNetwork, type Host } from '../../test/hosts/hosts.js'
 import { Qmp } from '../support/qmp.js'
-import type { Ground, Moved, Prepare, Site } from './site.js'
+import { type Ground, type Moved, now, type Prepare, type Site } from './site.js'
 
 /** The monitors of both guests, and how long there is. */
 export interface Monitors {
@@ -15,15 +15,18 @@ export interface Monitors {
   readonly ground: Ground
 }
 
+/** Moves a guest by its monitors' commands. */
+export type Mover = (monitors: Monitors) => Promise<Omit<Moved, 'beginMs'>>
+
 class PlainSite implements Site {
   readonly images: { readonly source: string; readonly destination: string }
   readonly #folder: string
   readonly #ground: Ground
-  readonly #mover: (monitors: Monitors) => Promise<Moved>
+  readonly #mover: Mover
   readonly #guests: Guest[] = []
   readonly #monitors: Qmp[] = []
 
-  constructor(ground: Ground, isShared: boolean, mover: (monitors: Monitors) => Promise<Moved>) {
+  constructor(ground: Ground, isShared: boolean, mover: Mover) {
     this.#ground = ground
     this.#mover = mover
     this.#folder = mkdtempSync(join(ground.folder, 'guest-'))
@@ -55,7 +58,8 @@ class PlainSite implements Site {
 
   async move(): Promise<Moved> {
     const [source, destination] = this.#monitors as [Qmp, Qmp]
-    return this.#mover({ source, destination, ground: this.#ground })
+    const beginMs = now()
+    return { beginMs, ...(await this.#mover({ source, destination, ground: this.#ground })) }
   }
 
   async release(): Promise<void> {
@@ -77,10 +81,7 @@ class PlainSite implements Site {
 }
 
 /** Guests for a way in which QEMU moves them; with a disk each, or one that both share. */
-export function preparePlain(
-  mover: (monitors: Monitors) => Promise<Moved>,
-  { isShared = false } = {},
-): Prepare {
+export function preparePlain(mover: Mover, { isShared = false } = {}): Prepare {
   return async (ground) => {
     const site = new PlainSite(ground, isShared, mover)
     try {

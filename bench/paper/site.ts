@@ -2,13 +2,16 @@
 
 import type { Guest } from '../../test/hosts/guest.js'
 import type { Hosts } from '../../test/hosts/hosts.js'
+import type { Figures } from '../support/figures.js'
 import type { Setting } from './cases.js'
 
 /** What the contender itself says of a move. */
 export interface Moved {
+  /** When the side that sends began: ms since 1970. */
+  readonly beginMs: number
   /** Why it did not come about; null: it did. */
   readonly reason: string | null
-  /** The delay that it imposed on the guest's writes, in ms; null: it doesn't say, or imposes none. */
+  /** The delay that it imposed on the guest's writes, in ms; null: it doesn't say. */
   readonly throttleMs: number | null
   /** The downtime that it was allowed in the end. */
   readonly allowedMs: number | null
@@ -16,12 +19,19 @@ export interface Moved {
   readonly reportedDowntimeMs: number | null
   /** Whether it has compared both disks at the pause, and found them equal. */
   readonly reportedEqual: boolean | null
+  /** More of its own figures, for the JSON. */
+  readonly details?: Figures
 }
 
 /** The outcome of a move that was given up. */
-export function givenUp(reason: string): Moved {
+export function givenUp(reason: string): Omit<Moved, 'beginMs'> {
   const figures = { allowedMs: null, reportedDowntimeMs: null, reportedEqual: null }
   return { reason, throttleMs: null, ...figures }
+}
+
+/** The time now by the machine's clock: ms since 1970, as QEMU has it in its events. */
+export function now(): number {
+  return performance.timeOrigin + performance.now()
 }
 
 export interface Site {

@@ -3,8 +3,8 @@
 // its commands come over Unix sockets, so they cost no round trip of the link, and what can go on
 // at the same time does.
 
-import type { Monitors } from '../paper/plain-site.js'
-import { givenUp, type Moved } from '../paper/site.js'
+import type { Monitors, Mover } from '../paper/plain-site.js'
+import { givenUp } from '../paper/site.js'
 import type { Qmp, QmpEvent } from '../support/qmp.js'
 import type { MirrorOptions } from './mirror.js'
 
@@ -16,14 +16,15 @@ const lastDowntimeMs = 3000
 const switchoverPatienceMs = 120_000
 
 /** Moves memory and disk. */
-export function moveWithMirror(options: MirrorOptions = {}) {
-  return async (monitors: Monitors): Promise<Moved> => {
+export function moveWithMirror(options: MirrorOptions = {}): Mover {
+  return async (monitors) => {
     const { limitSeconds } = monitors.ground.setting
     const giveUpAt = performance.now() + limitSeconds * 1000
     await mirrorDisk(monitors, options)
-    const isReady = await source(monitors, ['BLOCK_JOB_READY', 'BLOCK_JOB_COMPLETED'], giveUpAt)
-    if (!isReady) return givenUp(`the mirror was not ready in ${limitSeconds} s`)
-    if (isReady.name === 'BLOCK_JOB_COMPLETED') throw jobError(isReady)
+    const outcomes = ['BLOCK_JOB_READY', 'BLOCK_JOB_COMPLETED']
+    const outcome = await monitors.source.event(outcomes, limitSeconds * 1000)
+    if (outcome === undefined) return givenUp(`the mirror was not ready in ${limitSeconds} s`)
+    if (outcome.name === 'BLOCK_JOB_COMPLETED') throw jobError(outcome)
     await migrate(monitors, true)
     if (!(await pausePoint(monitors, giveUpAt))) {
       return givenUp(`memory was not ready in ${limitSeconds} s`)
@@ -34,7 +35,7 @@ export function moveWithMirror(options: MirrorOptions = {}) {
 }
 
 /** Moves memory alone. */
-export async function moveMemory(monitors: Monitors): Promise<Moved> {
+export async function moveMemory(monitors: Monitors): ReturnType<Mover> {
   const { limitSeconds } = monitors.ground.setting
   await migrate(monitors, false)
   if (!(await hasReached(monitors.destination, 'completed', limitSeconds * 1000))) {
@@ -44,7 +45,10 @@ export async function moveMemory(monitors: Monitors): Promise<Moved> {
   return moved(monitors.source)
 }
 
-async function mirrorDisk({ source, destination, ground }: Monitors, options: MirrorOptions) {
+async function mirrorDisk(
+  { source, destination, ground }: Monitors,
+  options: MirrorOptions,
+): Promise<void> {
   const address = { host: ground.hosts.b.address, port: ports.nbd }
   await destination.execute('nbd-server-start', { addr: { type: 'inet', data: address } })
   const served = { type: 'nbd', id: 'disk', 'node-name': 'disk', name: 'disk', writable: true }
@@ -56,7 +60,10 @@ async function mirrorDisk({ source, destination, ground }: Monitors, options: Mi
   await source.execute('blockdev-mirror', { ...job, ...options })
 }
 
-async function migrate({ source, destination, ground }: Monitors, pauses: boolean) {
+async function migrate(
+  { source, destination, ground }: Monitors,
+  pauses: boolean,
+): Promise<void> {
   const { hosts, setting } = ground
   await setCapabilities(source, { events: true, 'pause-before-switchover': pauses })
   await setCapabilities(destination, { events: true, 'late-block-activate': true })
@@ -77,7 +84,7 @@ async function setCapabilities(qmp: Qmp, wanted: Record<string, boolean>): Promi
 
 // Half of the time that is left with the downtime asked for, the other half with the last word.
 async function pausePoint({ source }: Monitors, giveUpAt: number): Promise<boolean> {
-  const halfMs = (giveUpAt - performance.now()) / 2
+  const halfMs = Math.max(0, giveUpAt - performance.now()) / 2
   if (await hasReached(source, 'pre-switchover', halfMs)) return true
   await source.execute('migrate-set-parameters', { 'downtime-limit': lastDowntimeMs })
   return hasReached(source, 'pre-switchover', halfMs)
@@ -101,7 +108,7 @@ async function switchOver({ source, destination }: Monitors): Promise<void> {
   await destination.execute('cont')
 }
 
-async function moved(source: Qmp): Promise<Moved> {
+async function moved(source: Qmp): ReturnType<Mover> {
   await hasReached(source, 'completed', switchoverPatienceMs)
   const { downtime } = (await source.execute('query-migrate')) as { downtime?: number }
   const { 'downtime-limit': allowedMs } = (await source.execute('query-migrate-parameters')) as {
@@ -117,12 +124,9 @@ async function hasReached(qmp: Qmp, wanted: string, timeoutMs: number): Promise<
   const isEnd = ({ status }: QmpEvent['data']) => ends.includes(String(status))
   const event = await qmp.event(['MIGRATION'], timeoutMs, isEnd)
   if (event === undefined || event.data['status'] === wanted) return event !== undefined
-  const { 'error-desc': words = '' } = (await qmp.execute('query-migrate')) as Record<string, string>
+  const info = (await qmp.execute('query-migrate')) as Record<string, string>
+  const words = info['error-desc'] ?? ''
   throw new Error(`the migration ended: ${String(event.data['status'])} ${words}`)
-}
-
-function source({ source }: Monitors, names: string[], giveUpAt: number) {
-  return source.event(names, Math.max(0, giveUpAt - performance.now()))
 }
 
 function jobError({ data }: QmpEvent): Error {

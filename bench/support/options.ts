@@ -42,6 +42,7 @@ export function readOptions(
   const names = values.cases?.split(',')
   const wants = (name: string) => names?.some((part) => name.includes(part)) ?? true
   const { json, quick, 'peers-only': peersOnly } = values
-  const found = own.map((name) => [name, (values as Record<string, unknown>)[name]])
-  return { json, quick, peersOnly, runs, wants, own: Object.fromEntries(found) as BenchOptions['own'] }
+  const all = values as Record<string, unknown>
+  const found = Object.fromEntries(own.map((name) => [name, all[name]])) as BenchOptions['own']
+  return { json, quick, peersOnly, runs, wants, own: found }
 }
