@@ -25,7 +25,7 @@ const need = await missingNeed()
 if (need !== undefined) throw new Error(`paper ${need}`)
 const folder = memoryFolder()
 const onlyInJson = [
-  ...['reportedDowntimeMs', 'reportedEqual', 'differingBytes', 'writtenBytes'],
+  ...['reportedDowntimeMs', 'reportedEqual', 'differingBlocks', 'writtenBytes'],
   ...['rounds', 'attempts'],
   ...['pause', 'drain', 'residual', 'commit'].map((name) => `downtime-${name}Ms`),
 ]

@@ -1,5 +1,6 @@
 // One run: a guest boots, its clients come, it moves, and all that they saw becomes figures.
 
+import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { lostWrites } from '../../test/hosts/guest-log.js'
 import { guestAddress, Hosts } from '../../test/hosts/hosts.js'
@@ -7,7 +8,7 @@ import type { Link } from '../../test/hosts/link.js'
 import type { Figures } from '../support/figures.js'
 import type { Case } from './cases.js'
 import { Clients, gapWithin, type Trace } from './clients.js'
-import { differingBytes, isWhole } from './images.js'
+import { differingBlocks, isWhole } from './images.js'
 import { type Moved, now, type Prepare, type Site } from './site.js'
 import { Stress } from './stress.js'
 import { Watch } from './watch.js'
@@ -127,19 +128,21 @@ async function checkDisks(
   traces: readonly Trace[],
   moved: Moved,
 ): Promise<Figures> {
-  const writtenBytes = await watch.writtenThere()
-  await site.release()
   const { source, destination } = site.images
+  const written = await watch.writtenThere(dirname(destination))
+  await site.release()
   const acknowledged = traces.flatMap(({ acknowledged }) => acknowledged)
   const writers = traces.filter(({ name }) => name === 'write')
   const lost = writers.length > 0 ? (await lostWrites(destination, acknowledged)).length : null
-  const differs = source === destination ? null : differingBytes(source, destination)
+  const isShared = source === destination
+  const differs = isShared ? null : differingBlocks(source, destination, written)
   const verdicts = [
     moved.reportedEqual !== false,
     (lost ?? 0) === 0,
-    (differs ?? 0) <= writtenBytes,
+    (differs ?? 0) === 0,
     await isWhole(destination),
   ]
-  const figures = { writesLost: lost, differingBytes: differs, writtenBytes }
+  const writtenBytes = written.reduce((sum, { length }) => sum + length, 0)
+  const figures = { writesLost: lost, differingBlocks: differs, writtenBytes }
   return { ...figures, reportedEqual: moved.reportedEqual, equal: verdicts.every((ok) => ok) }
 }

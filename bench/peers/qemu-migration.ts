@@ -4,6 +4,7 @@
 // at the same time does.
 
 import type { Monitors, Mover } from '../paper/plain-site.js'
+import { diskNode, fileNode } from '../../test/hosts/guest.js'
 import { givenUp } from '../paper/site.js'
 import type { Qmp, QmpEvent } from '../support/qmp.js'
 import type { MirrorOptions } from './mirror.js'
@@ -51,12 +52,13 @@ async function mirrorDisk(
 ): Promise<void> {
   const address = { host: ground.hosts.b.address, port: ports.nbd }
   await destination.execute('nbd-server-start', { addr: { type: 'inet', data: address } })
-  const served = { type: 'nbd', id: 'disk', 'node-name': 'disk', name: 'disk', writable: true }
+  // The file under the disk's node, so that only the guest's own writes pass through the latter.
+  const served = { type: 'nbd', id: 'disk', 'node-name': fileNode, name: 'disk', writable: true }
   await destination.execute('block-export-add', served)
   const server = { type: 'inet', ...address }
   const target = { driver: 'nbd', 'node-name': 'target', export: 'disk', discard: 'unmap' }
   await source.execute('blockdev-add', { ...target, server })
-  const job = { 'job-id': 'mirror', device: 'disk', target: 'target', sync: 'full' }
+  const job = { 'job-id': 'mirror', device: diskNode, target: 'target', sync: 'full' }
   await source.execute('blockdev-mirror', { ...job, ...options })
 }
 

@@ -12,6 +12,8 @@ import { qemu } from './qemu.js'
 /** The ids of the guest's disk in QEMU: of the block node, and of the device. */
 export const diskNode = 'disk'
 export const diskDevice = 'disk0'
+/** With a `diskFile`: the id of the node for the file itself, under the disk's. */
+export const fileNode = 'disk-file'
 /** The id of its network device. */
 export const networkDevice = 'net0'
 
@@ -147,16 +149,17 @@ function clockArguments(): string[] {
   return rate === undefined ? [] : [`tsc_early_khz=${Math.round(Number(rate) * 1000)}`]
 }
 
-function blockNode(options: GuestOptions): object {
+function blockNodes(options: GuestOptions): object[] {
   const { nbdSocket, nbdExport = 'disk', diskFile, reconnectSeconds = 0 } = options
   const node = { 'node-name': diskNode, discard: 'unmap' }
   if (nbdSocket !== undefined) {
     const server = { type: 'unix', path: nbdSocket }
     const reconnect = { 'reconnect-delay': reconnectSeconds }
-    return { ...node, driver: 'nbd', export: nbdExport, server, ...reconnect }
+    return [{ ...node, driver: 'nbd', export: nbdExport, server, ...reconnect }]
   }
   if (diskFile === undefined) throw new Error('a guest needs an nbdSocket or a diskFile')
-  return { ...node, driver: 'file', filename: diskFile }
+  const file = { ...node, 'node-name': fileNode, driver: 'file', filename: diskFile }
+  return [file, { ...node, driver: 'raw', file: fileNode }]
 }
 
 function deviceArguments(options: GuestOptions): string[] {
@@ -165,7 +168,7 @@ function deviceArguments(options: GuestOptions): string[] {
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', 'pc,usb=off', '-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off'],
     ...['-smp', '1', '-m', String(memoryMiB)],
-    ...['-blockdev', JSON.stringify(blockNode(options))],
+    ...blockNodes(options).flatMap((node) => ['-blockdev', JSON.stringify(node)]),
     ...['-device', `virtio-blk-pci,id=${diskDevice},drive=${diskNode}`],
     ...['-netdev', `tap,id=net,ifname=${tapDevice},script=no,downscript=no,vhost=off`],
     ...['-device', `virtio-net-pci,id=${networkDevice},netdev=net,mac=${mac},romfile=`],
