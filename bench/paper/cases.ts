@@ -77,7 +77,7 @@ const quickSettings: readonly Setting[] = [
 
 const workloads: readonly Workload[] = ['static', 'dynamic', 'stream', 'diabolical']
 
-/** All cases. `limitSeconds` replaces the settings' own. */
+/** All cases. `limitSeconds` replaces what the settings say. */
 export function allCases(isQuick: boolean, limitSeconds: number | undefined): Case[] {
   const settings = (isQuick ? quickSettings : fullSettings).map((setting) => {
     return limitSeconds === undefined ? setting : { ...setting, limitSeconds }
