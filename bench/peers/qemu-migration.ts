@@ -84,12 +84,13 @@ async function setCapabilities(qmp: Qmp, wanted: Record<string, boolean>): Promi
   await qmp.execute('migrate-set-capabilities', { capabilities })
 }
 
-// Half of the time that is left with the downtime asked for, the other half with the last word.
-async function pausePoint({ source }: Monitors, giveUpAt: number): Promise<boolean> {
-  const halfMs = Math.max(0, giveUpAt - performance.now()) / 2
-  if (await hasReached(source, 'pre-switchover', halfMs)) return true
+// With the downtime asked for, and in the last quarter of the time with what is allowed at last.
+async function pausePoint({ source, ground }: Monitors, giveUpAt: number): Promise<boolean> {
+  const leftMs = () => Math.max(0, giveUpAt - performance.now())
+  const lastMs = ground.setting.limitSeconds * 250
+  if (await hasReached(source, 'pre-switchover', Math.max(0, leftMs() - lastMs))) return true
   await source.execute('migrate-set-parameters', { 'downtime-limit': lastDowntimeMs })
-  return hasReached(source, 'pre-switchover', halfMs)
+  return hasReached(source, 'pre-switchover', leftMs())
 }
 
 // The guest is paused. What is dirty goes over with the end of the mirror job, then the rest of
