@@ -13,7 +13,7 @@ await main(async () => {
   if (!existsSync(join(root, 'bench', `${name}.ts`))) {
     throw new Failure(`no benchmark is called ${name}; there are: ${names().join(', ')}`)
   }
-  setUp(['build', 'test', 'bench'])
+  setUp(['build', 'test', 'bench', 'vm'])
   build()
   return runProgram(join(root, 'dist', 'bench', `${name}.js`), args)
 })

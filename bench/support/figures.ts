@@ -63,10 +63,11 @@ export function ratio(runs: Runs, key: string, one: string, other: string): numb
   return median(ratios.filter((value) => Number.isFinite(value)))
 }
 
-/** Prints a case as a table: a line per contender, a column per figure. */
-export function printCase(report: CaseReport): void {
+/** Prints a case as a table: a line per contender, a column per figure that is not left out. */
+export function printCase(report: CaseReport, leftOut: readonly string[] = []): void {
   const rows = { ...(report.ours ? { [ours]: report.ours } : {}), ...report.peers }
-  const columns = [...new Set(Object.values(rows).flatMap((row) => Object.keys(row)))]
+  const all = new Set(Object.values(rows).flatMap((row) => Object.keys(row)))
+  const columns = [...all].filter((column) => !leftOut.includes(column))
   const lines = Object.entries(rows).map(([name, row]) => [
     name,
     ...columns.map((column) => format(row[column])),

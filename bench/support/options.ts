@@ -13,12 +13,22 @@ export interface BenchOptions {
   readonly peersOnly: boolean
   /** Whether a case was asked for; all are unless --cases names some (by a part of the name). */
   readonly wants: (name: string) => boolean
+  /** The values of the benchmark's own options. */
+  readonly own: Readonly<Record<string, string | undefined>>
 }
 
-/** Reads the command line. Throws on options that make no sense. */
-export function readOptions(defaults: { runs: number; quickRuns: number }): BenchOptions {
+/**
+ * Reads the command line. Throws on options that make no sense.
+ * @param own the names of options that only this benchmark has, each with a value
+ */
+export function readOptions(
+  defaults: { runs: number; quickRuns: number },
+  own: readonly string[] = [],
+): BenchOptions {
+  const ownOptions = own.map((name) => [name, { type: 'string' as const }])
   const { values } = parseArgs({
     options: {
+      ...(Object.fromEntries(ownOptions) as Record<string, { type: 'string' }>),
       json: { type: 'boolean', default: false },
       quick: { type: 'boolean', default: false },
       'peers-only': { type: 'boolean', default: false },
@@ -31,5 +41,8 @@ export function readOptions(defaults: { runs: number; quickRuns: number }): Benc
   if (!Number.isInteger(runs) || runs < 1) throw new Error('--runs takes a whole number, 1 or more')
   const names = values.cases?.split(',')
   const wants = (name: string) => names?.some((part) => name.includes(part)) ?? true
-  return { json: values.json, quick: values.quick, peersOnly: values['peers-only'], runs, wants }
+  const { json, quick, 'peers-only': peersOnly } = values
+  const all = values as Record<string, unknown>
+  const found = Object.fromEntries(own.map((name) => [name, all[name]])) as BenchOptions['own']
+  return { json, quick, peersOnly, runs, wants, own: found }
 }

@@ -11,13 +11,21 @@ interface Message {
   readonly error?: { class: string; desc: string }
   readonly event?: string
   readonly data?: Record<string, unknown>
+  readonly timestamp?: { seconds: number; microseconds: number }
+}
+
+export interface QmpEvent {
+  readonly name: string
+  readonly data: Record<string, unknown>
+  /** When it happened, by QEMU: milliseconds since 1970. */
+  readonly atMs: number
 }
 
 export class Qmp {
   #socket: Socket
   #nextId = 1
   #waiting = new Map<number, (message: Message) => void>()
-  #events: Message[] = []
+  #events: QmpEvent[] = []
   #watchers = new Set<() => void>()
   #hasEnded = false
 
@@ -41,7 +49,9 @@ export class Qmp {
     this.#socket = socket
     socket.on('error', () => socket.destroy())
     socket.on('close', () => this.#endAll())
-    createInterface(socket).on('line', (line) => this.#dispatch(JSON.parse(line) as Message))
+    createInterface(socket)
+      .on('error', () => undefined) // the socket's, again
+      .on('line', (line) => this.#dispatch(JSON.parse(line) as Message))
   }
 
   /** Executes a command and answers what it returns; throws with QEMU's words when it fails. */
@@ -54,15 +64,24 @@ export class Qmp {
     return message.return
   }
 
-  /** Waits for the first of these events, also one that came before. Undefined at the deadline. */
+  /** The events so far, in order. */
+  get events(): readonly QmpEvent[] {
+    return this.#events
+  }
+
+  /**
+   * Waits for the first of these events (for which `fits` holds), also one that came before.
+   * Undefined at the deadline.
+   */
   async event(
     names: readonly string[],
     timeoutMs: number,
-  ): Promise<{ name: string; data: Record<string, unknown> } | undefined> {
-    const signal = AbortSignal.timeout(timeoutMs)
+    fits = (_data: QmpEvent['data']) => true,
+  ): Promise<QmpEvent | undefined> {
+    const signal = AbortSignal.timeout(Math.round(timeoutMs))
     for (;;) {
-      const found = this.#events.find((message) => names.includes(message.event ?? ''))
-      if (found) return { name: found.event ?? '', data: found.data ?? {} }
+      const found = this.#events.find(({ name, data }) => names.includes(name) && fits(data))
+      if (found) return found
       if (signal.aborted) return undefined
       if (this.#hasEnded) throw new Error('QEMU closed the connection')
       await this.#nextEvent(signal)
@@ -98,7 +117,9 @@ export class Qmp {
       this.#waiting.get(message.id)?.(message)
       this.#waiting.delete(message.id)
     } else if (message.event !== undefined) {
-      this.#events.push(message)
+      const { event: name, data = {}, timestamp = { seconds: 0, microseconds: 0 } } = message
+      const atMs = timestamp.seconds * 1000 + timestamp.microseconds / 1000
+      this.#events.push({ name, data, atMs })
       this.#wakeAll()
     }
   }

@@ -12,6 +12,8 @@ import { end, start } from './process.js'
 export interface Seen {
   /** In the order in which they ended. Times in ms since the client's start. */
   readonly samples: readonly Sample[]
+  /** The client's start by the machine's clock: milliseconds since 1970. */
+  readonly originMs: number
   /** Requests that failed, for whatever reason. */
   readonly failed: number
   /** See longestGapMs() in disruption.ts. */
@@ -63,7 +65,7 @@ export class Client<Result = object> {
     this.#child.stdin?.end()
     await closed
     if (!this.#output.endsWith('\n')) throw new Error(`the ${this.#name} client has failed`)
-    const result = JSON.parse(this.#output) as Result & { samples: Sample[] }
+    const result = JSON.parse(this.#output) as Result & { samples: Sample[]; originMs: number }
     return {
       ...result,
       failed: result.samples.filter(({ ok }) => !ok).length,

@@ -1,5 +1,5 @@
-// A virtual machine with a web server, under QEMU's software emulation. Its disk is an NBD export,
-// its network a tap device; both must be there before it starts.
+// A virtual machine with a web server, under QEMU's software emulation. Its disk is an NBD export
+// or a file, its network a tap device; both must be there before it starts.
 
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
@@ -9,9 +9,11 @@ import { guestKernel, type GuestKernel } from './guest-kernel.js'
 import { end, hasEnded, start } from './process.js'
 import { qemu } from './qemu.js'
 
-/** The ids of the guest's disk in QEMU: of the block node over NBD, and of the device. */
+/** The ids of the guest's disk in QEMU: of the block node, and of the device. */
 export const diskNode = 'disk'
 export const diskDevice = 'disk0'
+/** With a `diskFile`: the id of the node for the file itself, under the disk's. */
+export const fileNode = 'disk-file'
 /** The id of its network device. */
 export const networkDevice = 'net0'
 
@@ -23,9 +25,11 @@ export interface GuestOptions {
   /** Distinguishes the files in `folder`. Default: the namespace's name. */
   readonly name?: string
   /** A Unix socket that serves the disk over NBD. */
-  readonly nbdSocket: string
+  readonly nbdSocket?: string
   /** Default: 'disk'. */
   readonly nbdExport?: string
+  /** Without `nbdSocket`: the disk is this raw file, which QEMU opens itself. */
+  readonly diskFile?: string
   /** A tap device in the namespace. */
   readonly tapDevice: string
   /** Of both ends of a migration the same. Default: 52:54:00:bf:00:01. */
@@ -145,18 +149,26 @@ function clockArguments(): string[] {
   return rate === undefined ? [] : [`tsc_early_khz=${Math.round(Number(rate) * 1000)}`]
 }
 
-function deviceArguments(options: GuestOptions): string[] {
-  const { nbdSocket, nbdExport = 'disk', tapDevice, mac = '52:54:00:bf:00:01' } = options
-  const { memoryMiB = 256, incoming = false, reconnectSeconds = 0 } = options
-  const disk = {
-    ...{ driver: 'nbd', 'node-name': diskNode, export: nbdExport, discard: 'unmap' },
-    ...{ server: { type: 'unix', path: nbdSocket }, 'reconnect-delay': reconnectSeconds },
+function blockNodes(options: GuestOptions): object[] {
+  const { nbdSocket, nbdExport = 'disk', diskFile, reconnectSeconds = 0 } = options
+  const node = { 'node-name': diskNode, discard: 'unmap' }
+  if (nbdSocket !== undefined) {
+    const server = { type: 'unix', path: nbdSocket }
+    const reconnect = { 'reconnect-delay': reconnectSeconds }
+    return [{ ...node, driver: 'nbd', export: nbdExport, server, ...reconnect }]
   }
+  if (diskFile === undefined) throw new Error('a guest needs an nbdSocket or a diskFile')
+  const file = { ...node, 'node-name': fileNode, driver: 'file', filename: diskFile }
+  return [file, { ...node, driver: 'raw', file: fileNode }]
+}
+
+function deviceArguments(options: GuestOptions): string[] {
+  const { tapDevice, mac = '52:54:00:bf:00:01', memoryMiB = 256, incoming = false } = options
   return [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
     ...['-machine', 'pc,usb=off', '-accel', 'tcg,thread=multi', '-cpu', 'max,la57=off'],
     ...['-smp', '1', '-m', String(memoryMiB)],
-    ...['-blockdev', JSON.stringify(disk)],
+    ...blockNodes(options).flatMap((node) => ['-blockdev', JSON.stringify(node)]),
     ...['-device', `virtio-blk-pci,id=${diskDevice},drive=${diskNode}`],
     ...['-netdev', `tap,id=net,ifname=${tapDevice},script=no,downscript=no,vhost=off`],
     ...['-device', `virtio-net-pci,id=${networkDevice},netdev=net,mac=${mac},romfile=`],

@@ -23,6 +23,8 @@ export interface MovingGuestOptions {
   readonly contentBytes?: number
   /** Default: 256. */
   readonly memoryMiB?: number
+  /** Where a folder for its disks and sockets is made. Default: the system's temporary folder. */
+  readonly folder?: string
 }
 
 /** `blockferry` in a host's namespace; its events come one by one. */
@@ -109,7 +111,7 @@ export class MovingGuest {
   /** On host A, ready; host B has an empty file of the same size. */
   static async boot(hosts: Hosts, options: MovingGuestOptions = {}): Promise<MovingGuest> {
     const { diskBytes = 2 ** 30, contentBytes = 2 ** 26, memoryMiB = 256 } = options
-    const folder = mkdtempSync(join(tmpdir(), 'guest-'))
+    const folder = mkdtempSync(join(options.folder ?? tmpdir(), 'guest-'))
     await placeGuestImage(join(folder, 'a.img'), { diskBytes, contentBytes })
     writeFileSync(join(folder, 'b.img'), '')
     truncateSync(join(folder, 'b.img'), diskBytes)

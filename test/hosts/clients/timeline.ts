@@ -24,7 +24,8 @@ export function stopSignal(): AbortSignal {
   return controller.signal
 }
 
-/** Says the result and ends the program, whatever is still open. */
+/** Says the result, and when this program's time began; ends the program, whatever is open. */
 export function finish(result: object): void {
-  process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0))
+  const { timeOrigin: originMs } = performance
+  process.stdout.write(`${JSON.stringify({ originMs, ...result })}\n`, () => process.exit(0))
 }
