@@ -21,6 +21,8 @@ export interface Outcome { committed: boolean, digests: string[] }
 
 export interface IncomingHost {
   readonly options: CheckedReceiveOptions
+  /** From here on it only answers sources that ask. */
+  closing (): boolean
   /** Resolves when no other migration holds these disks, or when that takes too long. */
   freed (names: readonly string[]): Promise<void>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
@@ -59,6 +61,7 @@ export class Incoming {
   /** Of a machine whose memory moves: everything is here, and it could run. */
   #arrived = true
   #expected = false
+  #mayBeAsked = false
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
   #ended: () => void = () => {}
@@ -70,7 +73,7 @@ export class Incoming {
     this.#session = session
     this.#host = host
     this.#heartbeat = new Heartbeat(
-      host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#fail(error))
+      host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
     this.#heartbeat.start()
     setTimeout(() => {
       if (this.#state === 'greeting') this.#fail(new BlockferryError('TIMEOUT', 'no offer came'))
@@ -80,6 +83,12 @@ export class Incoming {
 
   get outcome (): Outcome {
     return { committed: this.#state === 'committed', digests: this.#digests() }
+  }
+
+  /** It ended because the link did, when the source may have told us to decide: it will ask what
+   * became of it. */
+  get mayBeAsked (): boolean {
+    return this.#mayBeAsked
   }
 
   get disks (): Array<{ name: string, bytes: number }> {
@@ -109,8 +118,9 @@ export class Incoming {
     }
   }
 
-  /** Ends an undecided migration; a committed one is left alone. */
+  /** The source asks: ends an undecided migration; a committed one is left alone. */
   end (error: BlockferryError): void {
+    this.#mayBeAsked = false
     this.#fail(error)
   }
 
@@ -156,7 +166,7 @@ export class Incoming {
       this.#hungUp()
       const error = toBlockferryError(value)
       const wait = error.code === 'PEER_GONE' && this.#state === 'receiving'
-      setTimeout(() => this.#fail(error), wait ? kReasonMs : 0)
+      setTimeout(() => this.#lose(error), wait ? kReasonMs : 0)
     }
   }
 
@@ -184,6 +194,7 @@ export class Incoming {
 
   async #accept (offer: Messages['offer']): Promise<void> {
     if (this.#state !== 'greeting') return this.#fail(new BlockferryError('PROTOCOL', 'a second offer'))
+    if (this.#host.closing()) return this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
     this.#state = 'receiving'
     this.migration = offer.migration
     this.#equality = offer.equality
@@ -286,6 +297,14 @@ export class Incoming {
       return this.#fail(new BlockferryError('NOT_FOUND', 'this migration is not known here'))
     }
     this.#send('outcome', outcome)
+  }
+
+  /** The end of the link. The source switches over when it has seen everything here once. */
+  #lose (error: BlockferryError): void {
+    const taps = this.#disks?.taps
+    this.#mayBeAsked = this.#state === 'receiving' && taps !== undefined &&
+      taps.every((_tap, index) => this.#session.missing(index) === 0)
+    this.#fail(error)
   }
 
   /** The end without a commit. */

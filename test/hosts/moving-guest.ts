@@ -1,7 +1,7 @@
 // A guest whose disk is served by blockferry on both hosts, and its moves between them.
 
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -23,6 +23,8 @@ export interface MovingGuestOptions {
   readonly contentBytes?: number
   /** Default: 256. */
   readonly memoryMiB?: number
+  /** Of both ends of a move, like '2s'. Default: theirs. */
+  readonly linkTimeout?: string
 }
 
 /** `blockferry` in a host's namespace; its events come one by one. */
@@ -76,7 +78,7 @@ export class Side {
   readonly image: string
   readonly nbdSocket: string
   readonly control: string
-  readonly serve: Command
+  serve: Command
   guest: Guest | null = null
 
   constructor(host: Host, folder: string, letter: string, away: boolean) {
@@ -84,7 +86,17 @@ export class Side {
     this.image = join(folder, `${letter}.img`)
     this.nbdSocket = join(folder, `${letter}.nbd`)
     this.control = join(folder, `${letter}.control`)
-    this.serve = new Command(host.namespace, [
+    this.serve = this.#start(away)
+  }
+
+  /** A new serve after the last one was killed; it does not own the disk. */
+  async serveAgain(): Promise<void> {
+    this.serve = this.#start(true)
+    await this.serve.event('serving')
+  }
+
+  #start(away: boolean): Command {
+    return new Command(this.host.namespace, [
       ...['serve', '--disk', `${disk}=${this.image}`, '--listen', `unix:${this.nbdSocket}`],
       ...['--control', this.control, ...(away ? ['--away'] : [])],
     ])
@@ -102,20 +114,21 @@ export interface Move {
 export class MovingGuest {
   readonly #folder: string
   readonly #memoryMiB: number
+  readonly #linkOptions: readonly string[]
   #starts = 0
   here: Side
   there: Side
 
   /** On host A, ready; host B has an empty file of the same size. */
   static async boot(hosts: Hosts, options: MovingGuestOptions = {}): Promise<MovingGuest> {
-    const { diskBytes = 2 ** 30, contentBytes = 2 ** 26, memoryMiB = 256 } = options
+    const { diskBytes = 2 ** 30, contentBytes = 2 ** 26 } = options
     const folder = mkdtempSync(join(tmpdir(), 'guest-'))
     await placeGuestImage(join(folder, 'a.img'), { diskBytes, contentBytes })
     writeFileSync(join(folder, 'b.img'), '')
     truncateSync(join(folder, 'b.img'), diskBytes)
     const here = new Side(hosts.a, folder, 'a', false)
     const there = new Side(hosts.b, folder, 'b', true)
-    const moving = new MovingGuest(folder, memoryMiB, here, there)
+    const moving = new MovingGuest(folder, options, here, there)
     try {
       await Promise.all([here.serve.event('serving'), there.serve.event('serving')])
       here.guest = await moving.#start(here, false)
@@ -127,9 +140,11 @@ export class MovingGuest {
     return moving
   }
 
-  private constructor(folder: string, memoryMiB: number, here: Side, there: Side) {
+  private constructor(folder: string, options: MovingGuestOptions, here: Side, there: Side) {
+    const { memoryMiB = 256, linkTimeout } = options
     this.#folder = folder
     this.#memoryMiB = memoryMiB
+    this.#linkOptions = linkTimeout === undefined ? [] : ['--link-timeout', linkTimeout]
     this.here = here
     this.there = there
   }
@@ -146,7 +161,7 @@ export class MovingGuest {
   async prepareThere(): Promise<Guest> {
     await this.there.guest?.kill()
     this.there.guest = await this.#start(this.there, true)
-    await waitForFile(this.there.guest)
+    await this.there.guest.untilMonitored()
     return this.there.guest
   }
 
@@ -155,12 +170,12 @@ export class MovingGuest {
     const { here, there } = this
     const receive = new Command(there.host.namespace, [
       ...['receive', '--control', there.control, '--listen', `${there.host.address}:0`],
-      ...['--machine', `qemu:${there.guest!.qmpSocket}`],
+      ...['--machine', `qemu:${there.guest!.qmpSocket}`, ...this.#linkOptions],
     ])
     const { host, port } = await receive.event('listening')
     const send = new Command(here.host.namespace, [
       ...['send', '--control', here.control, '--to', `${host}:${port}`],
-      ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...options],
+      ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...this.#linkOptions, ...options],
     ])
     return { send, receive, done: () => this.#done(send, receive) }
   }
@@ -191,13 +206,5 @@ export class MovingGuest {
       await serve.kill()
     }
     rmSync(this.#folder, { recursive: true, force: true })
-  }
-}
-
-/** Until QEMU has made its monitor. */
-async function waitForFile(guest: Guest): Promise<void> {
-  for (let tries = 0; tries < 600 && !existsSync(guest.qmpSocket); tries++) {
-    if (guest.hasEnded) throw new Error(`QEMU has ended: ${guest.says()}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
