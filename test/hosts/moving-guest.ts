@@ -9,8 +9,8 @@ import type { ChildProcess } from 'node:child_process'
 import type { MigrationEvent } from '../../lib/migration/events.js'
 import type { Report } from '../../lib/migration/report.js'
 import { placeGuestImage } from './guest-image.js'
-import { Guest } from './guest.js'
-import { guestAddress, guestNetwork, type Host, type Hosts } from './hosts.js'
+import { Guest, type GuestOptions } from './guest.js'
+import { guestAddress, secondGuestAddress, type Host, type Hosts } from './hosts.js'
 import { end, start } from './process.js'
 
 const program = new URL('../../lib/cli.js', import.meta.url).pathname
@@ -25,6 +25,8 @@ export interface MovingGuestOptions {
   readonly memoryMiB?: number
   /** Of both ends of a move, like '2s'. Default: theirs. */
   readonly linkTimeout?: string
+  /** It is the second one on these hosts, with another address. Default: false. */
+  readonly second?: boolean
 }
 
 /** `blockferry` in a host's namespace; its events come one by one. */
@@ -115,6 +117,9 @@ export class MovingGuest {
   readonly #folder: string
   readonly #memoryMiB: number
   readonly #linkOptions: readonly string[]
+  readonly #isSecond: boolean
+  /** Where clients reach it. */
+  readonly address: string
   #starts = 0
   here: Side
   there: Side
@@ -132,7 +137,7 @@ export class MovingGuest {
     try {
       await Promise.all([here.serve.event('serving'), there.serve.event('serving')])
       here.guest = await moving.#start(here, false)
-      await here.guest.waitReady(`http://${guestAddress}/`, hosts.client)
+      await here.guest.waitReady(`http://${moving.address}/`, hosts.client)
     } catch (error) {
       await moving.close()
       throw error
@@ -141,7 +146,9 @@ export class MovingGuest {
   }
 
   private constructor(folder: string, options: MovingGuestOptions, here: Side, there: Side) {
-    const { memoryMiB = 256, linkTimeout } = options
+    const { memoryMiB = 256, linkTimeout, second = false } = options
+    this.#isSecond = second
+    this.address = second ? secondGuestAddress : guestAddress
     this.#folder = folder
     this.#memoryMiB = memoryMiB
     this.#linkOptions = linkTimeout === undefined ? [] : ['--link-timeout', linkTimeout]
@@ -152,9 +159,15 @@ export class MovingGuest {
   async #start({ host, nbdSocket }: Side, incoming: boolean): Promise<Guest> {
     return Guest.start({
       ...{ namespace: host.namespace, folder: this.#folder, name: `g${++this.#starts}` },
-      ...{ nbdSocket, nbdExport: disk, tapDevice: host.tapDevice, address: guestNetwork },
+      ...{ nbdSocket, nbdExport: disk, ...this.#network(host) },
       ...{ memoryMiB: this.#memoryMiB, incoming, reconnectSeconds: 10 },
     })
+  }
+
+  #network({ tapDevice, secondTapDevice }: Host): Pick<GuestOptions, 'tapDevice' | 'address' | 'mac'> {
+    const address = `${this.address}/24`
+    if (!this.#isSecond) return { tapDevice, address }
+    return { tapDevice: secondTapDevice, address, mac: '52:54:00:bf:00:02' }
   }
 
   /** Starts a QEMU that waits on the other host. */

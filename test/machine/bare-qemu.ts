@@ -1,6 +1,7 @@
 // A QEMU without a guest: its firmware finds nothing to start. Enough for all that a migration
 // asks of the monitor.
 
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +15,8 @@ export interface BareQemu {
   readonly qmpSocket: string
   /** For the test. */
   readonly monitor: Qmp
-  kill (): Promise<void>
+  /** It has gone by itself. */
+  ended (): Promise<unknown>
 }
 
 let started = 0
@@ -37,7 +39,8 @@ export async function bareQemu (
   }
   const monitor = await Qmp.connect(second!)
   t.teardown(() => monitor.close())
-  return { qmpSocket: qmpSocket!, monitor, kill: () => end(child) }
+  const ended = async () => { if (!hasEnded(child)) await once(child, 'exit') }
+  return { qmpSocket: qmpSocket!, monitor, ended }
 }
 
 export const incoming = ['-incoming', 'defer', '-S']

@@ -1,14 +1,14 @@
 // A guest that moves between two hosts while clients use it, and what must hold after whatever
 // went wrong on the way.
 
-import t, { type Test } from 'tap'
+import type { Test } from 'tap'
 import { Qmp } from '../../bench/support/qmp.js'
 import type { Client, Echoed, Written } from '../hosts/clients.js'
 import { echoNumbers, writeRecords } from '../hosts/clients.js'
 import { lostWrites } from '../hosts/guest-log.js'
 import { GuestService } from '../hosts/guest-service.js'
 import type { Guest } from '../hosts/guest.js'
-import { guestAddress, Hosts, type HostsOptions } from '../hosts/hosts.js'
+import { Hosts, type HostsOptions } from '../hosts/hosts.js'
 import { MovingGuest, type Move, type MovingGuestOptions } from '../hosts/moving-guest.js'
 
 export interface ObservedOptions extends MovingGuestOptions {
@@ -69,6 +69,15 @@ export class Observed {
   static async boot(t: Test, options: ObservedOptions = {}): Promise<Observed> {
     const hosts = await Hosts.make(options.hosts)
     t.teardown(() => hosts.close())
+    return Observed.#boot(t, hosts, options)
+  }
+
+  /** A second one on the same hosts. */
+  async bootSecond(t: Test): Promise<Observed> {
+    return Observed.#boot(t, this.hosts, { second: true })
+  }
+
+  static async #boot(t: Test, hosts: Hosts, options: ObservedOptions): Promise<Observed> {
     const small = { diskBytes: 2 ** 28, contentBytes: 2 ** 23, linkTimeout: '2s' }
     const moving = await MovingGuest.boot(hosts, { ...small, ...options })
     t.teardown(() => moving.close())
@@ -78,10 +87,10 @@ export class Observed {
   }
 
   private constructor(hosts: Hosts, moving: MovingGuest) {
-    const clients = { namespace: hosts.client, address: guestAddress }
+    const clients = { namespace: hosts.client, address: moving.address }
     this.hosts = hosts
     this.moving = moving
-    this.service = new GuestService(hosts.client, guestAddress)
+    this.service = new GuestService(hosts.client, moving.address)
     this.#writes = writeRecords(clients)
     this.#echoes = echoNumbers(clients)
   }
@@ -121,10 +130,22 @@ export class Observed {
     t.comment(`longest gaps, ms: writes ${written.longestGapMs}, echo ${echoed.longestGapMs}`)
     t.equal(written.failed, 0, 'no request failed')
     t.match(echoed, { wrong: 0, broken: 0, failed: 0 }, 'the connection never broke')
+    await this.#checkLog(t, written)
+  }
+
+  /** No acknowledged write is lost, whatever became of the guest. */
+  async checkWrites(t: Test): Promise<void> {
+    const { here, there } = this.moving
+    await this.#echoes.kill()
+    await Promise.all([here, there].map(async ({ guest }) => guest?.kill()))
+    await this.#checkLog(t, await this.#writes.stop())
+  }
+
+  async #checkLog(t: Test, { acknowledged }: Written): Promise<void> {
     const { guest, serve, image } = this.moving.here
     await guest!.kill()
     await serve.kill('SIGTERM')
-    const records = [...written.acknowledged, ...this.#records]
+    const records = [...acknowledged, ...this.#records]
     t.same(await lostWrites(image, records), [], 'no write is lost')
   }
 }
@@ -137,5 +158,3 @@ export const phases = {
   'the disk copy': (move: Move) => move.send.event('progress', ({ wireBytes }) => wireBytes > 1e6),
   "the memory's": (move: Move) => move.send.event('memory', ({ passes }) => passes > 0),
 }
-
-t.setTimeout(300_000)

@@ -193,6 +193,16 @@ t.test('what both sides compare', { skip }, async (t) => {
     await checkRefused(t, temporary(t), { destination }, /destination: a machine waits here/)
     t.equal(await stateOf(there.monitor), 'inmigrate')
   })
+  t.test('a state that the destination does not understand', async (t) => {
+    const rich = await bareQemu(t, folder, '-device', 'virtio-rng-pci')
+    const there = await bareQemu(t, folder, ...incoming)
+    const ends = { source: qemu({ qmp: rich.qmpSocket }), destination: qemu({ qmp: there.qmpSocket }) }
+    const { error } = await refusal(t, temporary(t), ends)
+    t.match(error, { code: 'MACHINE', owner: 'source', message: /destination: .*memory failed/ })
+    t.equal(await stateOf(rich.monitor), 'running', 'the source runs again')
+    await there.ended()
+    t.pass("the destination's QEMU has ended")
+  })
   t.test('and then one that fits', async (t) => {
     const there = await bareQemu(t, folder, ...incoming)
     const target = join(folder, 'target.img')
