@@ -59,6 +59,8 @@ export interface ProxiedMove {
 
 export class ProxiedGuest {
   readonly service: GuestService
+  /** The namespace of the clients. */
+  readonly client: string
   readonly #folder: string
   #starts = 0
   here: Side
@@ -84,6 +86,7 @@ export class ProxiedGuest {
 
   private constructor(folder: string, hosts: Hosts, [here, there]: [Side, Side]) {
     this.#folder = folder
+    this.client = hosts.client
     this.service = new GuestService(hosts.client, guestAddress)
     this.here = here
     this.there = there
