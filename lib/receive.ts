@@ -20,6 +20,8 @@ import { Tap } from './tap.js'
 const kMaxOutcomes = 1000
 /** How long a disk that another migration holds is waited for. */
 const kLetGoMs = 2000
+/** How long a source that lost the link asks, in link timeouts. */
+const kAskTimeouts = 3
 
 /** Waits for migrations; each disk is owned here when its migration has committed. */
 export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposable {
@@ -34,7 +36,10 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   #resumed: Array<Promise<void>> = []
   /** Committed, and the source may not know it yet. */
   readonly #unheard = new Set<string>()
+  /** Given up when the link broke at the very end: the source may ask. */
+  readonly #lost = new Set<string>()
   #onHeard: () => void = () => {}
+  #waitsForLost = false
   #closing: Promise<void> | null = null
   #resolveDone!: (report: DestinationReport) => void
   #rejectDone!: (error: BlockferryError) => void
@@ -57,7 +62,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   }
 
   #welcome (session: NativeSession): void {
-    if (this.#closing !== null) void session.close()
+    if (this.#closing !== null && !this.#mayBeAsked()) void session.close()
     else this.#incoming.add(new Incoming(session, this.#host))
   }
 
@@ -88,8 +93,11 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   }
 
   /** Stops listening; ends migrations that have not committed (their sources go on alone). Taps
-   * that are owned here stay open. Idempotent. */
-  close (): Promise<void> {
+   * that are owned here stay open. Idempotent. `waitForLost`: a source that lost the link at the
+   * very end can still ask, for as long as it does; a later call with false ends that. */
+  close ({ waitForLost = false }: { waitForLost?: boolean } = {}): Promise<void> {
+    this.#waitsForLost = waitForLost
+    this.#onHeard()
     this.#closing ??= this.#close()
     return this.#closing
   }
@@ -99,8 +107,9 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   }
 
   async #close (): Promise<void> {
-    await Promise.all([...this.#incoming].map((incoming) => incoming.close()))
+    await this.#endAll()
     await this.#untilHeard()
+    await this.#endAll()
     await this.#listener.close()
     await Promise.all(this.#resumed)
     if (typeof this.#options.journal === 'string') await this.#journal?.close()
@@ -108,16 +117,26 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     this.end()
   }
 
+  async #endAll (): Promise<void> {
+    await Promise.all([...this.#incoming].map((incoming) => incoming.close()))
+  }
+
   #heard (migration: string): void {
     this.#unheard.delete(migration)
+    this.#lost.delete(migration)
     this.#onHeard()
+  }
+
+  #mayBeAsked (): boolean {
+    return this.#unheard.size > 0 || (this.#waitsForLost && this.#lost.size > 0)
   }
 
   /** A source that lost the link just when the commit was answered will ask. */
   async #untilHeard (): Promise<void> {
-    const timeout = AbortSignal.timeout(this.#options.linkTimeoutMs)
+    const timeouts = this.#waitsForLost ? kAskTimeouts : 1
+    const timeout = AbortSignal.timeout(timeouts * this.#options.linkTimeoutMs)
     const late = once(timeout, 'abort')
-    while (this.#unheard.size > 0 && !timeout.aborted) {
+    while (this.#mayBeAsked() && !timeout.aborted) {
       await Promise.race([late, new Promise<void>((resolve) => { this.#onHeard = resolve })])
     }
   }
@@ -128,6 +147,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       options: this.#options,
       get journal () { return journal() },
       freed: (wanting, names) => this.#freed(wanting, names),
+      closing: () => this.#closing !== null,
       outcomeOf: (migration) => this.#outcomeOf(migration),
       started: (incoming) => this.emit({
         event: 'started', migration: incoming.migration!, disks: incoming.disks
@@ -136,6 +156,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       heard: (incoming) => this.#heard(incoming.migration!),
       failed: (incoming, error) => {
         this.#remember(incoming, { committed: false, digests: [] })
+        if (incoming.mayBeAsked) this.#lost.add(incoming.migration!)
         this.emit({ event: 'failed', migration: incoming.migration, error })
       },
       ended: (incoming) => { this.#ended(incoming) }

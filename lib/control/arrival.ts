@@ -27,6 +27,8 @@ export class Arrival implements Job {
   readonly #missing: Set<string>
   readonly #address: string
   #receiving = false
+  #over = false
+  #cancelling = false
   #durationMs: number | null = null
   #error: BlockferryError | null = null
 
@@ -55,7 +57,8 @@ export class Arrival implements Job {
       this.#error = error as BlockferryError
       throw error
     } finally {
-      await this.#receiver.close()
+      this.#over = true
+      await this.#receiver.close({ waitForLost: !this.#cancelling })
     }
   }
 
@@ -84,8 +87,14 @@ export class Arrival implements Job {
       'CANCELLED', `${words}: ${here.join(', ')} had arrived, ${missing} had not`, { owner: 'destination' })
   }
 
+  /** Nothing more can come; it only waits for a source that may ask what became of it. */
+  get over (): boolean {
+    return this.#over
+  }
+
   /** What has not committed stays with its source. */
   async cancel (): Promise<void> {
+    this.#cancelling = true
     await this.#receiver.close()
   }
 

@@ -100,6 +100,7 @@ export class DiskHost {
     const taps = this.#named(request.disks)
     for (const { name, state } of taps) {
       if (state !== 'refusing') throw new BlockferryError('REFUSED', `${name} is owned here`)
+      await this.#endWaiting(name)
       if (this.#isRunning(name)) {
         throw new BlockferryError('BUSY', `${name} is in a migration already`)
       }
@@ -206,6 +207,15 @@ export class DiskHost {
       const known = [...this.#taps.keys()].join(', ') || 'none'
       throw new BlockferryError('NOT_FOUND', `no disk ${name} here (there is: ${known})`)
     })
+  }
+
+  /** An arrival that has failed, and only waits for its source to ask, is in nobody's way. */
+  async #endWaiting (name: string): Promise<void> {
+    for (const { job, over } of this.#running.values()) {
+      if (!(job instanceof Arrival && job.over && job.disks.includes(name))) continue
+      await job.cancel()
+      await over.catch(() => {})
+    }
   }
 
   #isRunning (name: string): boolean {

@@ -252,7 +252,8 @@ export class QemuMachine implements MemoryMachine {
 
   async #failure (qmp: Qmp): Promise<BlockferryError> {
     const { 'error-desc': reason = 'QEMU gives no reason' } = await qmp.run('query-migrate').catch(() => ({}))
-    return refuse(`sending its memory ${this.#status}: ${reason}`)
+    const what = this.#role === 'source' ? 'sending' : 'receiving'
+    return refuse(`${what} its memory ${this.#status}: ${reason}`)
   }
 }
 

@@ -101,7 +101,8 @@ export class Qmp extends EventEmitter {
     }
     if (typeof message.event === 'string') this.emit('event', { event: message.event, data: message.data ?? {} })
     const answer = this.#answers.get(message.id)
-    if ('return' in message) answer?.resolve(message.return)
+    if (message.return === null) answer?.reject(broken('what answers there is no monitor'))
+    else if ('return' in message) answer?.resolve(message.return)
     if ('error' in message) answer?.reject(broken(String(message.error?.desc ?? 'an error')))
   }
 }

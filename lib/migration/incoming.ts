@@ -24,6 +24,8 @@ export interface Outcome { committed: boolean, digests: string[] }
 export interface IncomingHost {
   readonly options: CheckedReceiveOptions
   readonly journal: Journal | null
+  /** From here on it only answers sources that ask. */
+  closing (): boolean
   /** Resolves when no other migration holds these disks, or when that takes too long. */
   freed (wanting: Incoming, names: readonly string[]): Promise<void>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
@@ -67,6 +69,7 @@ export class Incoming {
   #expected = false
   /** The session ended while the commit was being made durable. */
   #isCut = false
+  #mayBeAsked = false
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
   #ended: () => void = () => {}
@@ -78,7 +81,7 @@ export class Incoming {
     this.#session = session
     this.#host = host
     this.#heartbeat = new Heartbeat(
-      host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#fail(error))
+      host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
     this.#heartbeat.start()
     setTimeout(() => {
       if (this.#state === 'greeting') this.#fail(new BlockferryError('TIMEOUT', 'no offer came'))
@@ -88,6 +91,12 @@ export class Incoming {
 
   get outcome (): Outcome {
     return { committed: this.#state === 'committed', digests: this.#digests() }
+  }
+
+  /** It ended because the link did, when the source may have told us to decide: it will ask what
+   * became of it. */
+  get mayBeAsked (): boolean {
+    return this.#mayBeAsked
   }
 
   get disks (): Array<{ name: string, bytes: number }> {
@@ -117,9 +126,10 @@ export class Incoming {
     }
   }
 
-  /** Ends an undecided migration; a committed one is left alone. Resolves when nothing more is
-   * going to be decided. */
+  /** The source asks: ends an undecided migration; a committed one is left alone. Resolves when
+   * nothing more is going to be decided. */
   async end (error: BlockferryError): Promise<void> {
+    this.#mayBeAsked = false
     this.#fail(error)
     await this.#decision
   }
@@ -167,7 +177,7 @@ export class Incoming {
       this.#hungUp()
       const error = toBlockferryError(value)
       const wait = error.code === 'PEER_GONE' && this.#state === 'receiving'
-      setTimeout(() => this.#fail(error), wait ? kReasonMs : 0)
+      setTimeout(() => this.#lose(error), wait ? kReasonMs : 0)
     }
   }
 
@@ -195,6 +205,7 @@ export class Incoming {
 
   async #accept (offer: Messages['offer']): Promise<void> {
     if (this.#state !== 'greeting') return this.#fail(new BlockferryError('PROTOCOL', 'a second offer'))
+    if (this.#host.closing()) return this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
     this.#state = 'receiving'
     this.migration = offer.migration
     this.#equality = offer.equality
@@ -317,6 +328,14 @@ export class Incoming {
       return this.#fail(new BlockferryError('NOT_FOUND', 'this migration is not known here'))
     }
     this.#send('outcome', outcome)
+  }
+
+  /** The end of the link. The source switches over when it has seen everything here once. */
+  #lose (error: BlockferryError): void {
+    const taps = this.#disks?.taps
+    this.#mayBeAsked = this.#state === 'receiving' && taps !== undefined &&
+      taps.every((_tap, index) => this.#session.missing(index) === 0)
+    this.#fail(error)
   }
 
   /** The end without a commit. */

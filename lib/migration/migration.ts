@@ -32,6 +32,11 @@ const kNoForecast: Forecast = { eta: null, predictedDowntimeMs: null, limitedBy:
 
 /** What a broken pause costs at most before it is taken back: twice the budget and this. */
 const kResidualGraceMs = 1000
+/** A hypervisor that waits for the link in the middle of its memory answers nobody: after this long
+ * the link is ended to free it. */
+const kStuckMs = 500
+/** How long the link may take to break after the memory that travels on it, ms. */
+const kLinkFailureMs = 1000
 
 export class Migration extends EventStream<MigrationEvent> implements Promise<Report> {
   readonly [Symbol.toStringTag] = 'Migration'
@@ -356,22 +361,38 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const started = this.#copying !== null
     if ((thrown as BlockferryError)?.owner === 'unknown') return thrown as BlockferryError
     const details: ErrorDetails = { owner: this.#committed ? 'destination' : 'source', resumable: started }
-    let error = toBlockferryError(thrown, details)
-    if (this.#link !== undefined && !this.#link.broken) {
-      if (error.code === 'CANCELLED') {
-        this.#link.send('cancel', { keep: this.#keepDestination })
-      } else {
-        this.#link.send('failed', { code: error.code, message: error.message })
-      }
-    }
+    const error = toBlockferryError(thrown, details)
+    // What breaks the link breaks the transfer of memory, too, and that may be the first to say so.
+    const mayBeLink = error.code === 'MACHINE' && this.#memory !== null
+    if (!mayBeLink) this.#tell(error)
     if (this.#committed || this.#disks === undefined) return error
     await this.#ownership?.kept()
     try {
-      await this.#takeBack()
+      await this.#takeBackFromLink()
     } catch (second) {
-      error = toBlockferryError(second, details)
+      this.#tell(error)
+      return toBlockferryError(second, details)
     }
-    return error
+    if (!mayBeLink) return error
+    const cause = await this.#link.failure(kLinkFailureMs)
+    this.#tell(error)
+    return cause === null ? error : toBlockferryError(cause, details)
+  }
+
+  /** Tells the destination that it is over. */
+  #tell (error: BlockferryError): void {
+    if (this.#link === undefined || this.#link.broken) return
+    if (error.code === 'CANCELLED') this.#link.send('cancel', { keep: this.#keepDestination })
+    else this.#link.send('failed', { code: error.code, message: error.message })
+  }
+
+  async #takeBackFromLink (): Promise<void> {
+    const timer = setTimeout(() => void this.#link?.close(), kStuckMs)
+    try {
+      await this.#takeBack()
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #orCancelled<T> (promise: Promise<T>): Promise<T> {

@@ -1,4 +1,6 @@
 // The source's end of a session: the native sender, the control messages, the checkpoints.
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import type { ErrorCode } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { NativeSender, WrongRange } from '../native.js'
@@ -46,6 +48,13 @@ export class SourceLink {
   /** The destination said that it has failed: it has not committed and never will. */
   get peerGaveUp (): boolean {
     return this.#peerGaveUp
+  }
+
+  /** Why it is broken, or breaks within this time; null when it does not. */
+  async failure (withinMs: number): Promise<BlockferryError | null> {
+    if (this.#closed) return null
+    const failed = this.failed.catch((error: BlockferryError) => error)
+    return await Promise.race([failed, sleep(withinMs, null)])
   }
 
   /** Connects the control connection. */

@@ -34,6 +34,16 @@ export class GuestService {
     return Number(await this.#ask('stress/count'))
   }
 
+  /** Starts a program that fills so many MiB of memory anew, around and around, with what does not
+   * compress. `pagesPerSecond`: about so many; default: as many as it can. */
+  async startDirtying(mebibytes: number, pagesPerSecond = 0): Promise<void> {
+    await this.#ask(`memory/start?mebibytes=${mebibytes}&rate=${pagesPerSecond}`)
+  }
+
+  async stopDirtying(): Promise<void> {
+    await this.#ask('memory/stop')
+  }
+
   /** Appends a record to the log, and answers it: its number and `client`, a number of yours. */
   async write(client: number): Promise<string> {
     return (await this.#ask(`write?client=${client}`)).trim()

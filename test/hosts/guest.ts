@@ -3,8 +3,9 @@
 
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { guestKernel, type GuestKernel } from './guest-kernel.js'
 import { end, hasEnded, start } from './process.js'
 import { qemu } from './qemu.js'
@@ -106,6 +107,14 @@ export class Guest {
     const [code] = await once(asking, 'exit')
     this.#child.off('exit', giveUp)
     if (code !== 0) throw new Error(`the guest is not ready: ${this.says()}`)
+  }
+
+  /** Waits until QEMU has made its monitors. */
+  async untilMonitored(): Promise<void> {
+    while (!existsSync(this.monitorSocket)) {
+      if (this.hasEnded) throw new Error(`QEMU has ended: ${this.says()}`)
+      await sleep(20)
+    }
   }
 
   /** The end of what it said on its serial line, and of QEMU's errors. */

@@ -28,15 +28,20 @@ export interface Host {
   readonly address: string
   /** For a machine; on the network of the clients. */
   readonly tapDevice: string
+  /** For a second one. */
+  readonly secondTapDevice: string
 }
 
 /** What a machine that moves between the hosts has for its address. */
 export const guestAddress = '10.80.0.10'
 export const guestNetwork = `${guestAddress}/24`
+/** The same of a second one. */
+export const secondGuestAddress = '10.80.0.11'
 
 const access = 'access'
 const linkDevice = 'link'
 const tapDevice = 'guest0'
+const secondTapDevice = 'guest1'
 const clientAddress = '10.80.0.1/24'
 const hostAddresses = { a: '10.81.0.1', b: '10.81.0.2' }
 
@@ -65,8 +70,9 @@ export class Hosts {
 
   private constructor(namespaces: Four, link: Link) {
     const [a, b, , client] = namespaces
-    this.a = { namespace: a.name, address: hostAddresses.a, tapDevice }
-    this.b = { namespace: b.name, address: hostAddresses.b, tapDevice }
+    const taps = { tapDevice, secondTapDevice }
+    this.a = { namespace: a.name, address: hostAddresses.a, ...taps }
+    this.b = { namespace: b.name, address: hostAddresses.b, ...taps }
     this.client = client.name
     this.link = link
     this.#namespaces = namespaces
@@ -89,7 +95,7 @@ async function connect([a, b, middle, client]: Four, options: HostsOptions): Pro
   await middle.join('client', access)
   for (const host of [a, b]) {
     await host.addBridge(access)
-    await host.addTap(tapDevice, access)
+    for (const name of [tapDevice, secondTapDevice]) await host.addTap(name, access)
   }
   for (const [host, far] of [[a, 'host-a'], [b, 'host-b']] as const) {
     if (stretched && host === b) continue

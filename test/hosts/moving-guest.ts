@@ -1,7 +1,7 @@
 // A guest whose disk is served by blockferry on both hosts, and its moves between them.
 
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -9,8 +9,8 @@ import type { ChildProcess } from 'node:child_process'
 import type { MigrationEvent } from '../../lib/migration/events.js'
 import type { Report } from '../../lib/migration/report.js'
 import { placeGuestImage } from './guest-image.js'
-import { Guest } from './guest.js'
-import { guestAddress, guestNetwork, type Host, type Hosts } from './hosts.js'
+import { Guest, type GuestOptions } from './guest.js'
+import { guestAddress, secondGuestAddress, type Host, type Hosts } from './hosts.js'
 import { end, start } from './process.js'
 
 const program = new URL('../../lib/cli.js', import.meta.url).pathname
@@ -25,6 +25,10 @@ export interface MovingGuestOptions {
   readonly memoryMiB?: number
   /** Where a folder for its disks and sockets is made. Default: the system's temporary folder. */
   readonly folder?: string
+  /** Of both ends of a move, like '2s'. Default: theirs. */
+  readonly linkTimeout?: string
+  /** It is the second one on these hosts, with another address. Default: false. */
+  readonly second?: boolean
 }
 
 /** `blockferry` in a host's namespace; its events come one by one. */
@@ -78,7 +82,7 @@ export class Side {
   readonly image: string
   readonly nbdSocket: string
   readonly control: string
-  readonly serve: Command
+  serve: Command
   guest: Guest | null = null
 
   constructor(host: Host, folder: string, letter: string, away: boolean) {
@@ -86,7 +90,17 @@ export class Side {
     this.image = join(folder, `${letter}.img`)
     this.nbdSocket = join(folder, `${letter}.nbd`)
     this.control = join(folder, `${letter}.control`)
-    this.serve = new Command(host.namespace, [
+    this.serve = this.#start(away)
+  }
+
+  /** A new serve after the last one was killed; it does not own the disk. */
+  async serveAgain(): Promise<void> {
+    this.serve = this.#start(true)
+    await this.serve.event('serving')
+  }
+
+  #start(away: boolean): Command {
+    return new Command(this.host.namespace, [
       ...['serve', '--disk', `${disk}=${this.image}`, '--listen', `unix:${this.nbdSocket}`],
       ...['--control', this.control, ...(away ? ['--away'] : [])],
     ])
@@ -104,24 +118,28 @@ export interface Move {
 export class MovingGuest {
   readonly #folder: string
   readonly #memoryMiB: number
+  readonly #linkOptions: readonly string[]
+  readonly #isSecond: boolean
+  /** Where clients reach it. */
+  readonly address: string
   #starts = 0
   here: Side
   there: Side
 
   /** On host A, ready; host B has an empty file of the same size. */
   static async boot(hosts: Hosts, options: MovingGuestOptions = {}): Promise<MovingGuest> {
-    const { diskBytes = 2 ** 30, contentBytes = 2 ** 26, memoryMiB = 256 } = options
+    const { diskBytes = 2 ** 30, contentBytes = 2 ** 26 } = options
     const folder = mkdtempSync(join(options.folder ?? tmpdir(), 'guest-'))
     await placeGuestImage(join(folder, 'a.img'), { diskBytes, contentBytes })
     writeFileSync(join(folder, 'b.img'), '')
     truncateSync(join(folder, 'b.img'), diskBytes)
     const here = new Side(hosts.a, folder, 'a', false)
     const there = new Side(hosts.b, folder, 'b', true)
-    const moving = new MovingGuest(folder, memoryMiB, here, there)
+    const moving = new MovingGuest(folder, options, here, there)
     try {
       await Promise.all([here.serve.event('serving'), there.serve.event('serving')])
       here.guest = await moving.#start(here, false)
-      await here.guest.waitReady(`http://${guestAddress}/`, hosts.client)
+      await here.guest.waitReady(`http://${moving.address}/`, hosts.client)
     } catch (error) {
       await moving.close()
       throw error
@@ -129,9 +147,13 @@ export class MovingGuest {
     return moving
   }
 
-  private constructor(folder: string, memoryMiB: number, here: Side, there: Side) {
+  private constructor(folder: string, options: MovingGuestOptions, here: Side, there: Side) {
+    const { memoryMiB = 256, linkTimeout, second = false } = options
+    this.#isSecond = second
+    this.address = second ? secondGuestAddress : guestAddress
     this.#folder = folder
     this.#memoryMiB = memoryMiB
+    this.#linkOptions = linkTimeout === undefined ? [] : ['--link-timeout', linkTimeout]
     this.here = here
     this.there = there
   }
@@ -139,16 +161,22 @@ export class MovingGuest {
   async #start({ host, nbdSocket }: Side, incoming: boolean): Promise<Guest> {
     return Guest.start({
       ...{ namespace: host.namespace, folder: this.#folder, name: `g${++this.#starts}` },
-      ...{ nbdSocket, nbdExport: disk, tapDevice: host.tapDevice, address: guestNetwork },
+      ...{ nbdSocket, nbdExport: disk, ...this.#network(host) },
       ...{ memoryMiB: this.#memoryMiB, incoming, reconnectSeconds: 10 },
     })
+  }
+
+  #network({ tapDevice, secondTapDevice }: Host): Pick<GuestOptions, 'tapDevice' | 'address' | 'mac'> {
+    const address = `${this.address}/24`
+    if (!this.#isSecond) return { tapDevice, address }
+    return { tapDevice: secondTapDevice, address, mac: '52:54:00:bf:00:02' }
   }
 
   /** Starts a QEMU that waits on the other host. */
   async prepareThere(): Promise<Guest> {
     await this.there.guest?.kill()
     this.there.guest = await this.#start(this.there, true)
-    await waitForFile(this.there.guest)
+    await this.there.guest.untilMonitored()
     return this.there.guest
   }
 
@@ -157,12 +185,12 @@ export class MovingGuest {
     const { here, there } = this
     const receive = new Command(there.host.namespace, [
       ...['receive', '--control', there.control, '--listen', `${there.host.address}:0`],
-      ...['--machine', `qemu:${there.guest!.qmpSocket}`],
+      ...['--machine', `qemu:${there.guest!.qmpSocket}`, ...this.#linkOptions],
     ])
     const { host, port } = await receive.event('listening')
     const send = new Command(here.host.namespace, [
       ...['send', '--control', here.control, '--to', `${host}:${port}`],
-      ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...options],
+      ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...this.#linkOptions, ...options],
     ])
     return { send, receive, done: () => this.#done(send, receive) }
   }
@@ -193,13 +221,5 @@ export class MovingGuest {
       await serve.kill()
     }
     rmSync(this.#folder, { recursive: true, force: true })
-  }
-}
-
-/** Until QEMU has made its monitor. */
-async function waitForFile(guest: Guest): Promise<void> {
-  for (let tries = 0; tries < 600 && !existsSync(guest.qmpSocket); tries++) {
-    if (guest.hasEnded) throw new Error(`QEMU has ended: ${guest.says()}`)
-    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }

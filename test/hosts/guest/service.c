@@ -4,7 +4,8 @@
  *
  *   /write?client=N                              appends to LOG; answers when it is on the disk
  *   /stress/start?mebibytes=N&rate=N&sync=0|1    writes to STRESS, see service.h
- *   /stress/stop   /stress/count   /poweroff */
+ *   /memory/start?mebibytes=N&rate=N             dirties memory, see service.h
+ *   /stress/stop   /stress/count   /memory/stop   /poweroff */
 
 #include "service.h"
 
@@ -46,7 +47,11 @@ bool answer(const char *path, char *text, size_t size) {
     return stress_start(stress_path, parameter(path, "mebibytes", 64), parameter(path, "rate", 0),
                         parameter(path, "sync", 1) != 0);
   }
+  if (begins(path, "/memory/start")) {
+    return memory_start(parameter(path, "mebibytes", 64), parameter(path, "rate", 0));
+  }
   if (begins(path, "/stress/stop")) stress_stop();
+  else if (begins(path, "/memory/stop")) memory_stop();
   else if (begins(path, "/stress/count")) snprintf(text, size, "%llu\n", stress_count());
   else if (begins(path, "/poweroff")) kill(1, SIGUSR2); /* busybox init's sign for it */
   else return false;

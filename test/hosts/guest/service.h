@@ -26,3 +26,8 @@ bool stress_start(const char *path, unsigned long long mebibytes, unsigned long 
 void stress_stop(void);
 /* Blocks written since the start of the guest. */
 unsigned long long stress_count(void);
+
+/* Starts writing random pages around and around memory of this size. `rate`: pages a second, about,
+ * 0 without a limit. Ends what was started before. */
+bool memory_start(unsigned long long mebibytes, unsigned long long rate);
+void memory_stop(void);

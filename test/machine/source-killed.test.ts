@@ -1,0 +1,23 @@
+// QEMU at the source is killed while its memory moves: the machine is gone, its disk is not, and
+// the destination does not run a part of it.
+
+import t from 'tap'
+import { missingNeed } from '../hosts/needs.js'
+import { failureOf, Observed, phases, slowly, stateOf } from './observed.js'
+
+const skip = (await missingNeed()) ?? false
+
+t.setTimeout(300_000)
+
+for (const [phase, reached] of Object.entries(phases)) {
+  t.test(`killed in ${phase}`, { skip }, async (t) => {
+    const observed = await Observed.boot(t)
+    const { here, there } = observed.moving
+    const move = await observed.begin(...slowly)
+    await reached(move)
+    await here.guest!.kill()
+    t.match(await failureOf(move), { code: 'MACHINE', owner: 'source', message: /monitor has closed/ })
+    t.not(await stateOf(there.guest), 'running', 'the destination does not run it')
+    await observed.checkWrites(t)
+  })
+}
