@@ -189,7 +189,7 @@ export class MovingGuest {
     ])
     const { host, port } = await receive.event('listening')
     const send = new Command(here.host.namespace, [
-      ...['send', '--control', here.control, '--to', `${host}:${port}`],
+      ...['send', '--control', here.control, '--to', `${host}:${port}`, '--reconnect', '0'],
       ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...this.#linkOptions, ...options],
     ])
     return { send, receive, done: () => this.#done(send, receive) }
