@@ -4,17 +4,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ErrorDetails } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
-import type { MachineDescription } from '../machine/machine.js'
-import { isMemoryMachine } from '../machine/machine.js'
 import { SourceOwnership } from '../ownership/source-ownership.js'
 import type { Forecast } from '../policy/types.js'
 import { hostPortText } from '../units.js'
 import { askOutcome } from './ask-outcome.js'
+import { atDate } from './at-date.js'
 import { Copying } from './copying.js'
 import { EventStream } from './event-stream.js'
 import type { MigrationEvent } from './events.js'
-import { machineCall } from './machine-call.js'
-import { MemoryTransfer } from './memory-transfer.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
 import type { DowntimePhases, Report } from './report.js'
@@ -23,18 +20,15 @@ import { Reporter } from './reporter.js'
 import { Sampler } from './sampler.js'
 import { SourceDisks } from './source-disks.js'
 import { SourceLink } from './source-link.js'
+import { SourceMachine } from './source-machine.js'
 import type { SwitchoverResult } from './switchover.js'
 import { switchOver } from './switchover.js'
 
 const kConnectMs = 10_000
-const kLongestTimer = 2 ** 31 - 1
 const kNoForecast: Forecast = { eta: null, predictedDowntimeMs: null, limitedBy: 'none', relax: null }
 
 /** What a broken pause costs at most before it is taken back: twice the budget and this. */
 const kResidualGraceMs = 1000
-/** A hypervisor that waits for the link in the middle of its memory answers nobody: after this long
- * the link is ended to free it. */
-const kStuckMs = 500
 /** How long the link may take to break after the memory that travels on it, ms. */
 const kLinkFailureMs = 1000
 
@@ -50,10 +44,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #reporter: Reporter | null = null
   #paused = false
   #wanted = true
-  /** It was paused, or its memory is being sent: it has to be told when that comes to nothing. */
-  #machineTouched = false
+  #machine: SourceMachine | null = null
   #ownership: SourceOwnership | null = null
-  #memory: MemoryTransfer | null = null
   #committing = false
   #committed = false
   #keepDestination = true
@@ -139,6 +131,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       await Promise.resolve()
       this.#options = checkMigrateOptions(options)
       this.setLimits(this.#earlyLimits)
+      this.#machine = new SourceMachine(this.#options)
       unlisten.signal = this.#listenToSignal()
       const { disks, blockSize, journal, host, port } = this.#options
       this.#disks = await SourceDisks.open(disks, blockSize)
@@ -156,15 +149,9 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       await this.#link?.close()
       await this.#disks?.close()
       await this.#ownership?.close()
-      await this.#closeMachine()
+      await this.#machine?.close()
       this.end()
     }
-  }
-
-  async #closeMachine (): Promise<void> {
-    await this.#memory?.close()
-    const machine = this.#options?.machine
-    if (machine !== undefined && isMemoryMachine(machine)) await machine.close()
   }
 
   #listenToSignal (): () => void {
@@ -204,16 +191,22 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     }
   }
 
+  /** Its memory is under way, or there. */
+  get #hasMemory (): boolean {
+    return this.#machine !== null && this.#machine.memory !== null
+  }
+
   /** Not before there was a link, not when the destination may own the disks, and not when its
    * hypervisor has begun to take memory in: that can't begin again. */
   #mayGoOnAfter (error: BlockferryError): boolean {
     const isUndecided = !this.#committing && !this.#committed && error.owner !== 'destination'
-    return isLinkLoss(error) && this.#copying !== null && this.#memory === null && isUndecided
+    return isLinkLoss(error) && this.#copying !== null && !this.#hasMemory && isUndecided
   }
 
   /** The writers go on as if nothing had happened. */
   async #disconnect (): Promise<void> {
     this.#disks.throttle(null)
+    await this.#ownership!.copying()
     await this.#takeBack()
     await this.#link.close()
   }
@@ -221,7 +214,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   async #moveOver (copying: Copying): Promise<Report> {
     for (;;) {
       await this.#orCancelled(copying.untilReady())
-      await this.#orCancelled(this.#sendMemory(copying))
+      await this.#orCancelled(this.#machine!.sendMemory(this.#link, copying, (event) => this.emit(event)))
       const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
       const result = await this.#switchOver(copying, phases)
       if (result.destination !== null) {
@@ -239,7 +232,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const { host, port, streams, equality, reuse, linkTimeoutMs } = this.#options
     const link = new SourceLink(linkTimeoutMs, () => this.#copying?.bulkDone())
     this.#link = link
-    const machine = await this.#orCancelled(this.#prepareMachine())
+    const machine = await this.#orCancelled(this.#machine!.prepare())
     await this.#orCancelled(link.connect(host, port, Math.min(kConnectMs, linkTimeoutMs)))
     const { epochs } = this.#ownership!
     const disks = this.#disks.taps.map(({ name, tap }, index) => (
@@ -274,24 +267,6 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     return copying
   }
 
-  async #prepareMachine (): Promise<MachineDescription | null> {
-    const { machine } = this.#options
-    return isMemoryMachine(machine) ? await machineCall('prepare', () => machine.prepare()) : null
-  }
-
-  /** Sends the memory of a machine that has some to move, until it has paused itself. */
-  async #sendMemory (copying: Copying): Promise<void> {
-    const { machine, compression } = this.#options
-    if (!isMemoryMachine(machine)) return
-    const memory = new MemoryTransfer(
-      machine, this.#link.sender, compression, (progress) => this.emit({ event: 'memory', ...progress }))
-    this.#memory = memory
-    await this.#link.ask('memory', {}, 'memoryReady')
-    this.#machineTouched = true
-    await memory.begin(copying.memorySituation(), () => copying.wake())
-    await copying.untilPaused(memory)
-  }
-
   async #switchOver (copying: Copying, phases: DowntimePhases): Promise<SwitchoverResult> {
     await this.#orCancelled(copying.settle())
     copying.reporter.attempt()
@@ -301,14 +276,14 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       link: this.#link,
       disks: this.#disks,
       machine: this.#options.machine,
-      memory: this.#memory,
+      memory: this.#machine!.memory,
       residualLimitMs: 2 * downtimeMs + kResidualGraceMs,
       phases,
       cancelled: this.#cancelled,
       prepareCommit: () => this.#ownership!.committing(),
       committing: () => { this.#committing = true },
       step: (step) => {
-        this.#machineTouched = true
+        this.#machine!.touch()
         this.emit({ event: 'switchover', step })
       }
     }).catch(async (error: unknown) => {
@@ -317,7 +292,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       return result
     })
     copying.paused(phases.pause + phases.drain)
-    if (result.destination === null && this.#memory !== null) {
+    if (result.destination === null && this.#hasMemory) {
       // The hypervisor at the destination can't begin again.
       throw new BlockferryError('TIMEOUT', `the switchover was taken back: ${result.reason}`)
     }
@@ -350,10 +325,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   async #takeBack (): Promise<void> {
     this.#committing = false
     this.#disks.open()
-    if (!this.#machineTouched) return
-    this.#machineTouched = false
-    const { machine } = this.#options
-    await machineCall('resume', () => machine.resume?.())
+    await this.#machine?.takeBack(this.#link)
   }
 
   /** Leaves the source as it was, tells the destination, and names the error. */
@@ -363,12 +335,12 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const details: ErrorDetails = { owner: this.#committed ? 'destination' : 'source', resumable: started }
     const error = toBlockferryError(thrown, details)
     // What breaks the link breaks the transfer of memory, too, and that may be the first to say so.
-    const mayBeLink = error.code === 'MACHINE' && this.#memory !== null
+    const mayBeLink = error.code === 'MACHINE' && this.#hasMemory
     if (!mayBeLink) this.#tell(error)
     if (this.#committed || this.#disks === undefined) return error
     await this.#ownership?.kept()
     try {
-      await this.#takeBackFromLink()
+      await this.#takeBack()
     } catch (second) {
       this.#tell(error)
       return toBlockferryError(second, details)
@@ -386,27 +358,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     else this.#link.send('failed', { code: error.code, message: error.message })
   }
 
-  async #takeBackFromLink (): Promise<void> {
-    const timer = setTimeout(() => void this.#link?.close(), kStuckMs)
-    try {
-      await this.#takeBack()
-    } finally {
-      clearTimeout(timer)
-    }
-  }
-
   async #orCancelled<T> (promise: Promise<T>): Promise<T> {
     return await Promise.race([promise, this.#cancelled])
   }
-}
-
-/** Calls at a date, however far away; the result forgets about it. */
-function atDate (date: Date, call: () => void): () => void {
-  let timer: NodeJS.Timeout
-  const arm = () => {
-    const ms = date.getTime() - Date.now()
-    timer = ms > kLongestTimer ? setTimeout(arm, kLongestTimer) : setTimeout(call, Math.max(0, ms))
-  }
-  arm()
-  return () => clearTimeout(timer)
 }

@@ -1,0 +1,80 @@
+// The machine at the source during a migration: prepared, its memory sent, and given back its life
+// when it comes to nothing.
+import type { Machine, MachineDescription, MemoryMachine, MemoryProgress } from '../machine/machine.js'
+import { isMemoryMachine } from '../machine/machine.js'
+import type { Copying } from './copying.js'
+import type { MigrationEvent } from './events.js'
+import { machineCall } from './machine-call.js'
+import { MemoryTransfer } from './memory-transfer.js'
+import type { CheckedMigrateOptions } from './options.js'
+import type { SourceLink } from './source-link.js'
+
+/** A hypervisor that waits for the link in the middle of its memory answers nobody: after this long
+ * the link is ended to free it. */
+const kStuckMs = 500
+
+export class SourceMachine {
+  readonly machine: Machine
+  readonly #compression: CheckedMigrateOptions['compression']
+  #memory: MemoryTransfer | null = null
+  #isTouched = false
+
+  constructor ({ machine, compression }: CheckedMigrateOptions) {
+    this.machine = machine
+    this.#compression = compression
+  }
+
+  /** Null when its memory does not move, or has not begun to. */
+  get memory (): MemoryTransfer | null {
+    return this.#memory
+  }
+
+  /** What the destination has to know; null when its memory does not move. */
+  async prepare (): Promise<MachineDescription | null> {
+    const machine = this.#withMemory()
+    return machine === null ? null : await machineCall('prepare', () => machine.prepare())
+  }
+
+  /** It is about to be paused: it has to be told when that comes to nothing. */
+  touch (): void {
+    this.#isTouched = true
+  }
+
+  /** Sends the memory, if that moves, until the machine has paused itself. */
+  async sendMemory (
+    link: SourceLink, copying: Copying, emit: (event: MigrationEvent) => void
+  ): Promise<void> {
+    const machine = this.#withMemory()
+    if (machine === null) return
+    const tell = (progress: MemoryProgress) => emit({ event: 'memory', ...progress })
+    const memory = this.#memory = new MemoryTransfer(machine, link.sender, this.#compression, tell)
+    await link.ask('memory', {}, 'memoryReady')
+    this.touch()
+    await memory.begin(copying.memorySituation(), () => copying.wake())
+    await copying.untilPaused(memory)
+  }
+
+  /** Lets it run again, if it was touched. */
+  async takeBack (link: SourceLink | undefined): Promise<void> {
+    if (!this.#isTouched) return
+    this.#isTouched = false
+    const timer = setTimeout(() => {
+      if (this.#memory !== null) void link?.close()
+    }, kStuckMs)
+    try {
+      await machineCall('resume', () => this.machine.resume?.())
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Lets go of it. */
+  async close (): Promise<void> {
+    await this.#memory?.close()
+    await this.#withMemory()?.close()
+  }
+
+  #withMemory (): MemoryMachine | null {
+    return isMemoryMachine(this.machine) ? this.machine : null
+  }
+}
