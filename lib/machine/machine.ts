@@ -59,6 +59,8 @@ export interface MemoryMachine extends Machine {
 export interface MachineDescription {
   /** The kind of machine: 'qemu'. */
   kind: string
+  /** The size of the memory, bytes; it counts in the forecast. */
+  memory: number
   [detail: string]: string | number | boolean
 }
 

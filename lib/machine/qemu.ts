@@ -128,8 +128,8 @@ export class QemuMachine implements MemoryMachine {
     const { kind, type, memory } = description
     if (kind !== own.kind) throw refuse(`a machine of kind ${kind} can't go on in QEMU`)
     if (type !== own['type']) throw refuse(`the machine types differ: ${type}, and ${own['type']} at the destination`)
-    if (memory !== own['memory']) {
-      throw refuse(`the memory sizes differ: ${memory} bytes, and ${own['memory']} at the destination`)
+    if (memory !== own.memory) {
+      throw refuse(`the memory sizes differ: ${memory} bytes, and ${own.memory} at the destination`)
     }
     await this.#setCapabilities({ events: true, 'late-block-activate': true })
   }

@@ -1,7 +1,6 @@
 // Copying until a switchover would meet the budget: samples to the policy, its decisions to the
 // sender and the taps, checkpoints now and then.
 import { BlockferryError } from '../errors.js'
-import { isMemoryMachine } from '../machine/machine.js'
 import type { State } from '../policy/convergence.js'
 import { decide, initialState, withBudgets } from '../policy/convergence.js'
 import type { Budgets, Decision, Forecast } from '../policy/types.js'
@@ -12,6 +11,7 @@ import type { MemoryTransfer, PlannedSituation } from './memory-transfer.js'
 import type { Sampler } from './sampler.js'
 import type { SourceDisks } from './source-disks.js'
 import type { SourceLink } from './source-link.js'
+import type { SourceMachine } from './source-machine.js'
 
 const kTickMs = 50
 const kCheckpointMs = 500
@@ -28,6 +28,7 @@ export interface CopyingNeeds {
   options: CheckedMigrateOptions
   reporter: Reporter
   sampler: Sampler
+  machine: SourceMachine
   emit: (event: MigrationEvent) => void
 }
 
@@ -173,7 +174,8 @@ export class Copying {
       bulkDone: this.#bulkDone,
       checkpointMs: this.#checkpointMs,
       pauseMs: this.#pauseMs(),
-      machineMs: isMemoryMachine(this.#needs.options.machine) ? kMachineMs : 0,
+      machineMs: this.#needs.machine.movesMemory ? kMachineMs : 0,
+      memoryAhead: this.#needs.machine.memoryAhead,
       wanted: this.#wanted,
       paused: this.#paused
     })

@@ -37,6 +37,7 @@ export class MemoryTransfer {
   #askedAt = 0
   #failure: unknown = null
   #dirtyRate = 0
+  #remaining = 0
   #helping = false
 
   constructor (
@@ -74,6 +75,12 @@ export class MemoryTransfer {
   /** See MemoryMachine. */
   get running (): boolean {
     return this.#machine.running
+  }
+
+  /** Wire bytes that are left; an estimate. */
+  get aheadBytes (): number {
+    const { contentBytes, wireBytes } = this.#sender.stats().machine
+    return this.#remaining * (contentBytes > 0 ? wireBytes / contentBytes : 1)
   }
 
   /** To be called now and then until it has paused. */
@@ -120,6 +127,7 @@ export class MemoryTransfer {
   async #ask (): Promise<void> {
     const progress = await this.#machine.memoryProgress()
     this.#dirtyRate = progress.dirtyRate ?? 0
+    this.#remaining = progress.remaining
     this.#onProgress(progress)
   }
 

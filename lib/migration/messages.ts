@@ -61,7 +61,7 @@ const objectOf = (checks: Record<string, (value: any) => boolean>) => (value: an
 const isRange = objectOf({ disk: isNumber, first: isNumber, count: isNumber })
 const isDetail = (value: unknown) => isText(value) || isFlag(value) || typeof value === 'number'
 const isMachine = (value: any) => value === null ||
-  (objectOf({ kind: isText })(value) && Object.values(value).every(isDetail))
+  (objectOf({ kind: isText, memory: isNumber })(value) && Object.values(value).every(isDetail))
 const kChecks: { [T in MessageType]: (message: any) => boolean } = {
   offer: objectOf({
     migration: isText,

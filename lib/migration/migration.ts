@@ -253,6 +253,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       link,
       disks: this.#disks,
       options: this.#options,
+      machine: this.#machine!,
       reporter,
       sampler: new Sampler(link.sender, this.#disks),
       emit: (event) => this.emit(event)

@@ -10,6 +10,7 @@ export interface Known {
   checkpointMs: number | null
   pauseMs: number
   machineMs: number
+  memoryAhead: number
   wanted: boolean
   paused: boolean
 }
@@ -94,6 +95,7 @@ export class Sampler {
       throttleDelayMs: writers.delayMs,
       pauseMs: known.pauseMs,
       machineMs: known.machineMs,
+      memoryAhead: known.memoryAhead,
       wanted: known.wanted
     }
   }

@@ -9,6 +9,9 @@ import { MemoryTransfer } from './memory-transfer.js'
 import type { CheckedMigrateOptions } from './options.js'
 import type { SourceLink } from './source-link.js'
 
+/** Of memory, before anything is known of it: much of it is zeroes, and the rest compresses. */
+const kShrinksTo = 0.4
+
 /** A hypervisor that waits for the link in the middle of its memory answers nobody: after this long
  * the link is ended to free it. */
 const kStuckMs = 500
@@ -17,6 +20,7 @@ export class SourceMachine {
   readonly machine: Machine
   readonly #compression: CheckedMigrateOptions['compression']
   #memory: MemoryTransfer | null = null
+  #size = 0
   #isTouched = false
 
   constructor ({ machine, compression }: CheckedMigrateOptions) {
@@ -29,10 +33,22 @@ export class SourceMachine {
     return this.#memory
   }
 
+  get movesMemory (): boolean {
+    return this.#withMemory() !== null
+  }
+
+  /** Wire bytes of memory that have to go before a switchover can; an estimate. */
+  get memoryAhead (): number {
+    return this.#memory?.aheadBytes ?? this.#size * kShrinksTo
+  }
+
   /** What the destination has to know; null when its memory does not move. */
   async prepare (): Promise<MachineDescription | null> {
     const machine = this.#withMemory()
-    return machine === null ? null : await machineCall('prepare', () => machine.prepare())
+    if (machine === null) return null
+    const description = await machineCall('prepare', () => machine.prepare())
+    this.#size = description.memory
+    return description
   }
 
   /** It is about to be paused: it has to be told when that comes to nothing. */

@@ -47,12 +47,12 @@ export function predict (situation: Situation, course: Course): Outlook {
  * is dirtied meanwhile has to be sent too. High: a writer that keeps it up, on a link at its
  * pessimistic rate, throttled where the policy would. */
 function timeLeft (situation: Situation, course: Course): [number, number] {
-  const { pressure, link, sample, inTail } = situation
+  const { pressure, link, sample, inTail, aheadMs } = situation
   const { drain } = pressure
-  if (course.fits) return [0, 0]
+  if (course.fits) return [aheadMs, aheadMs]
   if (link.pessimistic === 0) return [0, Infinity]
   const once = Math.max(0, drain.dirty - drain.target) * 1000 / drain.capacity
-  const line = sample.inFlight * 1000 / link.mean
+  const line = sample.inFlight * 1000 / link.mean + aheadMs
   const low = line + (inTail ? once : once * (1 + Math.min(1, drain.dirtied / drain.capacity)))
   const slow = { ...drain, capacity: drain.capacity * link.pessimistic / link.mean }
   const bulk = inTail ? 0 : drain.dirty * 1000 / slow.capacity

@@ -27,6 +27,8 @@ export interface Situation {
   pressure: Pressure
   inTail: boolean
   elapsedMs: number
+  /** What the machine's memory takes on the link by itself, ms. */
+  aheadMs: number
 }
 
 export interface Memory {
@@ -58,7 +60,8 @@ export function assess (
   const allowed = allowedResidual(budgets.downtimeMs, pauseCostMs, link, ratio)
   const elapsedMs = sample.now - startedAt
   const tailMs = tailAt === null ? 0 : sample.now - tailAt
-  const deadlineMs = (budgets.deadlineMs ?? Infinity) - elapsedMs
+  const aheadMs = link.mean > 0 ? (sample.memoryAhead ?? 0) * 1000 / link.mean : 0
+  const deadlineMs = (budgets.deadlineMs ?? Infinity) - elapsedMs - aheadMs
   return {
     sample,
     budgets,
@@ -78,6 +81,7 @@ export function assess (
       patienceMs: (options.patience ?? kPatience) * wholeDiskMs - tailMs
     },
     inTail: tailAt !== null,
-    elapsedMs
+    elapsedMs,
+    aheadMs
   }
 }

@@ -68,6 +68,9 @@ export interface Sample {
    * not yet acknowledged, now. Default 0. */
   memoryWire?: number
   memoryInFlight?: number
+  /** Wire bytes of the machine's memory that have to go before a switchover can, however little of
+   * the disks is left; an estimate. Default 0. */
+  memoryAhead?: number
   /** What the machine's state adds to the downtime, ms. Default 0. */
   machineMs?: number
   /** False while a switchover is not wanted (manual): the writer is then never throttled.

@@ -1,6 +1,7 @@
 // How memory and disks share a link and a downtime budget.
 import t from 'tap'
 
+import { decide, initialState } from '../../lib/policy/convergence.js'
 import type { MemorySituation } from '../../lib/policy/memory.js'
 import { planMemory } from '../../lib/policy/memory.js'
 
@@ -54,4 +55,22 @@ t.test('compressed on slow links, slowed down when it is dirtied too fast', asyn
   t.equal(planMemory({ ...usual, dirtyRate: 1e6 }).help, false, 'it shrinks to a quarter')
   t.equal(planMemory({ ...usual, dirtyRate: 2e6 }).help, true)
   t.equal(planMemory({ ...usual, dirtyRate: 2e6, disksReady: false }).help, false, 'not before its turn')
+})
+
+t.test('a deadline counts the memory that is still to come, and so does the forecast', async (t) => {
+  const at = (now: number, more: object) => ({
+    now, size: 1e9, unsent: 50e6, inFlight: 0, content: 1e9 + now * 1000, wire: 1e9 + now * 1000,
+    dirtied: now * 500, written: now * 500, writes: now, roundTripMs: 1, checkpointMs: 5, round: 1, idle: false,
+    throttleDelayMs: 0, ...more
+  })
+  const lastOf = (more: object) => {
+    let state = initialState({ downtimeMs: 300, deadlineMs: 200_000 })
+    let last
+    for (let now = 1; now < 20_000; now += 250) ({ state, decision: last } = decide(state, at(now, more)))
+    return last!
+  }
+  const [alone, before] = [lastOf({}), lastOf({ memoryAhead: 60e6 })]
+  t.equal(alone.throttle, null, 'without memory there is time')
+  t.not(before.throttle, null, 'with 60 s of memory to come there is not')
+  t.ok(before.forecast.eta![0] > alone.forecast.eta![0] + 50_000)
 })
