@@ -7,7 +7,9 @@ import type { AddressInfo, Server, Socket } from 'node:net'
 import { ByteReader } from '../../lib/nbd/byte-reader.js'
 
 const kHeaderSize = 48
-const kTypes = ['', 'hello', 'welcome', 'error', 'control', 'data', 'zero', 'mark', 'machine'] as const
+const kTypes = [
+  '', 'hello', 'welcome', 'error', 'control', 'data', 'zero', 'mark', 'machine'
+] as const
 
 export interface Frame {
   from: 'source' | 'destination'
