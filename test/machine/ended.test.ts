@@ -50,7 +50,8 @@ t.test('ends', { skip }, async (t) => {
     const move = await observed.begin(...slowly)
     await phases["the memory's"](move)
     await ask(moving.here.guest!, 'migrate_cancel')
-    t.match(await failureOf(move), { code: 'MACHINE', owner: 'source', message: /memory (cancelled|failed)/ })
+    const words = /memory (cancelled|failed)/
+    t.match(await failureOf(move), { code: 'MACHINE', owner: 'source', message: words })
     await observed.checkRunsHere(t)
   })
 

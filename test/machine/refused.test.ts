@@ -196,8 +196,8 @@ t.test('what both sides compare', { skip }, async (t) => {
   t.test('a state that the destination does not understand', async (t) => {
     const rich = await bareQemu(t, folder, '-device', 'virtio-rng-pci')
     const there = await bareQemu(t, folder, ...incoming)
-    const ends = { source: qemu({ qmp: rich.qmpSocket }), destination: qemu({ qmp: there.qmpSocket }) }
-    const { error } = await refusal(t, temporary(t), ends)
+    const [source, destination] = [rich, there].map(({ qmpSocket }) => qemu({ qmp: qmpSocket }))
+    const { error } = await refusal(t, temporary(t), { source: source!, destination: destination! })
     t.match(error, { code: 'MACHINE', owner: 'source', message: /destination: .*memory failed/ })
     t.equal(await stateOf(rich.monitor), 'running', 'the source runs again')
     await there.ended()

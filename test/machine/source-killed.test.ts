@@ -16,7 +16,8 @@ for (const [phase, reached] of Object.entries(phases)) {
     const move = await observed.begin(...slowly)
     await reached(move)
     await here.guest!.kill()
-    t.match(await failureOf(move), { code: 'MACHINE', owner: 'source', message: /monitor has closed/ })
+    const words = /monitor has closed/
+    t.match(await failureOf(move), { code: 'MACHINE', owner: 'source', message: words })
     t.not(await stateOf(there.guest), 'running', 'the destination does not run it')
     await observed.checkWrites(t)
   })

@@ -7,7 +7,9 @@ import type { AddressInfo, Server, Socket } from 'node:net'
 import { ByteReader } from '../../lib/nbd/byte-reader.js'
 
 const kHeaderSize = 48
-const kTypes = ['', 'hello', 'welcome', 'error', 'control', 'data', 'zero', 'mark', 'machine'] as const
+const kTypes = [
+  '', 'hello', 'welcome', 'error', 'control', 'data', 'zero', 'mark', 'machine'
+] as const
 
 export interface Frame {
   from: 'source' | 'destination'
@@ -29,7 +31,6 @@ export class FrameProxy {
   readonly #sockets = new Set<Socket>()
   readonly #looks: Look[] = []
   #down = false
-  #silent = false
   address = { host: '127.0.0.1', port: 0 }
 
   private constructor (target: { host: string, port: number }) {
@@ -65,15 +66,9 @@ export class FrameProxy {
     return { held, release }
   }
 
-  /** Nothing goes through any more, which nobody is told, until cut(). */
-  silence (): void {
-    this.#silent = true
-  }
-
   /** Ends every connection, with what it holds; new ones are closed at once until restore(). */
   cut (): void {
     this.#down = true
-    this.#silent = false
     for (const socket of this.#sockets) socket.destroy()
   }
 
@@ -106,7 +101,6 @@ export class FrameProxy {
         const payload = await reader.read(header.readUInt32LE(12))
         const frame = decode(side, header, payload)
         for (const look of this.#looks) await look(frame)
-        if (this.#silent) await new Promise(() => {})
         to.write(header)
         if (payload.length > 0 && !to.write(payload)) await drained(to)
       }

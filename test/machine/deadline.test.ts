@@ -1,0 +1,39 @@
+// A guest that dirties its memory faster than the link carries it: it is slowed down, which is
+// enough or ends with the deadline; then it runs on at the source, as fast as before.
+
+import t from 'tap'
+import { missingNeed } from '../hosts/needs.js'
+import { failureOf, Observed } from './observed.js'
+
+const skip = (await missingNeed()) ?? false
+
+t.setTimeout(300_000)
+
+const isSlowed = ({ throttle }: { throttle: number }) => throttle > 0
+
+t.test('memory that does not converge', { skip }, async (t) => {
+  const link = { rateBitsPerSecond: 100e6 }
+  const observed = await Observed.boot(t, { hosts: { link }, memoryMiB: 128 })
+
+  t.test('ends with the deadline', async (t) => {
+    await observed.service.startDirtying(48)
+    const move = await observed.begin('--downtime', '200ms', '--deadline', '40s')
+    t.match(await failureOf(move), { code: 'DEADLINE', owner: 'source' })
+    const asked = move.send.events.filter(({ event }) => event === 'memory') as any[]
+    t.ok(asked.some(({ dirtyRate }) => dirtyRate > 12.5e6), 'it dirties more than the link carries')
+    t.ok(asked.some(isSlowed), 'it was slowed down')
+    await observed.checkRunsHere(t)
+  })
+
+  t.test('is slowed down until it does', async (t) => {
+    await observed.service.startDirtying(48, 4000)
+    const move = await observed.begin('--downtime', '1s')
+    t.equal((await move.done()).equal, true, 'it moves')
+    const asked = move.send.events.filter(({ event }) => event === 'memory') as any[]
+    t.ok(asked.some(isSlowed), 'it was slowed down')
+    await observed.checkRunsHere(t)
+    await observed.service.stopDirtying()
+  })
+
+  t.test('after all of it', (t) => observed.checkClients(t))
+})
