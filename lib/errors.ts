@@ -33,8 +33,7 @@ export class BlockferryError extends Error {
   readonly code: ErrorCode
   /** Null where no migration was going on. */
   readonly owner: Owner | null
-  /** What was copied is kept at the destination. (A later attempt does not make use of it yet: it
-   * sends everything again.) */
+  /** What was copied is kept at the destination: a later attempt sends only what differs. */
   readonly resumable: boolean
   /** The system's error number behind it, 0 if none. */
   readonly errno: number
