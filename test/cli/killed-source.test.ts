@@ -1,6 +1,7 @@
 // The source is killed: the destination owns the disk only if the commit had reached it. What it
 // has is kept, and a migration of the same disk from a new process goes through.
 import { existsSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Test } from 'tap'
 import t from 'tap'
@@ -10,6 +11,10 @@ import { CliProcess } from './cli-process.js'
 import { areEqual, exportsAt, nbdUri, qemuIo } from './disks.js'
 import type { Proxied } from './proxied.js'
 import { startProxied, startSend, startServe } from './proxied.js'
+
+/** Time for the destination to verify what came before the commit: a source that is gone before
+ * that has not moved anything. */
+const kVerifyMs = 1000
 
 async function kill (process: CliProcess): Promise<void> {
   process.child.kill('SIGKILL')
@@ -79,6 +84,7 @@ for (const alone of [false, true]) {
     const { held, release } = proxy.hold(message('commit'))
     const { victim } = await startVictim(t, processes, alone)
     await held
+    await sleep(kVerifyMs)
     await kill(victim)
     release()
     await receiver.event('done')

@@ -16,10 +16,10 @@ export interface Proxied {
   send: (...more: string[]) => CliProcess
 }
 
-export function startServe (t: Test, path: Proxied['path']): CliProcess {
+export function startServe (t: Test, path: Proxied['path'], ...more: string[]): CliProcess {
   return new CliProcess(t, [
     'serve', '--disk', `web=${path('a.img')}`, '--listen', `unix:${path('a.nbd')}`,
-    '--control', path('control'), '--journal', path('a.journal'), '--json'
+    '--control', path('control'), '--json', ...more
   ])
 }
 
@@ -33,13 +33,14 @@ export function startSend (
   ])
 }
 
-/** The serve has a writer; the receive gets more options. */
+/** The serve has a writer; the receive and the serve get more options. */
 export async function startProxied (
-  t: Test, options: (path: Proxied['path']) => string[] = () => []
+  t: Test, options: (path: Proxied['path']) => string[] = () => [],
+  serveOptions: (path: Proxied['path']) => string[] = () => []
 ): Promise<Proxied> {
   const path = scratch(t)
   makeImage(path('a.img'), kDiskMiB)
-  const serve = startServe(t, path)
+  const serve = startServe(t, path, ...serveOptions(path))
   await serve.event('serving')
   const receiver = new CliProcess(t, [
     'receive', '--disk', `web=${path('b.img')}`, '--listen', '127.0.0.1:0', '--json',

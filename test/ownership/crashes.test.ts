@@ -22,7 +22,8 @@ const kVictims = ['source', 'destination', 'both'] as const
 
 /** Kills at a frame, and answers the journals of what is dead in the end: both. */
 async function crash (t: Test, fits: (frame: Frame) => boolean, victim: typeof kVictims[number]) {
-  const proxied = await startProxied(t, (path) => ['--journal', path('b.journal')])
+  const proxied = await startProxied(
+    t, (path) => ['--journal', path('b.journal')], (path) => ['--journal', path('a.journal')])
   const { path, serve, receiver, proxy, writer, send } = proxied
   const { held, release } = proxy.hold(fits)
   const sender = send()
