@@ -146,9 +146,15 @@ export class InMemoryMachine implements MemoryMachine {
       records.push(number, Buffer.from(this.memory.subarray(page * kPage, (page + 1) * kPage)))
       if (records.length === 2 * kBatch) break
     }
-    if (!this.#socket!.write(Buffer.concat(records))) {
-      await Promise.race([once(this.#socket!, 'drain'), once(this.#socket!, 'close')]).catch(() => {})
-    }
+    if (!this.#socket!.write(Buffer.concat(records))) await this.#untilDrained()
+  }
+
+  async #untilDrained (): Promise<void> {
+    const over = new AbortController()
+    const options = { signal: over.signal }
+    const socket = this.#socket!
+    await Promise.race([once(socket, 'drain', options), once(socket, 'close', options)]).catch(() => {})
+    over.abort()
   }
 
   async #receive (socket: Socket): Promise<void> {

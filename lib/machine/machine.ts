@@ -51,6 +51,10 @@ export interface MemoryMachine extends Machine {
   /** Destination: resolves when everything is here and the machine could run. */
   untilArrived (): Promise<void>
 
+  /** Resolves with the reason when the hypervisor is gone, from prepare() or expect() on: then there
+   * is no use in going on. Never after close(). */
+  untilGone? (): Promise<Error>
+
   /** Lets go of the hypervisor, which goes on as it is. Idempotent. */
   close (): Promise<void>
 }

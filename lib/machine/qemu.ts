@@ -20,6 +20,7 @@ export interface QemuOptions {
   memory?: 'relayed' | { direct: string }
 }
 
+interface Capability { capability: string, state: boolean }
 type Role = 'source' | 'destination'
 
 /** QEMU's own limit is raised: the migration limits what the link may carry. */
@@ -41,6 +42,10 @@ export class QemuMachine implements MemoryMachine {
   /** QEMU stops the machine itself at the pause point; other stops are the user's. */
   #atPausePoint = false
   #wakers = new Set<() => void>()
+  /** What was changed in QEMU, as it was before. */
+  #foreign: Capability[] = []
+  #gone: (reason: BlockferryError) => void = () => {}
+  #untilGone = new Promise<BlockferryError>(() => {})
 
   constructor (options: QemuOptions) {
     this.#options = options
@@ -48,6 +53,10 @@ export class QemuMachine implements MemoryMachine {
 
   get running (): boolean {
     return this.#running
+  }
+
+  untilGone (): Promise<BlockferryError> {
+    return this.#untilGone
   }
 
   async prepare (): Promise<MachineDescription> {
@@ -148,9 +157,15 @@ export class QemuMachine implements MemoryMachine {
   }
 
   async close (): Promise<void> {
-    this.#qmp?.close()
+    const qmp = this.#qmp
     this.#qmp = null
     this.#wake()
+    // A migration that its user begins later must not stop at our pause point.
+    if (qmp !== null && this.#foreign.length > 0) {
+      await qmp.run('migrate-set-capabilities', { capabilities: this.#foreign }).catch(() => {})
+    }
+    this.#foreign = []
+    qmp?.close()
   }
 
   async #goOnHere (): Promise<void> {
@@ -186,10 +201,12 @@ export class QemuMachine implements MemoryMachine {
 
   async #setCapabilities (wanted: Record<string, boolean>): Promise<void> {
     const qmp = this.#connected()
-    const known: Array<{ capability: string }> = await qmp.run('query-migrate-capabilities')
+    const known: Capability[] = await qmp.run('query-migrate-capabilities')
     const names = new Set(known.map(({ capability }) => capability))
     const lacking = Object.keys(wanted).find((name) => !names.has(name))
     if (lacking !== undefined) throw refuse(`it is too old to be moved: it has no ${lacking}`)
+    this.#foreign = known.filter(({ capability, state }) => (
+      capability in wanted && wanted[capability] !== state))
     await qmp.run('migrate-set-capabilities', {
       capabilities: Object.entries(wanted).map(([capability, state]) => ({ capability, state }))
     })
@@ -199,11 +216,15 @@ export class QemuMachine implements MemoryMachine {
     await this.close()
     const qmp = await Qmp.connect(this.#options.qmp)
     this.#qmp = qmp
+    this.#untilGone = new Promise((resolve) => { this.#gone = resolve })
     this.#role = role
     this.#status = 'none'
     this.#atPausePoint = false
     qmp.on('event', (event: QmpEvent) => this.#onEvent(event))
-    qmp.on('closed', () => this.#wake())
+    qmp.on('closed', (reason: BlockferryError) => {
+      this.#wake()
+      if (this.#qmp === qmp) this.#gone(reason)
+    })
     return qmp
   }
 

@@ -249,6 +249,9 @@ export class Incoming {
     }
     this.#expected = true
     await machineCall('expect', () => machine.expect(offered))
+    void machine.untilGone?.().then((reason) => {
+      if (!this.#arrived) this.#fail(toBlockferryError(reason))
+    })
     this.#arrived = false
   }
 

@@ -131,7 +131,9 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       await Promise.resolve()
       this.#options = checkMigrateOptions(options)
       this.setLimits(this.#earlyLimits)
-      this.#machine = new SourceMachine(this.#options)
+      this.#machine = new SourceMachine(this.#options, (reason) => {
+        if (!this.#committing) this.#cancel(toBlockferryError(reason))
+      })
       unlisten.signal = this.#listenToSignal()
       const { disks, blockSize, journal, host, port } = this.#options
       this.#disks = await SourceDisks.open(disks, blockSize)

@@ -20,10 +20,13 @@ export class SourceMachine {
   readonly machine: Machine
   readonly #compression: CheckedMigrateOptions['compression']
   #memory: MemoryTransfer | null = null
+  readonly #onGone: (reason: Error) => void
   #size = 0
   #isTouched = false
 
-  constructor ({ machine, compression }: CheckedMigrateOptions) {
+  /** `onGone`: called when the hypervisor is gone, with the reason. */
+  constructor ({ machine, compression }: CheckedMigrateOptions, onGone: (reason: Error) => void) {
+    this.#onGone = onGone
     this.machine = machine
     this.#compression = compression
   }
@@ -48,6 +51,7 @@ export class SourceMachine {
     if (machine === null) return null
     const description = await machineCall('prepare', () => machine.prepare())
     this.#size = description.memory
+    void machine.untilGone?.().then(this.#onGone)
     return description
   }
 
