@@ -250,7 +250,8 @@ export class Incoming {
     this.#expected = true
     await machineCall('expect', () => machine.expect(offered))
     void machine.untilGone?.().then((reason) => {
-      if (!this.#arrived) this.#fail(toBlockferryError(reason))
+      // Once memory comes untilArrived() knows better what went wrong.
+      if (this.#socket === null) this.#fail(toBlockferryError(reason))
     })
     this.#arrived = false
   }

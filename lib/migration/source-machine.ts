@@ -51,7 +51,10 @@ export class SourceMachine {
     if (machine === null) return null
     const description = await machineCall('prepare', () => machine.prepare())
     this.#size = description.memory
-    void machine.untilGone?.().then(this.#onGone)
+    void machine.untilGone?.().then((reason) => {
+      // Once memory goes the transfer knows better what went wrong.
+      if (this.#memory === null) this.#onGone(reason)
+    })
     return description
   }
 
