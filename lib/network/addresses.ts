@@ -45,6 +45,11 @@ export function host (address: string): string {
   return `${address}/${isIP(address) === 6 ? 128 : 32}`
 }
 
+/** Of IPv6: valid on one link only. */
+export function isLinkLocal (address: string): boolean {
+  return /^fe[89ab]/i.test(address)
+}
+
 /** 'ip' or 'ip6', as nft calls them. */
 export function nftFamily (family: Family): 'ip' | 'ip6' {
   return family === 4 ? 'ip' : 'ip6'

@@ -2,22 +2,22 @@
 // tunnel, and it can be reached at an address of this site.
 //
 // Rules, in this order: to the machine's addresses: where it is. From them, marked as direct: as
-// everything at this site. From them: into the tunnel.
-import { host } from './addresses.js'
+// everything at this site. From them: into the tunnel. What concerns packets from the machine is
+// there before it is: so its first packet is not led astray.
+import { host, isLinkLocal } from './addresses.js'
 import type { Change } from './changes.js'
-import { addressTable, frameTable, kDirect, tunnelTable } from './firewall.js'
+import { addressTable, frameTable, kDirect } from './firewall.js'
 import type { Family } from './ip.js'
 import type { Plan, Surroundings } from './plan.js'
 import { familiesOf, setting } from './plan.js'
-import { emptyPlan, into } from './plan-tunnel.js'
+import { tunnelPlan, into } from './plan-tunnel.js'
 
 export function newPlan (around: Surroundings): Plan {
   const { options } = around
-  const plan = emptyPlan(around)
-  plan.prepare.push(tunnelTable(around))
+  const plan = tunnelPlan(around)
   const table = addressTable(around)
-  if (table !== null) plan.stay.push(table)
-  plan.stay.push(frameTable(around))
+  if (table !== null) plan.prepare.stay.push(table)
+  plan.prepare.stay.push(frameTable(around))
   for (const family of familiesOf(options)) addFamily(plan, around, family)
   return plan
 }
@@ -32,9 +32,11 @@ function addFamily (plan: Plan, around: Surroundings, family: Family): void {
   const address = options.addresses[family]!
   const [home, away] = [String(base), String(base + 1)]
   const from = ['iif', device, 'from', host(address)]
-  plan.prepare.push(
-    { kind: 'ip', family, add: ['route', 'replace', 'default', ...into(around, family), 'table', away] })
-  plan.stay.push(
+  plan.prepare.tunnel.push(
+    { kind: 'ip', family, add: ['route', 'replace', 'default', ...into(around, family), 'table', away] },
+    rule(family, ...from, 'fwmark', `${kDirect}/${kDirect}`, 'lookup', 'main', 'pref', away),
+    rule(family, ...from, 'lookup', away, 'pref', String(base + 2)))
+  plan.switchOver.stay.push(
     {
       kind: 'ip',
       family,
@@ -43,10 +45,7 @@ function addFamily (plan: Plan, around: Surroundings, family: Family): void {
     },
     rule(family, 'to', host(address), 'lookup', home, 'pref', home),
     ...newAddress(around, family))
-  plan.redirect.push(
-    rule(family, ...from, 'fwmark', `${kDirect}/${kDirect}`, 'lookup', 'main', 'pref', away),
-    rule(family, ...from, 'lookup', away, 'pref', String(base + 2)),
-    ...gateway(plan, around, family))
+  addGateway(plan, around, family)
 }
 
 /** The new address is this host's, which translates it; or the machine's own, and this host
@@ -84,27 +83,26 @@ function newAddress ({ options, uplink, base, settings }: Surroundings, family: 
 
 /** This host takes the place of the router that the machine knows. While there is a tunnel, what
  * is for that router itself still goes to it. */
-function gateway (plan: Plan, { options, settings, present }: Surroundings, family: Family): Change[] {
+function addGateway (plan: Plan, { options, settings, present }: Surroundings, family: Family): void {
   const { device } = options
   const known = options.gateways[family]
   if (known === null) {
-    if (family === 4) plan.stay.push(...setting(settings, `net/ipv4/conf/${device}/proxy_arp`, '1'))
-    return []
+    const answers = `net/ipv4/conf/${device}/proxy_arp`
+    if (family === 4) plan.switchOver.stay.push(...setting(settings, answers, '1'))
+    return
   }
-  if (present.has(known)) return []
+  if (present.has(known)) return
   const words = ['address', 'add', host(known), 'dev', device, ...(family === 6 ? ['nodad'] : [])]
   const own: Change = {
     kind: 'ip', family, add: words, remove: ['address', 'delete', host(known), 'dev', device]
   }
   // A link-local address is nobody's elsewhere.
-  if (/^fe[89ab]/i.test(known)) {
-    plan.stay.push(own)
-    return []
+  if (isLinkLocal(known)) {
+    plan.prepare.stay.push(own)
+    return
   }
   plan.afterwards.push(own)
   const proxy = ['neigh', 'add', 'proxy', known, 'dev', device]
-  return [
-    ...(family === 6 ? setting(settings, 'net/ipv6/conf/all/proxy_ndp', '1') : []),
-    { kind: 'ip', family, add: proxy, remove: proxy.with(1, 'delete') }
-  ]
+  if (family === 6) plan.prepare.tunnel.push(...setting(settings, 'net/ipv6/conf/all/proxy_ndp', '1'))
+  plan.prepare.tunnel.push({ kind: 'ip', family, add: proxy, remove: proxy.with(1, 'delete') })
 }

@@ -1,6 +1,7 @@
 // The changes that make the tunnel, the same at both sites. Until something is routed into it, it
 // changes nothing.
 import type { Change } from './changes.js'
+import { tunnelTable } from './firewall.js'
 import type { Plan, Surroundings } from './plan.js'
 import { familiesOf } from './plan.js'
 
@@ -22,7 +23,7 @@ export function innerOf (number: number, role: Role): { local: string, remote: s
   return role === 'old' ? { local: at(1), remote: at(2) } : { local: at(2), remote: at(1) }
 }
 
-export function tunnelChanges ({ options, spec, backend, mtu }: Surroundings): Change[] {
+function tunnelChanges ({ options, spec, backend, mtu }: Surroundings): Change[] {
   const { device, number, role, inner } = spec
   const peer = role === 'old' ? 'new' : 'old'
   const ip = (...words: string[]): Change => (
@@ -57,7 +58,11 @@ export function into ({ spec, backend }: Surroundings, family: 4 | 6): string[] 
   return ['via', peer, 'dev', spec.device, ...(family === 4 ? ['onlink'] : [])]
 }
 
-/** All of it, as far as prepare() goes. */
-export function emptyPlan (around: Surroundings): Plan {
-  return { prepare: tunnelChanges(around), redirect: [], stay: [], afterwards: [] }
+/** The tunnel, with its table for the firewall. */
+export function tunnelPlan (around: Surroundings): Plan {
+  return {
+    prepare: { tunnel: [...tunnelChanges(around), tunnelTable(around)], stay: [] },
+    switchOver: { tunnel: [], stay: [] },
+    afterwards: []
+  }
 }

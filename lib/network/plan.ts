@@ -20,18 +20,18 @@ export interface Surroundings {
   base: number
   /** Settings as they are now, by path; those that the plan may change. */
   settings: ReadonlyMap<string, string>
-  /** The addresses that `device` has already. */
+  /** Routers that are on `device` already, this host or another. */
   present: ReadonlySet<string>
 }
 
+/** Two groups: what goes with the tunnel, and what stays at the new site for as long as the machine
+ * is there. */
 export interface Plan {
-  /** Changes nothing for anybody yet. */
-  prepare: Change[]
-  /** Sends the packets the new way; goes with the tunnel. */
-  redirect: Change[]
-  /** New site: stays after the tunnel, for as long as the machine is here. */
-  stay: Change[]
-  /** New site: takes the place of `redirect` when the tunnel has gone. */
+  /** Before anything is copied: changes nothing for anybody yet. */
+  prepare: { tunnel: Change[], stay: Change[] }
+  /** In the switchover: as little as can be. */
+  switchOver: { tunnel: Change[], stay: Change[] }
+  /** New site: stays, too, and takes the place of the tunnel when that has gone. */
   afterwards: Change[]
 }
 

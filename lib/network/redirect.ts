@@ -68,8 +68,8 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
     this.#watch = new Watch(state, this.#folder, this.#options.dns, (event) => this.emit(event))
     try {
       await this.#write()
-      await apply(plan.prepare)
-      await checkTables([...plan.stay, ...plan.redirect])
+      await apply([...plan.prepare.tunnel, ...plan.prepare.stay])
+      await checkTables([...plan.switchOver.tunnel, ...plan.switchOver.stay])
       await this.#watch.listen()
       await this.#prepareName()
       state.phase = 'prepared'
@@ -106,10 +106,10 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
    * the name can't be changed it throws, too, and goes on trying. */
   async switchOver (): Promise<void> {
     const state = this.#prepared()
-    const { redirect, stay } = this.#plan!
+    const { tunnel, stay } = this.#plan!.switchOver
     state.switchedAt = new Date().toISOString()
     state.phase = 'switching'
-    await apply([...stay, ...redirect])
+    await apply([...tunnel, ...stay])
     state.phase = 'switched'
     await this.#write()
     this.emit({ event: 'switched', id: state.id })
@@ -192,8 +192,8 @@ function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Plan): Re
     quietMs,
     deadlineMs,
     pollMs,
-    tunnelChanges: [...plan.prepare, ...plan.redirect],
-    stayChanges: [...plan.stay],
+    tunnelChanges: [...plan.prepare.tunnel, ...plan.switchOver.tunnel],
+    stayChanges: [...plan.prepare.stay, ...plan.switchOver.stay],
     afterChanges: plan.afterwards,
     dns: null
   }

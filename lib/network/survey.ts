@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { BlockferryError } from '../errors.js'
-import { familyOf, listOf } from './addresses.js'
+import { familyOf, isLinkLocal, listOf } from './addresses.js'
 import { readSetting } from './changes.js'
 import { run } from './command.js'
 import type { Family, IpLink } from './ip.js'
@@ -58,7 +58,7 @@ export async function survey (options: CheckedRedirectOptions): Promise<Surround
     uplink,
     base: await freeNumbers(familiesOf(options)),
     settings: await settingsOf(options.device, uplink),
-    present: new Set(await addressesOn(options.device))
+    present: await presentGateways(options)
   }
 }
 
@@ -147,22 +147,42 @@ function inUse (option: string, address: string, how: string): BlockferryError {
   return new BlockferryError('ADDRESS_IN_USE', `${option}: ${address} is in use: it is ${how}`)
 }
 
-/** Makes the kernel look for the address among the neighbours, if it belongs to them. */
 async function checkNobodyHas (address: string, device: string): Promise<void> {
   const route = await routeTo(address)
   if (route === null || route.dev !== device || route.gateway !== undefined) return
-  const socket = createSocket(familyOf('newAddress', address) === 4 ? 'udp4' : 'udp6')
+  const owner = await whoHas(address, device)
+  if (owner !== null) throw inUse('newAddress', address, `at ${owner} on ${device}`)
+}
+
+/** Makes the kernel look for an address among the neighbours: its hardware address, or null. */
+async function whoHas (address: string, device: string): Promise<string | null> {
+  const socket = createSocket(familyOf('address', address) === 4 ? 'udp4' : 'udp6')
   socket.on('error', () => {})
-  socket.send('', 9, address, () => {})
+  socket.send('', 9, isLinkLocal(address) ? `${address}%${device}` : address, () => {})
   try {
     for (let waited = 0; waited < kAnswerMs; waited += 50) {
       await sleep(50)
       const known = await neighbour(address, device)
-      if (known !== null) throw inUse('newAddress', address, `at ${known.lladdr} on ${device}`)
+      if (known !== null) return known.lladdr!
     }
+    return null
   } finally {
     socket.close()
   }
+}
+
+/** The machine's routers that are on the new site's link already: this host must not take their
+ * place. A link-local address is often the same everywhere. */
+async function presentGateways (
+  { role, device, gateways }: CheckedRedirectOptions
+): Promise<Set<string>> {
+  const present = new Set(await addressesOn(device))
+  for (const address of listOf(gateways)) {
+    if (role === 'new' && isLinkLocal(address) && await whoHas(address, device) !== null) {
+      present.add(address)
+    }
+  }
+  return present
 }
 
 /** Of tables and priorities that nobody else uses. */
