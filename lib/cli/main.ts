@@ -9,6 +9,7 @@ import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { Output } from './output.js'
 import { pause } from './pause.js'
 import { receive } from './receive.js'
+import { redirect } from './redirect.js'
 import { resume } from './resume.js'
 import { send } from './send.js'
 import { serve } from './serve.js'
@@ -17,7 +18,7 @@ import { status } from './status.js'
 import { switchover } from './switchover.js'
 
 const kCommands: Command[] = [
-  serve, receive, send, status, pause, resume, switchover, cancel, set
+  serve, receive, send, status, pause, resume, switchover, cancel, set, redirect
 ]
 
 function help (): string {

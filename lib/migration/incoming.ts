@@ -12,6 +12,7 @@ import { machineCall } from './machine-call.js'
 import { privateSocket } from './memory-transfer.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
+import { NetworkSteps } from './network-steps.js'
 import type { CheckedReceiveOptions } from './options.js'
 import type { DestinationReport } from './report.js'
 import { sumDigests } from './report.js'
@@ -59,6 +60,7 @@ export class Incoming {
   /** Of a machine whose memory moves: everything is here, and it could run. */
   #arrived = true
   #expected = false
+  readonly #network: NetworkSteps
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
   #ended: () => void = () => {}
@@ -69,6 +71,7 @@ export class Incoming {
   constructor (session: NativeSession, host: IncomingHost) {
     this.#session = session
     this.#host = host
+    this.#network = new NetworkSteps(host.options.network)
     this.#heartbeat = new Heartbeat(
       host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#fail(error))
     this.#heartbeat.start()
@@ -135,6 +138,11 @@ export class Incoming {
     if (this.#expected && isMemoryMachine(machine)) await machine.close()
   }
 
+  /** The machine is here: its packets are sent here, too. */
+  switchNetwork (): Promise<void> {
+    return this.#network.switchOver()
+  }
+
   #digests (): string[] {
     return this.#disks?.taps.map((_tap, index) => this.#session.digest(index)) ?? []
   }
@@ -191,6 +199,7 @@ export class Incoming {
     try {
       checkOffer(offer)
       await this.#expectMachine(offer.machine)
+      await this.#network.prepare()
       await this.#host.freed(offer.disks.map(({ name }) => name))
       disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     } catch (error) {
@@ -305,6 +314,9 @@ export class Incoming {
     await this.#session.close()
     await this.#disks?.abandon(remove)
     await this.#closeMachine()
+    await this.#network.undo().catch((thrown: unknown) => {
+      this.#host.failed(this, toBlockferryError(thrown))
+    })
     if (began) this.#host.failed(this, error)
     this.#ended()
     this.#host.ended(this)

@@ -12,6 +12,7 @@ import { EventStream } from './event-stream.js'
 import type { MigrationEvent } from './events.js'
 import { machineCall } from './machine-call.js'
 import { MemoryTransfer } from './memory-transfer.js'
+import { NetworkSteps } from './network-steps.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
 import type { DowntimePhases, Report } from './report.js'
@@ -43,6 +44,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   /** It was paused, or its memory is being sent: it has to be told when that comes to nothing. */
   #machineTouched = false
   #memory: MemoryTransfer | null = null
+  #network = new NetworkSteps(null)
   #committing = false
   #committed = false
   #keepDestination = true
@@ -127,6 +129,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       // A caller can attach its listeners first.
       await Promise.resolve()
       this.#options = checkMigrateOptions(options)
+      this.#network = new NetworkSteps(this.#options.network)
       this.setLimits(this.#earlyLimits)
       unlisten.signal = this.#listenToSignal()
       this.#disks = await SourceDisks.open(this.#options.disks, this.#options.blockSize)
@@ -173,6 +176,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
         const result = await this.#switchOver(copying, phases)
         if (result.destination !== null) {
           this.#link.send('bye', {})
+          await this.#network.switchOver()
           return copying.reporter.report(result, phases, copying.sampler)
         }
         await this.#takeBack()
@@ -189,11 +193,13 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const link = new SourceLink(linkTimeoutMs, () => this.#copying?.bulkDone())
     this.#link = link
     const machine = await this.#orCancelled(this.#prepareMachine())
+    await this.#orCancelled(this.#network.prepare())
     await this.#orCancelled(link.connect(host, port, Math.min(kConnectMs, linkTimeoutMs)))
     const disks = this.#disks.taps.map(({ name, tap }) => (
       { name, size: tap.size, blockSize: this.#options.blockSize }))
     const offer = { migration: this.id, disks, streams, equality, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
+    await this.#orCancelled(this.#network.verify())
     for (const [index, { tap }] of this.#disks.taps.entries()) {
       link.sender.addDisk(tap.native, accepted.disks[index]?.blank ?? false)
     }
@@ -263,6 +269,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     if (result.destination !== null) {
       this.#committed = true
       this.#disks.refuse()
+      // What comes of it is looked at when the other side knows that we know.
+      void this.#network.switchOver().catch(() => {})
     }
     return result
   }
@@ -300,18 +308,20 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     if ((thrown as BlockferryError)?.owner === 'unknown') return thrown as BlockferryError
     const details: ErrorDetails = { owner: this.#committed ? 'destination' : 'source', resumable: started }
     let error = toBlockferryError(thrown, details)
-    if (this.#link !== undefined && !this.#link.broken) {
+    if (this.#link !== undefined && !this.#link.broken && !this.#committed) {
       if (error.code === 'CANCELLED') {
         this.#link.send('cancel', { keep: this.#keepDestination })
       } else {
         this.#link.send('failed', { code: error.code, message: error.message })
       }
     }
-    if (this.#committed || this.#disks === undefined) return error
-    try {
-      await this.#takeBack()
-    } catch (second) {
-      error = toBlockferryError(second, details)
+    if (this.#committed) return error
+    for (const step of [() => this.#takeBack(), () => this.#network.undo()]) {
+      try {
+        if (this.#disks !== undefined) await step()
+      } catch (second) {
+        error = toBlockferryError(second, details)
+      }
     }
     return error
   }

@@ -2,6 +2,7 @@
 import { BlockferryError } from '../errors.js'
 import type { Machine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
+import type { Network } from '../network/network.js'
 import type { NbdServer } from '../nbd/server.js'
 import type { Budgets } from '../policy/types.js'
 import { SharedBandwidth } from '../shared-bandwidth.js'
@@ -23,6 +24,9 @@ export interface MigrateOptions {
   /** What writes to the disks: pause() and resume() of your own, or a machine whose memory moves,
    * too, such as qemu(). Default: nothing to pause; the taps hold the writers. */
   machine?: Machine
+  /** Takes the machine's connections along, this site's half: redirect({ role: 'old', … }) or hooks
+   * of your own. Default: the machine keeps its address, or nobody minds. */
+  network?: Network
   budgets?: {
     /** The most that the writers may be stopped. Default '300ms'. */
     downtime?: number | string
@@ -60,6 +64,7 @@ export interface CheckedMigrateOptions {
   host: string
   port: number
   machine: Machine
+  network: Network | null
   budgets: Budgets
   sharedBandwidth: SharedBandwidth | null
   switchover: 'auto' | 'manual' | Date
@@ -87,6 +92,9 @@ export interface ReceiveOptions {
   listen?: string | { host: string, port: number }
   /** Resumed when this side owns the disks; one whose memory moves must wait for that here. */
   machine?: Machine
+  /** Takes the machine's connections along, this site's half: redirect({ role: 'new', … }) or hooks
+   * of your own. */
+  network?: Network
   /** Offer each disk here as soon as it is owned here. */
   serve?: NbdServer
   /** A peer that is silent for so long is gone. Default '20s', at least 1 s. */
@@ -99,6 +107,7 @@ export interface CheckedReceiveOptions {
   host: string
   port: number
   machine: Machine
+  network: Network | null
   serve: NbdServer | null
   linkTimeoutMs: number
   signal: AbortSignal | null
@@ -153,6 +162,15 @@ function checkMachine (machine: Machine | undefined): Machine {
   return machine ?? {}
 }
 
+function checkNetwork (network: Network | undefined): Network | null {
+  for (const method of ['prepare', 'switchOver', 'undo'] as const) {
+    if (network !== undefined && typeof network?.[method] !== 'function') {
+      throw nonsense('network', `an object with ${method}()`)
+    }
+  }
+  return network ?? null
+}
+
 function checkLinkTimeout (value: number | string): number {
   const ms = parseTime('linkTimeout', value)
   if (ms < 1000) throw nonsense('linkTimeout', 'at least 1 s')
@@ -186,8 +204,8 @@ export function sharedIn (budgets: NonNullable<MigrateOptions['budgets']>): Shar
 export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
-    'disks', 'destination', 'machine', 'budgets', 'switchover', 'throttle', 'equality', 'compression',
-    'blockSize', 'streams', 'linkTimeout', 'signal'
+    'disks', 'destination', 'machine', 'network', 'budgets', 'switchover', 'throttle', 'equality',
+    'compression', 'blockSize', 'streams', 'linkTimeout', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
@@ -209,6 +227,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     disks,
     ...checkAddress('destination', options.destination),
     machine: checkMachine(options.machine),
+    network: checkNetwork(options.network),
     budgets: checkBudgets(options.budgets ?? {}),
     sharedBandwidth: sharedIn(options.budgets ?? {}),
     switchover,
@@ -224,7 +243,9 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
 
 export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
-  checkKeys('options', options, ['disks', 'listen', 'machine', 'serve', 'linkTimeout', 'signal'])
+  checkKeys('options', options, [
+    'disks', 'listen', 'machine', 'network', 'serve', 'linkTimeout', 'signal'
+  ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: TargetDisk, index) => {
     const { target, name, direct = false } = isObject(disk) ? disk : {} as TargetDisk
@@ -237,6 +258,7 @@ export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOpt
     disks,
     ...checkAddress('listen', options.listen ?? '127.0.0.1:0'),
     machine: checkMachine(options.machine),
+    network: checkNetwork(options.network),
     serve: options.serve ?? null,
     linkTimeoutMs: checkLinkTimeout(options.linkTimeout ?? '20s'),
     signal: checkSignal(options.signal)

@@ -10,13 +10,14 @@
 
 /** Hooks of one's own are enough: an object with these. */
 export interface Network {
-  /** Sets up all that changes nothing yet; refuses what can't work, and says how it could. */
+  /** Sets up all that changes nothing yet; refuses what can't work, and says how it could. Leaves
+   * nothing behind when it fails. */
   prepare (): Promise<void> | void
   /** Old site, when the new site has prepared, too: does it work between the two? */
   verify? (): Promise<void> | void
   /** The machine is at the new site. Called once, as soon as this site knows. */
   switchOver (): Promise<void> | void
-  /** The machine stays at the old site: removes all that was set up. Also after a prepare() that
-   * failed or was not called. */
+  /** The machine stays at the old site: removes all that was set up. Called after a prepare() that
+   * succeeded; prepare() may be called once more after it. */
   undo (): Promise<void> | void
 }
