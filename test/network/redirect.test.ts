@@ -1,83 +1,42 @@
 // A machine moves to a site with other addresses: connections that were open go on through the
-// tunnel, new ones come to the new address.
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
-import { readdirSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+// tunnel, new ones come to the new address, and the tunnel goes by itself.
+import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import t, { type Test } from 'tap'
+import t from 'tap'
 
 import { Client, type Downloaded, type Echoed } from '../hosts/clients.js'
-import { end, start } from '../hosts/process.js'
 import { largeFile } from '../hosts/guest-content.js'
-import { Site } from './site.js'
-import { kFresh, kHostA, kHostB, kMachine, kRouterA, Sites } from './sites.js'
+import { missing, Setting, urlOf } from './setting.js'
+import { kFresh, kMachine } from './sites.js'
+
+const skip = await missing()
 
 t.setTimeout(180_000)
 
-const kUrl = { 4: (address: string) => `http://${address}`, 6: (address: string) => `http://[${address}]` }
-
-/** Sites with a machine at A that serves. */
-async function sitesFor (t: Test): Promise<{ sites: Sites, folder: string }> {
-  const folder = mkdtempSync(join(tmpdir(), 'redirect-'))
-  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-  const sites = await Sites.make()
-  t.teardown(() => sites.close())
-  const program = new URL('./programs/server.js', import.meta.url).pathname
-  const server = start([process.execPath, program], {
-    namespace: sites.machine.name, stdio: ['ignore', 'pipe', 'inherit']
-  })
-  t.teardown(() => end(server))
-  await once(server.stdout!, 'data')
-  return { sites, folder }
-}
-
-function siteFor (t: Test, namespace: string, options: object): Site {
-  const site = new Site(namespace, options)
-  t.teardown(() => site.kill())
-  return site
-}
-
 for (const family of [4, 6] as const) {
-  t.test(`old connections go on, new ones arrive, IPv${family}`, async (t) => {
-    const { sites, folder } = await sitesFor(t)
-    const common = { address: kMachine[family], device: 'lan' }
-    const oldSite = siteFor(t, sites.a.name, {
-      ...common,
-      role: 'old',
-      tunnel: { local: kHostA[4], remote: kHostB[4] },
-      quiet: '500ms',
-      poll: '200ms',
-      runtimeFolder: join(folder, 'a')
-    })
-    const newSite = siteFor(t, sites.b.name, {
-      ...common,
-      role: 'new',
-      tunnel: { local: kHostB[4], remote: kHostA[4] },
-      newAddress: kFresh[family],
-      gateway: kRouterA[family],
-      runtimeFolder: join(folder, 'b')
-    })
-    const url = kUrl[family]
-    const before = await sites.a.run('sh', '-c', 'ip rule; ip -6 rule; ip -br link; nft list ruleset; ip neigh show proxy')
-    t.equal(await newSite.call('prepare'), null)
-    t.equal(await oldSite.call('prepare'), null)
-    t.equal(await oldSite.call('verify'), null)
-    t.equal(statSync(join(folder, 'a', readdirSync(join(folder, 'a'))[0]!)).mode & 0o777, 0o600)
+  t.test(`old connections go on, new ones arrive, IPv${family}`, { skip }, async (t) => {
+    const setting = await Setting.make(t)
+    const { sites } = setting
+    const [old, fresh] = [kMachine[family], kFresh[family]]
+    const before = { a: await setting.network('a'), b: await setting.network('b') }
+    const pair = await setting.prepared([family])
+    const folder = setting.state('a')
+    t.equal(statSync(join(folder, readdirSync(folder)[0]!)).mode & 0o777, 0o600)
+    t.equal(await setting.ask(old), 'here\n', 'nothing has changed yet')
 
-    const echo = new Client<Echoed>(sites.client.name, 'echo', [kMachine[family], '7', '20'], 20)
-    const download = new Client<Downloaded>(sites.client.name, 'download', [
-      `${url(kMachine[family])}/${largeFile}?rate=2000000&bytes=100000000`], 0)
+    const echo = new Client<Echoed>(sites.client.name, 'echo', [old, '7', '20'], 20)
+    const url = `${urlOf(old)}/${largeFile}?rate=2000000&bytes=100000000`
+    const download = new Client<Downloaded>(sites.client.name, 'download', [url], 0)
     t.teardown(() => Promise.all([echo.kill(), download.kill()]))
     await sleep(1000)
-    await sites.plug('b')
-    const switched = await Promise.all([oldSite.call('switchOver'), newSite.call('switchOver')])
-    t.same(switched, [null, null])
-    await sleep(3000)
-    t.equal(await fetchIn(sites.client.name, `${url(kFresh[family])}/`), 'here\n', 'the new address')
-    t.equal(await fetchIn(sites.client.name, `${url(kMachine[family])}/`), 'here\n', 'the old one, still')
-    await oldSite.event('connections', ({ count }) => count >= 2)
+    await setting.move(pair)
+    await sleep(1000)
+    t.equal(await setting.ask(fresh), 'here\n', 'the new address')
+    t.equal(await setting.ask(old), 'here\n', 'the old one, still')
+    t.equal(await setting.upload(old, 2e6), 2e6, 'large packets go through the tunnel')
+    t.equal(await setting.upload(fresh, 2e6), 2e6)
+    await pair.oldSite.event('connections', ({ count }) => count >= 2)
     const [echoed, downloaded] = [await echo.stop(), await download.stop()]
     t.match(echoed, { wrong: 0, broken: 0, failed: 0 })
     t.match(downloaded, { wrongBytes: 0, broken: 0 })
@@ -85,21 +44,26 @@ for (const family of [4, 6] as const) {
       `${downloaded.bytes} bytes, ${echoed.samples.length} echoes`)
     t.equal(await sites.wrongSources(), 0, 'no packet with a wrong source')
 
-    t.match(await oldSite.event('ended'), { reason: 'unused' })
-    t.match(await newSite.event('ended'), { reason: 'other-site' })
-    t.same(readdirSync(join(folder, 'a')), [])
-    t.equal(await sites.a.run('sh', '-c', 'ip rule; ip -6 rule; ip -br link; nft list ruleset; ip neigh show proxy'), before)
-    t.equal(await fetchIn(sites.client.name, `${url(kFresh[family])}/`), 'here\n', 'the new address stays')
+    t.match(await pair.oldSite.event('ended'), { reason: 'unused' })
+    t.match(await pair.newSite.event('ended'), { reason: 'other-site' })
+    t.same(readdirSync(folder), [], 'nothing is in the list')
+    t.equal(await setting.network('a'), before.a, 'nothing is left at the old site')
+    t.equal(await setting.ask(fresh), 'here\n', 'the new address stays')
+    t.equal(await pair.newSite.call('undo'), null)
+    t.equal(await setting.network('b'), before.b, 'nothing is left at the new site')
   })
 }
 
-async function fetchIn (namespace: string, url: string): Promise<string> {
-  const code = `process.stdout.write(await (await fetch('${url}')).text())`
-  const child = start([process.execPath, '--input-type=module', '-e', code], {
-    namespace, stdio: ['ignore', 'pipe', 'inherit']
-  })
-  let text = ''
-  child.stdout!.setEncoding('utf8').on('data', (part: string) => { text += part })
-  await once(child, 'close')
-  return text
-}
+t.test('connections that the machine begins come from its new address', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { sites } = setting
+  const pair = await setting.prepared()
+  await setting.move(pair)
+  const listen = 'require("net").createServer((s) => s.end(s.remoteAddress)).listen(99, "::", () => console.log())'
+  const server = sites.client.run(process.execPath, '-e', `${listen}; setTimeout(() => process.exit(), 4000)`)
+  await sleep(1000)
+  const code = 'require("net").connect(99, "10.30.0.2").pipe(process.stdout)'
+  t.equal(await sites.machine.run(process.execPath, '-e', code), `::ffff:${kFresh[4]}`)
+  await server
+  t.equal(await sites.wrongSources(), 0)
+})
