@@ -75,7 +75,15 @@ export class Rfc2136 implements NameService {
       had.push({ family, from: old, to, ttl: await this.#ttlOf(family, old) })
     }
     this.#learned = { had, loweredAt: Date.now() }
-    await this.#set(had.map((one) => ({ ...one, remove: [one.from], add: one.from, ttl: this.#ttl })))
+    try {
+      await this.#set(had.map((one) => (
+        { ...one, remove: [one.from], add: one.from, ttl: this.#ttl })))
+    } catch (error) {
+      // A late server may have lowered the TTL all the same: that much harm is bearable.
+      await this.undo().catch(() => {})
+      this.#learned = null
+      throw error
+    }
   }
 
   async switchOver (): Promise<void> {
