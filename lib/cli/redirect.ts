@@ -137,6 +137,8 @@ async function redirectHere (site: Redirect, values: Values, output: Output): Pr
     if (switching) site.close()
     else cancel()
   })
+  // Without a standard input it waits for a signal.
+  const alive = setInterval(() => {}, 2 ** 30)
   void tell(site, output)
   try {
     await site.prepare()
@@ -157,6 +159,7 @@ async function redirectHere (site: Redirect, values: Values, output: Output): Pr
     if (!switching) await site.undo()
     throw error
   } finally {
+    clearInterval(alive)
     interrupt.stop()
     process.stdin.pause()
   }

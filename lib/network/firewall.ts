@@ -76,7 +76,9 @@ export function frameTable ({ options, spec, mac, ports }: Surroundings): Change
   const unicast = 'ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00'
   const rules = familiesOf(options).flatMap((family) => {
     const address = options.addresses[family]!
-    const packets = `${nftFamily(family)} ${side} ${address} ${unicast} ${toUs}`
+    const fresh = options.by === 'guest' ? options.newAddresses[family] : null
+    const all = `{ ${[address, ...(fresh === null ? [] : [fresh])].join(', ')} }`
+    const packets = `${nftFamily(family)} ${side} ${all} ${unicast} ${toUs}`
     if (family === 4) return [packets, `arp operation request arp ${side} ip ${address} ${toUs}`]
     const asked = spec.role === 'old' ? address : options.gateways[6]
     if (asked === null) return [packets]

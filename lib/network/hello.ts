@@ -28,7 +28,6 @@ export class HelloServer {
   async listen (address: string): Promise<void> {
     this.#socket.bind({ port: kHelloPort, address })
     await once(this.#socket, 'listening')
-    this.#socket.unref()
   }
 
   close (): void {

@@ -96,8 +96,8 @@ function addGateway (plan: Plan, { options, settings, present }: Surroundings, f
   const own: Change = {
     kind: 'ip', family, add: words, remove: ['address', 'delete', host(known), 'dev', device]
   }
-  // A link-local address is nobody's elsewhere.
-  if (isLinkLocal(known)) {
+  // A link-local address is nobody's elsewhere. A machine with two addresses may ask from either.
+  if (isLinkLocal(known) || options.by === 'guest') {
     plan.prepare.stay.push(own)
     return
   }

@@ -174,7 +174,8 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
   }
 }
 
-function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Plan): RedirectState {
+/** What the state file holds of a plan. */
+export function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Plan): RedirectState {
   const { id, role, addresses, newAddresses, quietMs, deadlineMs, pollMs } = options
   const { device, local, remote, inner } = spec
   return {

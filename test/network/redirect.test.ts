@@ -28,7 +28,9 @@ for (const family of [4, 6] as const) {
     const echo = new Client<Echoed>(sites.client.name, 'echo', [old, '7', '20'], 20)
     const url = `${urlOf(old)}/${largeFile}?rate=2000000&bytes=100000000`
     const download = new Client<Downloaded>(sites.client.name, 'download', [url], 0)
-    t.teardown(() => Promise.all([echo.kill(), download.kill()]))
+    // The machine's old router is its client, too: a neighbour, which knows its hardware address.
+    const neighbour = new Client<Echoed>(sites.router.name, 'echo', [old, '7', '20'], 20)
+    t.teardown(() => Promise.all([echo.kill(), download.kill(), neighbour.kill()]))
     await sleep(1000)
     await setting.move(pair)
     await sleep(1000)
@@ -39,6 +41,7 @@ for (const family of [4, 6] as const) {
     await pair.oldSite.event('connections', ({ count }) => count >= 2)
     const [echoed, downloaded] = [await echo.stop(), await download.stop()]
     t.match(echoed, { wrong: 0, broken: 0, failed: 0 })
+    t.match(await neighbour.stop(), { wrong: 0, broken: 0, failed: 0 })
     t.match(downloaded, { wrongBytes: 0, broken: 0 })
     t.comment(`gaps: echo ${echoed.longestGapMs} ms, download ${downloaded.longestGapMs} ms, ` +
       `${downloaded.bytes} bytes, ${echoed.samples.length} echoes`)
@@ -66,4 +69,23 @@ t.test('connections that the machine begins come from its new address', { skip }
   t.equal(await sites.machine.run(process.execPath, '-e', code), `::ffff:${kFresh[4]}`)
   await server
   t.equal(await sites.wrongSources(), 0)
+})
+
+t.test('by a second address of the machine', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { machine, client } = setting.sites
+  await machine.ip('address', 'add', `${kFresh[4]}/32`, 'dev', 'eth0')
+  const pair = await setting.prepared([4], {}, { by: 'guest' })
+  const echo = new Client<Echoed>(client.name, 'echo', [kMachine[4], '7', '20'], 20)
+  t.teardown(() => echo.kill())
+  await sleep(500)
+  await setting.move(pair)
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address')
+  t.equal(await setting.ask(kMachine[4]), 'here\n', 'the old one')
+  await sleep(500)
+  t.match(await echo.stop(), { wrong: 0, broken: 0, failed: 0 })
+  await pair.oldSite.event('ended')
+  await pair.newSite.event('ended')
+  await machine.ip('neigh', 'flush', 'all')
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address, with no tunnel')
 })

@@ -22,6 +22,14 @@ export async function missing (): Promise<string | false> {
 
 export const urlOf = (address: string) => address.includes(':') ? `http://[${address}]` : `http://${address}`
 
+/** All of a host that redirect() can change. */
+export const kLook = [
+  'ip rule', 'ip -6 rule', 'ip -br link', 'ip -br address', 'nft list ruleset',
+  'ip route show table all', 'ip neigh show proxy', 'ip -6 neigh show proxy',
+  'cat /proc/sys/net/ipv4/conf/lan/proxy_arp /proc/sys/net/ipv6/conf/all/proxy_ndp',
+  'cat /proc/sys/net/ipv4/conf/lan/src_valid_mark'
+].join('; ')
+
 export class Setting {
   readonly sites: Sites
   readonly folder: string
@@ -104,12 +112,7 @@ export class Setting {
 
   /** All of a host that redirect() can change. */
   async network (place: 'a' | 'b'): Promise<string> {
-    return await this.sites[place].run('sh', '-c', [
-      'ip rule', 'ip -6 rule', 'ip -br link', 'ip -br address', 'nft list ruleset',
-      'ip route show table all', 'ip neigh show proxy', 'ip -6 neigh show proxy',
-      'cat /proc/sys/net/ipv4/conf/lan/proxy_arp /proc/sys/net/ipv6/conf/all/proxy_ndp',
-      'cat /proc/sys/net/ipv4/conf/lan/src_valid_mark'
-    ].join('; '))
+    return await this.sites[place].run('sh', '-c', kLook)
   }
 
   /** What the machine answers a client at this address. */
