@@ -28,7 +28,8 @@ export class Sites {
   readonly router: Namespace
   readonly #cable: Namespace
 
-  static async make (): Promise<Sites> {
+  /** With `vm` the hosts have a tap device `guest0` for a virtual machine instead of the cable. */
+  static async make ({ vm = false } = {}): Promise<Sites> {
     const all = []
     for (const label of ['a', 'b', 'client', 'names', 'machine', 'router', 'cable']) {
       const namespace = await Namespace.make(label)
@@ -36,7 +37,7 @@ export class Sites {
       await settings(namespace, label)
     }
     const sites = new Sites(all)
-    await sites.#connect()
+    await sites.#connect(vm)
     return sites
   }
 
@@ -52,7 +53,7 @@ export class Sites {
     this.#cable = cable
   }
 
-  async #connect (): Promise<void> {
+  async #connect (vm: boolean): Promise<void> {
     const { a, b, client, names, machine, router } = this
     for (const [place, namespace] of Object.entries({ a, b, client, names })) {
       const net = kNetworks[place as Place]
@@ -64,16 +65,18 @@ export class Sites {
       if (isHost) {
         await namespace.addBridge('lan')
         await namespace.join('uplink', 'lan')
-        await namespace.connect('guest0', this.#cable, `to-${place}`)
+        if (vm) await namespace.addTap('guest0', 'lan')
+        else await namespace.connect('guest0', this.#cable, `to-${place}`)
         await namespace.join('guest0', 'lan')
       }
       await settle(namespace, isHost ? 'lan' : 'uplink', net, 2)
     }
+    await this.#filter()
+    if (vm) return
     await this.#cable.addBridge('cable')
     await machine.connect('eth0', this.#cable, 'to-machine')
     await this.#cable.join('to-machine', 'cable')
     await settle(machine, 'eth0', kNetworks.a, 10)
-    await this.#filter()
     await this.plug('a')
   }
 
