@@ -26,12 +26,12 @@ export const redirect: Command = {
                            [OPTION …]
        blockferry redirect --list | --remove ID | --watch ID
 
-One at each site, the new one first. Each checks what it can and prepares, and the old site tries the
-tunnel; then it says \`prepared\` and waits for a line on its standard input (or, with --now, does not
-wait): move the machine, and give both that line. From then on packets for the machine's address
-go from the old site through a tunnel to the new one, connections that were open go on, and the
-machine can be reached at its new address, too. It ends when the tunnel has gone. Killed, it leaves
-everything in place: --list shows it, --watch goes on, --remove removes it.
+One at each site, the new one first. Each checks what it can and prepares, and the old site tries
+the tunnel; then it waits for a line on its standard input (or, with --now, does not): move the
+machine, and give both that line. From then on packets for the machine's address go from the old
+site through a tunnel to the new one, connections that were open go on, and the machine can be
+reached at its new address, too. It ends when the tunnel has gone. Killed, it leaves everything in
+place: --list shows it, --watch goes on, --remove removes it.
 
   --role old|new         which site this is
   --address IP           the address that the machine has (repeatable: one IPv4, one IPv6)

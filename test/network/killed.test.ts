@@ -1,5 +1,5 @@
 // The process is killed: what it left is found, and removed or looked after by another.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -61,7 +61,16 @@ t.test('between prepare and switchover', { skip }, async (t) => {
   const oldSite = command(t, setting, 'a', ...kOld)
   await oldSite.event('ready')
   for (const site of [oldSite, newSite]) await site.kill()
+  writeFileSync(join(setting.folder, 'disk'), Buffer.alloc(2 ** 16))
   t.equal(await setting.ask(kMachine[4]), 'here\n', 'the machine serves where it runs')
+  const control = join(setting.folder, 'control')
+  const serve = new Command(setting.sites.a.name, [
+    'serve', '--disk', `web=${join(setting.folder, 'disk')}`, '--listen', `unix:${control}.nbd`, '--control', control
+  ])
+  t.teardown(() => serve.kill())
+  await serve.event('serving')
+  const status = new Command(setting.sites.a.name, ['status', '--control', control, '--state', setting.state('a')])
+  t.match(await status.event('status'), { redirects: [{ phase: 'prepared', role: 'old' }] })
   for (const place of ['a', 'b'] as const) {
     const [state] = await listed(t, setting, place)
     t.match(state, { phase: 'prepared', role: place === 'a' ? 'old' : 'new' })
