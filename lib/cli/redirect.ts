@@ -20,10 +20,10 @@ import { redirectText } from './redirect-text.js'
 export const redirect: Command = {
   name: 'redirect',
   summary: 'take a machine\'s connections along when its address changes',
-  help: `Usage: blockferry redirect --role new --address IP … --device DEVICE --local IP --remote IP
-                           [--new-address IP …] [OPTION …]
-       blockferry redirect --role old --address IP … --device DEVICE --local IP --remote IP
-                           [OPTION …]
+  help: `Usage: blockferry redirect --role new --address IP … --device DEVICE --local IP
+                           --remote IP [--new-address IP …] [OPTION …]
+       blockferry redirect --role old --address IP … --device DEVICE --local IP
+                           --remote IP [OPTION …]
        blockferry redirect --list | --remove ID | --watch ID
 
 One at each site, the new one first. Each checks what it can and prepares, and the old site tries
@@ -115,7 +115,7 @@ async function run (values: Values, output: Output): Promise<number> {
 async function list (folder: string, output: Output): Promise<number> {
   const redirects = await listRedirects(folder)
   output.event({ event: 'redirects', redirects } as { event: string })
-  output.line(redirects.length === 0 ? 'no redirection here' : redirects.map(redirectText).join('\n'))
+  output.line(redirects.map(redirectText).join('\n') || 'no redirection here')
   return kExit.done
 }
 

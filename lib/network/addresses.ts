@@ -7,7 +7,9 @@ import type { Family } from './ip.js'
 /** 4 or 6. INVALID for what is no address, naming the option. */
 export function familyOf (option: string, address: unknown): Family {
   const family = typeof address === 'string' ? isIP(address) : 0
-  if (family === 0) throw new BlockferryError('INVALID', `${option}: ${String(address)} is no IP address`)
+  if (family === 0) {
+    throw new BlockferryError('INVALID', `${option}: ${String(address)} is no IP address`)
+  }
   return family as Family
 }
 

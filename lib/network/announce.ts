@@ -61,7 +61,8 @@ class Announcement implements Network {
   async #addDevice (name: string): Promise<void> {
     const own = ['type', 'macvlan', 'mode', 'private']
     await run('ip', [
-      ...['link', 'add', 'link', this.#device, 'name', 'say', 'address', this.#mac, 'netns', name], ...own
+      ...['link', 'add', 'link', this.#device, 'name', 'say', 'address', this.#mac],
+      ...['netns', name, ...own]
     ])
     const { 4: four, 6: six } = this.#addresses
     const settings = [
@@ -75,8 +76,9 @@ class Announcement implements Network {
         await run('ip', ['netns', 'exec', name, 'sysctl', '-qw', setting])
       }
     }
-    if (four !== null) await run('ip', ['-n', name, 'address', 'add', host(four), 'dev', 'say'])
-    if (six !== null) await run('ip', ['-n', name, 'address', 'add', host(six), 'dev', 'say', 'nodad'])
+    const add = ['-n', name, 'address', 'add', 'dev', 'say']
+    if (four !== null) await run('ip', [...add, host(four)])
+    if (six !== null) await run('ip', [...add, host(six), 'nodad'])
   }
 
   async switchOver (): Promise<void> {

@@ -118,7 +118,7 @@ async function writeSetting (path: string, value: string): Promise<void> {
   } catch (cause) {
     const { code } = cause as NodeJS.ErrnoException
     const denied = code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-    throw new BlockferryError(
-      denied ? 'NO_PERMISSION' : 'NETWORK', `the setting ${path} can't be changed: ${code}`, { cause })
+    const words = `the setting ${path} can't be changed: ${code}`
+    throw new BlockferryError(denied ? 'NO_PERMISSION' : 'NETWORK', words, { cause })
   }
 }

@@ -42,18 +42,22 @@ async function readTable (addresses: readonly string[]): Promise<string | null> 
 /** Lines like: tcp 6 431999 ESTABLISHED src=… dst=… sport=… dport=… src=… dst=… … */
 export function parse (table: string): Tracked[] {
   return table.split('\n').flatMap((line) => {
-    const [source, source2] = [...line.matchAll(/\bsrc=(\S+)/g)].map(([, text]) => canonical(text!))
-    const [destination, destination2] = [...line.matchAll(/\bdst=(\S+)/g)].map(([, text]) => canonical(text!))
+    const [source, source2] = values(line, /\bsrc=(\S+)/g)
+    const [destination, destination2] = values(line, /\bdst=(\S+)/g)
     if (source === undefined || source2 === undefined) return []
     const before = line.slice(0, line.indexOf('src=')).trim().split(/\s+/)
     const last = before.at(-1)!
     return [{
-      protocol: before.find((word) => /^[a-z]+[a-z0-9-]*$/.test(word) && !/^ipv[46]$/.test(word)) ?? '',
+      protocol: before.find((word) => /^(?!ipv[46]$)[a-z][a-z0-9-]*$/.test(word)) ?? '',
       state: /^[A-Z_0-9]*[A-Z][A-Z_0-9]*$/.test(last) ? last : null,
       original: { source, destination: destination! },
       reply: { source: source2, destination: destination2! }
     }]
   })
+}
+
+function values (line: string, word: RegExp): string[] {
+  return [...line.matchAll(word)].map(([, text]) => canonical(text!))
 }
 
 function uses ({ protocol, state, original, reply }: Tracked, own: ReadonlySet<string>): boolean {

@@ -37,6 +37,8 @@ export function tunnelTable ({ options, spec, backend }: Surroundings): Change {
     return `${direction} "${device}" meta nfproto ipv${family}${other} drop`
   })
   const guard = backend.guard(spec)
+  const own = familiesOf(options).map((family) => (
+    `${nftFamily(family)} saddr ${options.addresses[family]}`))
   return table('inet', `blockferry-${options.id}`, [
     chain('forward', 'filter hook forward priority -150', [
       ...only('iifname', inward!),
@@ -46,8 +48,7 @@ export function tunnelTable ({ options, spec, backend }: Surroundings): Change {
     ]),
     chain('input', 'filter hook input priority -150', [
       ...(guard === null ? [] : [guard]),
-      ...(role === 'old' ? familiesOf(options).map((family) => (
-        `iifname "${device}" ${nftFamily(family)} saddr ${options.addresses[family]} accept`)) : []),
+      ...(role === 'old' ? own.map((words) => `iifname "${device}" ${words} accept`) : []),
       `iifname "${device}" udp dport ${kHelloPort} accept`,
       `iifname "${device}" meta l4proto { icmp, icmpv6 } accept`,
       `iifname "${device}" udp sport ${kHelloPort} accept`,
@@ -59,7 +60,7 @@ export function tunnelTable ({ options, spec, backend }: Surroundings): Change {
 function hex (address: string): string {
   const groups = new URL(`http://[${address}]/`).hostname.slice(1, -1)
   const [head = '', tail] = groups.split('::')
-  const list = (text: string | undefined) => text === undefined || text === '' ? [] : text.split(':')
+  const list = (text = '') => text === '' ? [] : text.split(':')
   const zeros = tail === undefined ? 0 : 8 - list(head).length - list(tail).length
   const all = [...list(head), ...Array<string>(zeros).fill('0'), ...list(tail)]
   return `0x${all.map((group) => group.padStart(4, '0')).join('')}`
@@ -83,7 +84,8 @@ export function frameTable ({ options, spec, mac, ports }: Surroundings): Change
     const asked = spec.role === 'old' ? address : options.gateways[6]
     if (asked === null) return [packets]
     // The target of a neighbour solicitation; nft has a word for it only in newer versions.
-    return [`icmpv6 type nd-neighbor-solicit @th,64,128 ${hex(asked)} meta pkttype set host`, packets]
+    const solicit = `icmpv6 type nd-neighbor-solicit @th,64,128 ${hex(asked)}`
+    return [`${solicit} meta pkttype set host`, packets]
   })
   const devices = ports.map((port) => `"${port}"`).join(', ')
   const hook = `filter hook ingress devices = { ${devices} } priority -300`

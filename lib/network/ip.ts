@@ -18,7 +18,9 @@ interface IpNeighbour { dst: string, lladdr?: string, state: string[] }
 
 async function json<T> (args: readonly string[]): Promise<T[]> {
   const text = (await run('ip', ['-j', '-d', ...args])).trim()
-  return text === '' ? [] : (JSON.parse(text) as T[]).filter((one) => Object.keys(one as object).length > 0)
+  if (text === '') return []
+  // What a filter left out is an empty object.
+  return (JSON.parse(text) as T[]).filter((one) => Object.keys(one as object).length > 0)
 }
 
 export async function links (): Promise<IpLink[]> {

@@ -3,7 +3,7 @@
 // Each call resolves when it is done. migrate() holds the one of the old site, receive() the one of
 // the new site; either may have none. The order of the calls, `→` being the other site:
 //
-//   prepare → prepare (before anything is copied) … verify … (the commit) → switchOver, switchOver
+//   prepare → prepare → verify … (everything is copied, the commit) … switchOver, → switchOver
 //
 // and undo when the migration fails before its commit. What fails after the commit does not undo
 // the machine's move: it is told, with the destination as the owner.

@@ -101,7 +101,8 @@ function nonsense (option: string, expected: string): BlockferryError {
 function checkKeys (what: string, value: unknown, known: readonly string[]): void {
   if (typeof value !== 'object' || value === null) throw nonsense(what, 'an object')
   const unknown = Object.keys(value).find((key) => !known.includes(key))
-  if (unknown !== undefined) throw new BlockferryError('INVALID', `${what}.${unknown}: no such option`)
+  if (unknown === undefined) return
+  throw new BlockferryError('INVALID', `${what}.${unknown}: no such option`)
 }
 
 function oneOf<T extends string> (option: string, value: T, values: readonly T[]): T {
@@ -141,9 +142,10 @@ function checkTunnel (tunnel: TunnelOptions): CheckedRedirectOptions['tunnel'] {
     mtu: optional(mtu, (value) => within('tunnel.mtu', value, 1280, 65_000)),
     wireguard: optional(wireguard, (keys) => {
       checkKeys('tunnel.wireguard', keys, ['privateKey', 'peerKey'])
-      if (!/^[A-Za-z0-9+/]{43}=$/.test(keys.peerKey)) throw nonsense('tunnel.wireguard.peerKey', 'a key')
-      if (typeof keys.privateKey !== 'string') throw nonsense('tunnel.wireguard.privateKey', 'a path')
-      return keys
+      const { privateKey, peerKey } = keys
+      if (!/^[A-Za-z0-9+/]{43}=$/.test(peerKey)) throw nonsense('tunnel.wireguard.peerKey', 'a key')
+      if (typeof privateKey !== 'string') throw nonsense('tunnel.wireguard.privateKey', 'a path')
+      return { privateKey, peerKey }
     })
   }
 }
@@ -180,7 +182,9 @@ export function checkRedirectOptions (options: RedirectOptions): CheckedRedirect
       throw nonsense('newAddress', 'another one than address')
     }
   }
-  if (dns !== undefined && typeof dns?.switchOver !== 'function') throw nonsense('dns', 'a NameService')
+  if (dns !== undefined && typeof dns?.switchOver !== 'function') {
+    throw nonsense('dns', 'a NameService')
+  }
   const number = numberOf(addresses, tunnel.local, tunnel.remote)
   return {
     role,

@@ -23,26 +23,32 @@ export function newPlan (around: Surroundings): Plan {
 }
 
 function rule (family: Family, ...words: string[]): Change {
-  return { kind: 'ip', family, add: ['rule', 'add', ...words], remove: ['rule', 'delete', ...words] }
+  return {
+    kind: 'ip', family, add: ['rule', 'add', ...words], remove: ['rule', 'delete', ...words]
+  }
 }
 
 function addFamily (plan: Plan, around: Surroundings, family: Family): void {
-  const { options, base } = around
+  const { options, base, spec } = around
   const { device } = options
   const address = options.addresses[family]!
   const [home, away] = [String(base), String(base + 1)]
   const from = ['iif', device, 'from', host(address)]
+  const back = ['route', 'replace', 'default', ...into(around, family), 'table', away]
   plan.prepare.tunnel.push(
-    { kind: 'ip', family, add: ['route', 'replace', 'default', ...into(around, family), 'table', away] },
+    { kind: 'ip', family, add: back },
     rule(family, ...from, 'fwmark', `${kDirect}/${kDirect}`, 'lookup', 'main', 'pref', away),
     rule(family, ...from, 'lookup', away, 'pref', String(base + 2)))
+  plan.prepare.stay.push({
+    kind: 'ip',
+    family,
+    add: ['route', 'replace', host(address), 'dev', device, 'table', home],
+    remove: ['route', 'flush', 'table', home]
+  })
+  // The old site may be the first to switch: what it sends must not leave here for the world.
+  const out = ['iif', spec.device, 'to', host(address)]
+  plan.prepare.tunnel.push(rule(family, ...out, 'lookup', home, 'pref', home))
   plan.switchOver.stay.push(
-    {
-      kind: 'ip',
-      family,
-      add: ['route', 'replace', host(address), 'dev', device, 'table', home],
-      remove: ['route', 'flush', 'table', home]
-    },
     rule(family, 'to', host(address), 'lookup', home, 'pref', home),
     ...newAddress(around, family))
   addGateway(plan, around, family)
@@ -73,8 +79,9 @@ function newAddress ({ options, uplink, base, settings }: Surroundings, family: 
   if (uplink === options.device) return []
   const home = String(base)
   const proxy = ['neigh', 'add', 'proxy', fresh, 'dev', uplink]
+  const route = ['route', 'replace', host(fresh), 'dev', options.device, 'table', home]
   return [
-    { kind: 'ip', family, add: ['route', 'replace', host(fresh), 'dev', options.device, 'table', home] },
+    { kind: 'ip', family, add: route },
     rule(family, 'to', host(fresh), 'lookup', home, 'pref', home),
     ...(family === 6 ? setting(settings, 'net/ipv6/conf/all/proxy_ndp', '1') : []),
     { kind: 'ip', family, add: proxy, remove: proxy.with(1, 'delete') }
@@ -83,7 +90,8 @@ function newAddress ({ options, uplink, base, settings }: Surroundings, family: 
 
 /** This host takes the place of the router that the machine knows. While there is a tunnel, what
  * is for that router itself still goes to it. */
-function addGateway (plan: Plan, { options, settings, present }: Surroundings, family: Family): void {
+function addGateway (plan: Plan, around: Surroundings, family: Family): void {
+  const { options, settings, present } = around
   const { device } = options
   const known = options.gateways[family]
   if (known === null) {
@@ -103,6 +111,7 @@ function addGateway (plan: Plan, { options, settings, present }: Surroundings, f
   }
   plan.afterwards.push(own)
   const proxy = ['neigh', 'add', 'proxy', known, 'dev', device]
-  if (family === 6) plan.prepare.tunnel.push(...setting(settings, 'net/ipv6/conf/all/proxy_ndp', '1'))
-  plan.prepare.tunnel.push({ kind: 'ip', family, add: proxy, remove: proxy.with(1, 'delete') })
+  const { tunnel } = plan.prepare
+  if (family === 6) tunnel.push(...setting(settings, 'net/ipv6/conf/all/proxy_ndp', '1'))
+  tunnel.push({ kind: 'ip', family, add: proxy, remove: proxy.with(1, 'delete') })
 }

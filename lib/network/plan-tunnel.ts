@@ -9,7 +9,8 @@ type Role = 'old' | 'new'
 
 /** Locally administered, fixed: so the ends need not ask for each other. */
 function macOf (number: number, role: Role): string {
-  const bytes = [0x02, 0xbf, number >> 16, (number >> 8) & 0xff, number & 0xff, role === 'old' ? 1 : 2]
+  const own = [number >> 16, (number >> 8) & 0xff, number & 0xff]
+  const bytes = [0x02, 0xbf, ...own, role === 'old' ? 1 : 2]
   return bytes.map((byte) => byte.toString(16).padStart(2, '0')).join(':')
 }
 

@@ -40,7 +40,9 @@ export function familiesOf ({ addresses }: CheckedRedirectOptions): Family[] {
 }
 
 /** A setting that is brought back at the end; none when it is so already. */
-export function setting (settings: ReadonlyMap<string, string>, path: string, value: string): Change[] {
+export function setting (
+  settings: ReadonlyMap<string, string>, path: string, value: string
+): Change[] {
   const before = settings.get(path)
   return before === undefined || before === value ? [] : [{ kind: 'sysctl', path, value, before }]
 }

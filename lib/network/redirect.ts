@@ -227,7 +227,8 @@ export async function watchRedirect (
   if (state.phase !== 'switched') {
     throw new BlockferryError('NETWORK', `redirection ${state.id} is ${state.phase}, not switched`)
   }
-  const options = { id: state.id, role: state.role, runtimeFolder: folder } as CheckedRedirectOptions
+  const { id, role } = state
+  const options = { id, role, runtimeFolder: folder } as CheckedRedirectOptions
   return await Redirect.goOn(options, state)
 }
 

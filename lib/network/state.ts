@@ -84,7 +84,8 @@ async function readState (path: string): Promise<RedirectState> {
     if (state.version === 1) return state
     throw new Error(`version ${String(state.version)} is not known`)
   } catch (cause) {
-    throw new BlockferryError('NETWORK', `the state in ${path} can't be read: ${(cause as Error).message}`, { cause })
+    const words = `the state in ${path} can't be read: ${(cause as Error).message}`
+    throw new BlockferryError('NETWORK', words, { cause })
   }
 }
 
@@ -93,8 +94,10 @@ export async function findRedirect (
   folder: string, id: string, role?: string
 ): Promise<RedirectState> {
   const all = await listRedirects(folder)
-  const found = all.filter((state) => state.id === id && (role === undefined || state.role === role))
-  if (found.length === 0) throw new BlockferryError('NOT_FOUND', `there is no redirection ${id} here`)
-  if (found.length > 1) throw new BlockferryError('INVALID', `${id}: both sites of it are here: name the role`)
-  return found[0]!
+  const found = all.filter((state) => state.id === id && state.role === (role ?? state.role))
+  if (found.length === 1) return found[0]!
+  if (found.length === 0) {
+    throw new BlockferryError('NOT_FOUND', `there is no redirection ${id} here`)
+  }
+  throw new BlockferryError('INVALID', `${id}: both sites of it are here: name the role`)
 }

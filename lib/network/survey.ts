@@ -97,7 +97,9 @@ function specOf (options: CheckedRedirectOptions): TunnelSpec {
 async function underlay (
   { tunnel: { local, remote } }: CheckedRedirectOptions, all: readonly IpLink[]
 ): Promise<{ dev: string, mtu: number }> {
-  if (await deviceOf(local) === null) throw refuse(`tunnel.local: ${local} is no address of this host`)
+  if (await deviceOf(local) === null) {
+    throw refuse(`tunnel.local: ${local} is no address of this host`)
+  }
   const route = await routeTo(remote)
   const link = all.find(({ ifname }) => ifname === route?.dev)
   if (link === undefined) {

@@ -30,7 +30,10 @@ export class Watch {
   #told = false
 
   constructor (
-    state: RedirectState, folder: string, dns: NameService | null, emit: (event: RedirectEvent) => void
+    state: RedirectState,
+    folder: string,
+    dns: NameService | null,
+    emit: (event: RedirectEvent) => void
   ) {
     this.#state = state
     this.#folder = folder
@@ -109,9 +112,15 @@ export class Watch {
     const connections = role === 'old' ? await this.#connections() : null
     if (connections !== null && connections > 0) this.#lastUsedAt = now
     const switchedAt = this.#switchedAt()
-    const staleMs = this.#freshAt - switchedAt
-    const lastUsedAt = this.#lastUsedAt
-    const end = tunnelEnd({ now, switchedAt, lastUsedAt, connections, staleMs, quietMs, deadlineMs })
+    const end = tunnelEnd({
+      now,
+      switchedAt,
+      lastUsedAt: this.#lastUsedAt,
+      connections,
+      staleMs: this.#freshAt - switchedAt,
+      quietMs,
+      deadlineMs
+    })
     if (end === null || role === 'new') return end
     // A host that is gone has no objection.
     const answer = await say('over', this.#state.id, this.#state.inner).catch(() => 'yes')

@@ -8,7 +8,7 @@ import t from 'tap'
 import { Client, type Downloaded, type Echoed } from '../hosts/clients.js'
 import { largeFile } from '../hosts/guest-content.js'
 import { missing, Setting, urlOf } from './setting.js'
-import { kFresh, kMachine } from './sites.js'
+import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
 
 const skip = await missing()
 
@@ -88,4 +88,60 @@ t.test('by a second address of the machine', { skip }, async (t) => {
   await pair.newSite.event('ended')
   await machine.ip('neigh', 'flush', 'all')
   t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address, with no tunnel')
+})
+
+t.test('a network of its own for machines, IPv6 between the hosts', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { b, client, machine } = setting.sites
+  await b.addBridge('machines')
+  await b.join('guest0', 'machines')
+  await sleep(2000) // until it has its own link-local address
+  const before = await setting.network('b')
+  const pair = await setting.prepared([4, 6], {
+    tunnel: { local: kHostA[6], remote: kHostB[6] }
+  }, {
+    tunnel: { local: kHostB[6], remote: kHostA[6] }, device: 'machines', gateway: 'fe80::1'
+  })
+  const echoes = [4, 6].map((family) => new Client<Echoed>(
+    client.name, 'echo', [kMachine[family as 4 | 6], '7', '20'], 20))
+  t.teardown(() => Promise.all(echoes.map((echo) => echo.kill())))
+  await sleep(500)
+  await setting.move(pair)
+  for (const family of [4, 6] as const) {
+    t.equal(await setting.upload(kMachine[family], 1e6), 1e6)
+    t.equal(await setting.upload(kFresh[family], 1e6), 1e6)
+  }
+  for (const echo of echoes) t.match(await echo.stop(), { wrong: 0, broken: 0, failed: 0 })
+  await pair.newSite.event('ended')
+  // What the machine knew of its old neighbours is forgotten some day.
+  await machine.ip('neigh', 'flush', 'all')
+  for (const family of [4, 6] as const) t.equal(await setting.ask(kFresh[family]), 'here\n')
+  t.equal(await setting.sites.wrongSources(), 0)
+  t.equal(await pair.newSite.call('undo'), null)
+  const normal = (text: string) => text.replaceAll('UNKNOWN', 'UP').replace(/\s+/g, ' ')
+  t.equal(normal(await setting.network('b')), normal(before), 'nothing is left at the new site')
+})
+
+t.test('the deadline ends the tunnel, in use or not', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { client } = setting.sites
+  const pair = await setting.prepared([4], { deadline: '3s' })
+  const echo = new Client<Echoed>(client.name, 'echo', [kMachine[4], '7', '20'], 20)
+  t.teardown(() => echo.kill())
+  await sleep(500)
+  await setting.move(pair)
+  t.match(await pair.oldSite.event('ended'), { reason: 'deadline' })
+  t.match(await pair.newSite.event('ended'), { reason: 'other-site' })
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address works')
+})
+
+t.test('the old host is gone', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const pair = await setting.prepared([4], {}, { deadline: '4s' })
+  await setting.move(pair)
+  await pair.oldSite.kill()
+  await setting.sites.a.ip('link', 'set', 'dev', 'uplink', 'down')
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address works')
+  t.match(await pair.newSite.event('ended'), { reason: 'deadline' })
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'and so it does without the tunnel')
 })

@@ -26,6 +26,8 @@ export interface Dyndns2Options {
   timeout?: number | string
 }
 
+interface Learned { from: string[], switched: boolean }
+
 const kMeanings: Record<string, string> = {
   badauth: 'wrong user or password',
   '!donator': 'this account may not do that',
@@ -47,7 +49,7 @@ export class Dyndns2 implements NameService {
   #switched: boolean
 
   /** For dyndns2(). */
-  constructor (options: Dyndns2Options, learned: { from: string[], switched: boolean } | null = null) {
+  constructor (options: Dyndns2Options, learned: Learned | null = null) {
     const { name, url, user, passwordFile, ttl = '5m', timeout = '10s' } = options
     for (const [option, text] of Object.entries({ name, url, user, passwordFile })) {
       if (typeof text !== 'string' || text === '') {
@@ -112,9 +114,9 @@ export class Dyndns2 implements NameService {
     const response = await this.#fetch(request, { headers: { authorization: `Basic ${login}` } })
     const answers = (await response.text()).trim().split('\n').map((line) => line.split(' ')[0]!)
     if (answers.every((answer) => answer === 'good' || answer === 'nochg') && response.ok) return
-    const words = [...new Set(answers.map((answer) => kMeanings[answer] ?? answer))].join(', ')
-    throw new BlockferryError(
-      'NETWORK', `dns: ${request.host} refuses the update: ${words.slice(0, 200) || response.status}`)
+    const all = [...new Set(answers.map((answer) => kMeanings[answer] ?? answer))].join(', ')
+    const words = all.slice(0, 200) || response.status
+    throw new BlockferryError('NETWORK', `dns: ${request.host} refuses the update: ${words}`)
   }
 
   async #fetch (url: URL, init: RequestInit): Promise<Response> {
@@ -126,8 +128,9 @@ export class Dyndns2 implements NameService {
       if (signal.aborted) {
         throw new BlockferryError('TIMEOUT', `dns: ${url.host} does not answer in time`, { cause })
       }
-      const reason = ((cause as Error).cause as Error | undefined)?.message ?? (cause as Error).message
-      throw new BlockferryError('UNREACHABLE', `dns: ${url.host} can't be reached: ${reason}`, { cause })
+      const { message, cause: deeper } = cause as Error & { cause?: Error }
+      const words = `dns: ${url.host} can't be reached: ${deeper?.message ?? message}`
+      throw new BlockferryError('UNREACHABLE', words, { cause })
     }
   }
 }

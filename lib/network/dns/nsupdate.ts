@@ -24,7 +24,8 @@ export async function update (server: UpdateServer, lines: readonly string[]): P
     `server ${host} ${port}`, ...(zone === null ? [] : [`zone ${zone}`]), ...lines, 'send', ''
   ].join('\n')
   const seconds = String(Math.max(1, Math.ceil(timeoutMs / 1000)))
-  const args = [...(keyFile === null ? [] : ['-k', keyFile]), '-t', seconds, '-u', seconds, '-r', '0']
+  const key = keyFile === null ? [] : ['-k', keyFile]
+  const args = [...key, '-t', seconds, '-u', seconds, '-r', '0']
   const { code, stdout, stderr } = await execute(
     'nsupdate', args, { input: script, timeoutMs: 2 * timeoutMs + 1000 })
   if (code !== 0) throw refusal(`${host}:${port}`, `${stderr}${stdout}`)
@@ -32,7 +33,8 @@ export async function update (server: UpdateServer, lines: readonly string[]): P
 
 async function checkKey (keyFile: string): Promise<void> {
   await access(keyFile, constants.R_OK).catch((cause: NodeJS.ErrnoException) => {
-    throw new BlockferryError('NETWORK', `dns: the key in ${keyFile} can't be read: ${cause.code}`, { cause })
+    const words = `dns: the key in ${keyFile} can't be read: ${cause.code}`
+    throw new BlockferryError('NETWORK', words, { cause })
   })
 }
 
@@ -42,7 +44,8 @@ function refusal (where: string, said: string): BlockferryError {
     return new BlockferryError('TIMEOUT', `dns: ${where} does not answer in time`)
   }
   if (kUnreachable.test(said)) return new BlockferryError('UNREACHABLE', `dns: ${where}: ${words}`)
-  return new BlockferryError('NETWORK', `dns: ${where} refuses the update: ${words}${meaning(said)}`)
+  const reason = `${words}${meaning(said)}`
+  return new BlockferryError('NETWORK', `dns: ${where} refuses the update: ${reason}`)
 }
 
 function meaning (said: string): string {

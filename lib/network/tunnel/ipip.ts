@@ -9,7 +9,7 @@ export const ipip: TunnelBackend = {
   refuses: ({ underlay }, families) => (
     underlay === 4 && families.includes(6) ? 'can\'t carry IPv6 between IPv4 addresses' : null),
   link: ({ local, remote, underlay }) => [
-    ...(underlay === 4 ? ['type', 'ipip'] : ['type', 'ip6tnl', 'mode', 'any', 'encaplimit', 'none']),
+    ...['type', ...(underlay === 4 ? ['ipip'] : ['ip6tnl', 'mode', 'any', 'encaplimit', 'none'])],
     ...['local', local, 'remote', remote, 'ttl', '64']
   ],
   settings: () => [],

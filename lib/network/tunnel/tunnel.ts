@@ -71,7 +71,8 @@ export async function chooseTunnel (
       reasons.push((error as Error).message)
     }
   }
-  throw new BlockferryError('UNSUPPORTED', `no kind of tunnel can be had here: ${reasons.join('; ')}`)
+  const all = reasons.join('; ')
+  throw new BlockferryError('UNSUPPORTED', `no kind of tunnel can be had here: ${all}`)
 }
 
 async function checked (
@@ -83,7 +84,8 @@ async function checked (
   const { code, stderr } = await execute('unshare', args)
   if (code === 0) return backend
   if (/unknown device type|not supported/i.test(stderr)) {
-    throw new BlockferryError('UNSUPPORTED', `this kernel has no tunnels of the kind ${backend.kind}`)
+    const words = `this kernel has no tunnels of the kind ${backend.kind}`
+    throw new BlockferryError('UNSUPPORTED', words)
   }
   throw failure(`a tunnel of the kind ${backend.kind}`, stderr)
 }
