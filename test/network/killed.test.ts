@@ -65,11 +65,14 @@ t.test('between prepare and switchover', { skip }, async (t) => {
   t.equal(await setting.ask(kMachine[4]), 'here\n', 'the machine serves where it runs')
   const control = join(setting.folder, 'control')
   const serve = new Command(setting.sites.a.name, [
-    'serve', '--disk', `web=${join(setting.folder, 'disk')}`, '--listen', `unix:${control}.nbd`, '--control', control
+    'serve', '--disk', `web=${join(setting.folder, 'disk')}`, '--listen', `unix:${control}.nbd`,
+    '--control', control
   ])
   t.teardown(() => serve.kill())
   await serve.event('serving')
-  const status = new Command(setting.sites.a.name, ['status', '--control', control, '--state', setting.state('a')])
+  const status = new Command(setting.sites.a.name, [
+    'status', '--control', control, '--state', setting.state('a')
+  ])
   t.match(await status.event('status'), { redirects: [{ phase: 'prepared', role: 'old' }] })
   for (const place of ['a', 'b'] as const) {
     const [state] = await listed(t, setting, place)
@@ -83,7 +86,7 @@ t.test('between prepare and switchover', { skip }, async (t) => {
   }
 })
 
-t.test('after the switchover: the connections go on, and another process looks after them', { skip }, async (t) => {
+t.test('after the switchover: connections go on, another process goes on', { skip }, async (t) => {
   const setting = await Setting.make(t)
   const echo = new Client<Echoed>(setting.sites.client.name, 'echo', [kMachine[4], '7', '20'], 20)
   t.teardown(() => echo.kill())

@@ -123,7 +123,9 @@ t.test('a server that is late at the switchover', { skip }, async (t) => {
 })
 
 /** A service that speaks dyndns2, for one user. */
-async function service (t: Test): Promise<{ url: string, requests: string[], answers: string[] }> {
+async function service (
+  t: Test
+): Promise<{ url: string, requests: string[], answers: string[] }> {
   const [requests, answers]: [string[], string[]] = [[], []]
   const server = createServer((request, response) => {
     if (request.method === 'HEAD') return void response.end()
@@ -146,7 +148,8 @@ t.test('dyndns2', async (t) => {
   t.teardown(() => rmSync(folder, { recursive: true }))
   const passwordFile = join(folder, 'password')
   writeFileSync(passwordFile, 'secret\n')
-  const options = { name: 'web.example', address: [kFresh[4], kFresh[6]], url, user: 'me', passwordFile, timeout: '300ms' }
+  const address = [kFresh[4], kFresh[6]]
+  const options = { name: 'web.example', address, url, user: 'me', passwordFile, timeout: '300ms' }
   const names = dyndns2(options)
   await names.prepare([kMachine[4]])
   t.same(requests, [], 'nothing is changed ahead')
@@ -166,8 +169,10 @@ t.test('dyndns2', async (t) => {
   }
   answers.push('nochg 10.20.0.10')
   await names.switchOver()
-  await t.rejects(dyndns2({ ...options, url: 'http://127.0.0.1:1/' }).prepare([]), { code: 'UNREACHABLE' })
-  await t.rejects(dyndns2({ ...options, passwordFile: '/nowhere' }).prepare([]), { code: 'NETWORK', message: /nowhere/ })
+  const nobody = dyndns2({ ...options, url: 'http://127.0.0.1:1/' })
+  await t.rejects(nobody.prepare([]), { code: 'UNREACHABLE' })
+  const unread = dyndns2({ ...options, passwordFile: '/nowhere' })
+  await t.rejects(unread.prepare([]), { code: 'NETWORK', message: /nowhere/ })
 })
 
 t.test('nonsense', async (t) => {

@@ -62,8 +62,9 @@ t.test('connections that the machine begins come from its new address', { skip }
   const { sites } = setting
   const pair = await setting.prepared()
   await setting.move(pair)
-  const listen = 'require("net").createServer((s) => s.end(s.remoteAddress)).listen(99, "::", () => console.log())'
-  const server = sites.client.run(process.execPath, '-e', `${listen}; setTimeout(() => process.exit(), 4000)`)
+  const listen = 'require("net").createServer((s) => s.end(s.remoteAddress)).listen(99, "::")'
+  const code4s = `${listen}; setTimeout(() => process.exit(), 4000)`
+  const server = sites.client.run(process.execPath, '-e', code4s)
   await sleep(1000)
   const code = 'require("net").connect(99, "10.30.0.2").pipe(process.stdout)'
   t.equal(await sites.machine.run(process.execPath, '-e', code), `::ffff:${kFresh[4]}`)

@@ -33,7 +33,8 @@ t.test('at the sites', { skip }, async (t) => {
     const options = { tunnel: { ...tunnel, kind, ...(kind === 'wireguard' ? keys : {}) } }
     const [has] = await hasKind(sites.a.name, kind)
     if (has) continue
-    await refused('a', options, { code: 'UNSUPPORTED', message: new RegExp(kind) }, `${kind}, which the kernel lacks`)
+    const expected = { code: 'UNSUPPORTED', message: new RegExp(kind) }
+    await refused('a', options, expected, `${kind}, which the kernel lacks`)
   }
   await refused('a', { device: 'nowhere' }, { code: 'NETWORK', message: /no device nowhere/ }, 'no such device')
   await refused('a', { tunnel: { ...tunnel, local: '10.10.0.9' } },
