@@ -15,6 +15,8 @@ export type ErrorCode =
   | 'CANCELLED'
   /** pause() or resume() of the machine failed. */
   | 'MACHINE'
+  /** Setting up, switching or taking down the redirection of a machine's address failed. */
+  | 'NETWORK'
   /** The link broke while the destination was deciding: it may own the disk, or not. */
   | 'OWNER_UNKNOWN'
 

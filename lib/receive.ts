@@ -203,7 +203,9 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     const migration = incoming.migration!
     this.#remember(incoming, incoming.outcome)
     this.#unheard.add(migration)
-    const resumed = this.#resumeMachine(migration, run)
+    const resumed = Promise.all([
+      this.#resumeMachine(migration, run), this.#switchNetwork(migration, incoming)
+    ])
     for (const { tap } of disks.taps) {
       this.#taps.set(tap.name, tap)
       this.#serve(migration, tap)
@@ -237,6 +239,16 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       const error = new BlockferryError('MACHINE', `resume() of the machine failed: ${words}`, {
         owner: 'destination', cause
       })
+      this.emit({ event: 'failed', migration, error })
+    }
+  }
+
+  /** So is the network's: the machine runs here. */
+  async #switchNetwork (migration: string, incoming: Incoming): Promise<void> {
+    try {
+      await incoming.switchNetwork()
+    } catch (thrown) {
+      const error = toBlockferryError(thrown, { owner: 'destination' })
       this.emit({ event: 'failed', migration, error })
     }
   }

@@ -14,6 +14,9 @@ const packages = {
     { name: 'libzstd-dev', library: 'libzstd' },
   ],
   test: [
+    { name: 'bind9', command: 'named' },
+    { name: 'bind9-dnsutils', command: 'nsupdate' },
+    { name: 'conntrack', command: 'conntrack' },
     { name: 'e2fsprogs', command: 'mkfs.ext4' },
     { name: 'fio', command: 'fio' },
     { name: 'iproute2', command: 'ip' },
@@ -21,6 +24,7 @@ const packages = {
     { name: 'mount', command: 'losetup' },
     { name: 'nbd-client', command: 'nbd-client' },
     { name: 'nbdkit', command: 'nbdkit' },
+    { name: 'nftables', command: 'nft' },
     { name: 'spin', command: 'spin' },
     { name: 'qemu-utils', command: 'qemu-io' },
     { name: 'qemu-system-common', command: 'qemu-storage-daemon' },

@@ -1,10 +1,13 @@
 // The tool on the host that a machine comes to: offers the file that the disk will be in to the
 // QEMU that waits here (which may read it, and write when it is ours), and receives both.
 //
-//   destination IMAGE NBD-SOCKET QMP-SOCKET HOST
-import { NbdServer, openTap, qemu, receive } from '../../lib/index.js'
+//   destination IMAGE NBD-SOCKET QMP-SOCKET HOST [NETWORK]
+//
+// NETWORK: options of redirect() as JSON, when this site has other addresses.
+import { NbdServer, openTap, qemu, receive, redirect } from '../../lib/index.js'
 
-const [image, socket, qmp, host] = process.argv.slice(2) as [string, string, string, string]
+const [image, socket, qmp, host, options] = process.argv.slice(2) as
+  [string, string, string, string, string?]
 
 const tap = await openTap({ source: image, name: 'disk' })
 tap.refuse()
@@ -14,7 +17,8 @@ server.add(tap)
 await using receiver = await receive({
   disks: [{ target: tap }],
   machine: qemu({ qmp }),
-  listen: { host, port: 0 }
+  listen: { host, port: 0 },
+  ...(options !== undefined && { network: redirect(JSON.parse(options)) })
 })
 console.log(JSON.stringify({ event: 'serving', port: receiver.address.port }))
 await receiver.done

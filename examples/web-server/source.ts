@@ -1,13 +1,17 @@
 // The tool on the host that a machine leaves: offers the machine's disk to QEMU through a tap, and
 // moves disk and machine when it is told where to. Events are lines of JSON on stdout.
 //
-//   source IMAGE NBD-SOCKET QMP-SOCKET      then a line with HOST:PORT and a downtime on stdin
+//   source IMAGE NBD-SOCKET QMP-SOCKET [NETWORK]   then a line with HOST:PORT and a downtime on stdin
+//
+// NETWORK: options of redirect() as JSON, when the machine's address belongs to this site. Then it
+// goes on until the tunnel has gone.
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
-import { migrate, NbdServer, openTap, qemu } from '../../lib/index.js'
+import { migrate, NbdServer, openTap, qemu, redirect } from '../../lib/index.js'
 
-const [image, socket, qmp] = process.argv.slice(2) as [string, string, string]
+const [image, socket, qmp, options] = process.argv.slice(2) as [string, string, string, string?]
+const network = options === undefined ? null : redirect(JSON.parse(options))
 
 await using tap = await openTap({ source: image, name: 'disk' })
 await using server = new NbdServer()
@@ -21,11 +25,14 @@ const migration = migrate({
   disks: [{ source: tap }],
   destination,
   machine: qemu({ qmp }),
-  budgets: { downtime }
+  budgets: { downtime },
+  ...(network !== null && { network })
 })
 // The last event is `done` with the report, or `failed`.
 for await (const event of migration) tell(event)
-await migration.catch(() => { process.exitCode = 1 })
+const moved = await migration.then(() => true, () => false)
+if (!moved) process.exitCode = 1
+else if (network !== null) tell({ event: 'ended', reason: await network.ended })
 
 function tell (event: object): void {
   console.log(JSON.stringify(event))

@@ -10,6 +10,7 @@ import { Output } from './output.js'
 import { pause } from './pause.js'
 import { receive } from './receive.js'
 import { recover } from './recover.js'
+import { redirect } from './redirect.js'
 import { resume } from './resume.js'
 import { send } from './send.js'
 import { serve } from './serve.js'
@@ -18,7 +19,7 @@ import { status } from './status.js'
 import { switchover } from './switchover.js'
 
 const kCommands: Command[] = [
-  serve, receive, send, status, pause, resume, switchover, cancel, set, recover
+  serve, receive, send, status, pause, resume, switchover, cancel, set, recover, redirect
 ]
 
 function help (): string {

@@ -1,27 +1,33 @@
 // blockferry status: what a serve holds and does.
 import type { PastMigration, RunningMigration, Status } from '../control/protocol.js'
+import { kRuntimeFolder } from '../network/options.js'
+import { listRedirects } from '../network/state.js'
+import { text } from './args.js'
 import type { Command } from './command.js'
 import { kExit } from './exit-codes.js'
 import { formatBytes, formatTime } from './format.js'
 import type { Stage } from './progress-line.js'
 import { progressLine } from './progress-line.js'
+import { redirectText } from './redirect-text.js'
 import { ask } from './running.js'
 
 export const status: Command = {
   name: 'status',
   summary: 'show the disks and migrations of a serve or receive',
-  help: `Usage: blockferry status --control PATH
+  help: `Usage: blockferry status --control PATH [--state FOLDER]
 
-Shows the disks, who owns them, the NBD clients, the running migrations with their forecast, and
-the past ones.
+Shows the disks, who owns them, the NBD clients, the running migrations with their forecast, the
+past ones, and the redirections of addresses on this host.
 
   --control PATH         the control socket of a serve or receive
+  --state FOLDER         where redirections keep their state (default ${kRuntimeFolder})
   --json                 all of it on stdout as one JSON object`,
-  options: { control: { type: 'string' } },
+  options: { control: { type: 'string' }, state: { type: 'string' } },
   run: async (values, output) => {
     const status = await ask(values, 'status', {})
-    output.event({ event: 'status', ...status } as { event: string })
-    output.line(statusText(status))
+    const redirects = await listRedirects(text(values, 'state') ?? kRuntimeFolder)
+    output.event({ event: 'status', ...status, redirects } as { event: string })
+    output.line([statusText(status), ...redirects.map(redirectText)].join('\n'))
     return kExit.done
   }
 }

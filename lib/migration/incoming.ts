@@ -8,12 +8,14 @@ import type { MachineDescription } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
 import type { Journal } from '../ownership/journal.js'
-import type { NativeSession, WrongRange } from '../native.js'
+import type { NativeSession } from '../native.js'
+import { coarsen } from './coarsen.js'
 import { Heartbeat } from './heartbeat.js'
 import { machineCall } from './machine-call.js'
 import { privateSocket } from './memory-transfer.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
+import { NetworkSteps } from './network-steps.js'
 import type { CheckedReceiveOptions } from './options.js'
 import type { DestinationReport } from './report.js'
 import { sumDigests } from './report.js'
@@ -49,7 +51,6 @@ const kHangUpMs = 2000
 const kReasonMs = 500
 /** Whoever connects must make an offer, or ask, within this time. */
 const kGreetingMs = 10_000
-const kMaxWrong = 4096
 
 export class Incoming {
   migration: string | null = null
@@ -70,6 +71,7 @@ export class Incoming {
   /** The session ended while the commit was being made durable. */
   #isCut = false
   #mayBeAsked = false
+  readonly #network: NetworkSteps
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
   #ended: () => void = () => {}
@@ -80,6 +82,7 @@ export class Incoming {
   constructor (session: NativeSession, host: IncomingHost) {
     this.#session = session
     this.#host = host
+    this.#network = new NetworkSteps(host.options.network)
     this.#heartbeat = new Heartbeat(
       host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
     this.#heartbeat.start()
@@ -156,6 +159,11 @@ export class Incoming {
     if (this.#expected && isMemoryMachine(machine)) await machine.close()
   }
 
+  /** The machine is here: its packets are sent here, too. */
+  switchNetwork (): Promise<void> {
+    return this.#network.switchOver()
+  }
+
   #digests (): string[] {
     return this.#disks?.taps.map((_tap, index) => this.#session.digest(index)) ?? []
   }
@@ -213,6 +221,7 @@ export class Incoming {
     try {
       checkOffer(offer)
       await this.#expectMachine(offer.machine)
+      await this.#network.prepare()
       await this.#host.freed(this, offer.disks.map(({ name }) => name))
       disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     } catch (error) {
@@ -364,24 +373,13 @@ export class Incoming {
     await this.#disks?.abandon(remove)
     await this.#closeMachine()
     await this.#ownership?.refused()
+    await this.#network.undo().catch((thrown: unknown) => {
+      this.#host.failed(this, toBlockferryError(thrown))
+    })
     if (began) this.#host.failed(this, error)
     this.#ended()
     this.#host.ended(this)
   }
-}
-
-/** At most kMaxWrong ranges that cover those given: a message has a limit, and sending a little
- * more again does no harm. */
-function coarsen (wrong: WrongRange[]): WrongRange[] {
-  const together = Math.ceil(wrong.length / kMaxWrong)
-  if (together <= 1) return wrong
-  const coarse: WrongRange[] = []
-  for (const [index, { disk, first, count }] of wrong.entries()) {
-    const last = coarse.at(-1)
-    if (last?.disk === disk && index % together !== 0) last.count = first + count - last.first
-    else coarse.push({ disk, first, count })
-  }
-  return coarse
 }
 
 function checkOffer ({ disks, streams }: Messages['offer']): void {

@@ -12,6 +12,7 @@ import { atDate } from './at-date.js'
 import { Copying } from './copying.js'
 import { EventStream } from './event-stream.js'
 import type { MigrationEvent } from './events.js'
+import { NetworkSteps } from './network-steps.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
 import type { DowntimePhases, Report } from './report.js'
@@ -46,6 +47,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #wanted = true
   #machine: SourceMachine | null = null
   #ownership: SourceOwnership | null = null
+  #network = new NetworkSteps(null)
   #committing = false
   #committed = false
   #keepDestination = true
@@ -130,6 +132,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       // A caller can attach its listeners first.
       await Promise.resolve()
       this.#options = checkMigrateOptions(options)
+      this.#network = new NetworkSteps(this.#options.network)
       this.setLimits(this.#earlyLimits)
       this.#machine = new SourceMachine(this.#options, (reason) => {
         if (!this.#committing) this.#cancel(toBlockferryError(reason))
@@ -221,6 +224,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       const result = await this.#switchOver(copying, phases)
       if (result.destination !== null) {
         this.#link.send('bye', {})
+        await this.#network.switchOver()
         return this.#reporter!.report(result, phases, copying.sampler)
       }
       await this.#ownership!.copying()
@@ -235,12 +239,14 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const link = new SourceLink(linkTimeoutMs, () => this.#copying?.bulkDone())
     this.#link = link
     const machine = await this.#orCancelled(this.#machine!.prepare())
+    await this.#orCancelled(this.#network.prepare())
     await this.#orCancelled(link.connect(host, port, Math.min(kConnectMs, linkTimeoutMs)))
     const { epochs } = this.#ownership!
     const disks = this.#disks.taps.map(({ name, tap }, index) => (
       { name, size: tap.size, blockSize: this.#options.blockSize, epoch: epochs[index]! }))
     const offer = { migration: this.id, disks, streams, equality, reuse, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
+    await this.#orCancelled(this.#network.verify())
     // Of an earlier link's marks nothing is left that is worth more than the inventory.
     for (const [index, { tap }] of this.#disks.taps.entries()) {
       tap.mark()
@@ -302,6 +308,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     if (result.destination !== null) {
       this.#committed = true
       this.#disks.refuse()
+      // What comes of it is looked at when the other side knows that we know.
+      void this.#network.switchOver().catch(() => {})
       await this.#ownership!.moved()
     }
     return result
@@ -339,12 +347,12 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const error = toBlockferryError(thrown, details)
     // What breaks the link breaks the transfer of memory, too, and that may be the first to say so.
     const mayBeLink = error.code === 'MACHINE' && this.#hasMemory
+    if (this.#committed) return error
     if (!mayBeLink) this.#tell(error)
-    if (this.#committed || this.#disks === undefined) return error
+    if (this.#disks === undefined) return error
     await this.#ownership?.kept()
-    try {
-      await this.#takeBack()
-    } catch (second) {
+    const second = await this.#undo()
+    if (second !== null) {
       this.#tell(error)
       return toBlockferryError(second, details)
     }
@@ -352,6 +360,15 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const cause = await this.#link.failure(kLinkFailureMs)
     this.#tell(error)
     return cause === null ? error : toBlockferryError(cause, details)
+  }
+
+  /** The machine goes on, and the network is as it was. Answers what could not be undone. */
+  async #undo (): Promise<unknown> {
+    let failure: unknown = null
+    for (const step of [() => this.#takeBack(), () => this.#network.undo()]) {
+      await step().catch((error: unknown) => { failure = error })
+    }
+    return failure
   }
 
   /** Tells the destination that it is over. */

@@ -2,6 +2,7 @@
 import { BlockferryError } from '../errors.js'
 import type { Machine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
+import type { Network } from '../network/network.js'
 import type { NbdServer } from '../nbd/server.js'
 import { Journal } from '../ownership/journal.js'
 import type { Budgets } from '../policy/types.js'
@@ -24,6 +25,9 @@ export interface MigrateOptions {
   /** What writes to the disks: pause() and resume() of your own, or a machine whose memory moves,
    * too, such as qemu(). Default: nothing to pause; the taps hold the writers. */
   machine?: Machine
+  /** Takes the machine's connections along, this site's half: redirect({ role: 'old', … }) or hooks
+   * of your own. Default: the machine keeps its address, or nobody minds. */
+  network?: Network
   budgets?: {
     /** The most that the writers may be stopped. Default '300ms'. */
     downtime?: number | string
@@ -71,6 +75,7 @@ export interface CheckedMigrateOptions {
   host: string
   port: number
   machine: Machine
+  network: Network | null
   budgets: Budgets
   sharedBandwidth: SharedBandwidth | null
   switchover: 'auto' | 'manual' | Date
@@ -101,6 +106,9 @@ export interface ReceiveOptions {
   listen?: string | { host: string, port: number }
   /** Resumed when this side owns the disks; one whose memory moves must wait for that here. */
   machine?: Machine
+  /** Takes the machine's connections along, this site's half: redirect({ role: 'new', … }) or hooks
+   * of your own. */
+  network?: Network
   /** Offer each disk here as soon as it is owned here. */
   serve?: NbdServer
   /** A peer that is silent for so long is gone. Default '20s', at least 1 s. */
@@ -115,6 +123,7 @@ export interface CheckedReceiveOptions {
   host: string
   port: number
   machine: Machine
+  network: Network | null
   serve: NbdServer | null
   linkTimeoutMs: number
   journal: string | Journal | null
@@ -170,6 +179,15 @@ function checkMachine (machine: Machine | undefined): Machine {
   return machine ?? {}
 }
 
+function checkNetwork (network: Network | undefined): Network | null {
+  for (const method of ['prepare', 'switchOver', 'undo'] as const) {
+    if (network !== undefined && typeof network?.[method] !== 'function') {
+      throw nonsense('network', `an object with ${method}()`)
+    }
+  }
+  return network ?? null
+}
+
 function checkLinkTimeout (value: number | string): number {
   const ms = parseTime('linkTimeout', value)
   if (ms < 1000) throw nonsense('linkTimeout', 'at least 1 s')
@@ -213,8 +231,8 @@ export function sharedIn (budgets: NonNullable<MigrateOptions['budgets']>): Shar
 export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
-    'disks', 'destination', 'machine', 'budgets', 'switchover', 'throttle', 'equality', 'reuse', 'compression',
-    'blockSize', 'streams', 'linkTimeout', 'reconnect', 'journal', 'signal'
+    'disks', 'destination', 'machine', 'network', 'budgets', 'switchover', 'throttle', 'equality',
+    'reuse', 'compression', 'blockSize', 'streams', 'linkTimeout', 'reconnect', 'journal', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
@@ -237,6 +255,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     disks,
     ...checkAddress('destination', options.destination),
     machine: checkMachine(options.machine),
+    network: checkNetwork(options.network),
     budgets: checkBudgets(options.budgets ?? {}),
     sharedBandwidth: sharedIn(options.budgets ?? {}),
     switchover,
@@ -256,7 +275,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
 export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
-    'disks', 'listen', 'machine', 'serve', 'linkTimeout', 'journal', 'signal'
+    'disks', 'listen', 'machine', 'network', 'serve', 'linkTimeout', 'journal', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: TargetDisk, index) => {
@@ -270,6 +289,7 @@ export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOpt
     disks,
     ...checkAddress('listen', options.listen ?? '127.0.0.1:0'),
     machine: checkMachine(options.machine),
+    network: checkNetwork(options.network),
     serve: options.serve ?? null,
     linkTimeoutMs: checkLinkTimeout(options.linkTimeout ?? '20s'),
     journal: checkJournal(options.journal),

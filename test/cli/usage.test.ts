@@ -3,7 +3,7 @@ import t from 'tap'
 
 import { jsonLines, run } from './cli-process.js'
 
-const kCommands = ['serve', 'receive', 'send', 'status', 'pause', 'resume', 'switchover', 'cancel', 'set']
+const kCommands = ['serve', 'receive', 'send', 'status', 'pause', 'resume', 'switchover', 'cancel', 'set', 'redirect']
 const kSend = ['send', '--disk', 'a=b', '--to', '127.0.0.1:1']
 
 t.test('--help explains every command', async (t) => {

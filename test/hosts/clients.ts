@@ -48,9 +48,15 @@ export class Client<Result = object> {
   readonly #name: string
   #output = ''
 
-  /** Starts clients/NAME with these arguments. */
-  constructor(namespace: string, name: string, args: readonly string[], intervalMs: number) {
-    const program = new URL(`./clients/${name}.js`, import.meta.url).pathname
+  /** Starts clients/NAME, or NAME in another folder, with these arguments. */
+  constructor(
+    namespace: string,
+    name: string,
+    args: readonly string[],
+    intervalMs: number,
+    folder: URL = new URL('./clients/', import.meta.url),
+  ) {
+    const program = new URL(`${name}.js`, folder).pathname
     const command = [process.execPath, program, ...args]
     this.#child = start(command, { namespace, stdio: ['pipe', 'pipe', 'inherit'] })
     this.#child.stdin?.on('error', () => undefined)

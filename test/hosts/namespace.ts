@@ -31,6 +31,11 @@ export class Namespace {
     return run('ip', '-n', this.name, ...words)
   }
 
+  /** Runs a command in it and answers its output. */
+  async run(...command: string[]): Promise<string> {
+    return run('ip', 'netns', 'exec', this.name, ...command)
+  }
+
   /** A bridge that forwards from the first packet on. */
   async addBridge(name: string): Promise<void> {
     const options = ['forward_delay', '0', 'mcast_snooping', '0']

@@ -1,0 +1,48 @@
+// What a plan is made of: all that the host was asked before, and the numbers chosen for it.
+import type { Change } from './changes.js'
+import type { Family } from './ip.js'
+import type { CheckedRedirectOptions } from './options.js'
+import type { TunnelBackend, TunnelSpec } from './tunnel/tunnel.js'
+
+export interface Surroundings {
+  options: CheckedRedirectOptions
+  spec: TunnelSpec
+  backend: TunnelBackend
+  /** Of the tunnel's device. */
+  mtu: number
+  /** The hardware address of `device`, and the devices on which frames for it come in: the ports
+   * of a bridge, or itself. */
+  mac: string
+  ports: string[]
+  /** New site: where the new addresses belong. */
+  uplink: string
+  /** Free numbers for routing tables and rules: this one and the next three. */
+  base: number
+  /** Settings as they are now, by path; those that the plan may change. */
+  settings: ReadonlyMap<string, string>
+  /** Routers that are on `device` already, this host or another. */
+  present: ReadonlySet<string>
+}
+
+/** Two groups: what goes with the tunnel, and what stays at the new site for as long as the machine
+ * is there. */
+export interface Plan {
+  /** Before anything is copied: changes nothing for anybody yet. */
+  prepare: { tunnel: Change[], stay: Change[] }
+  /** In the switchover: as little as can be. */
+  switchOver: { tunnel: Change[], stay: Change[] }
+  /** New site: stays, too, and takes the place of the tunnel when that has gone. */
+  afterwards: Change[]
+}
+
+export function familiesOf ({ addresses }: CheckedRedirectOptions): Family[] {
+  return ([4, 6] as const).filter((family) => addresses[family] !== null)
+}
+
+/** A setting that is brought back at the end; none when it is so already. */
+export function setting (
+  settings: ReadonlyMap<string, string>, path: string, value: string
+): Change[] {
+  const before = settings.get(path)
+  return before === undefined || before === value ? [] : [{ kind: 'sysctl', path, value, before }]
+}

@@ -1,0 +1,20 @@
+import type { BlockferryError } from '../errors.js'
+
+/** Why the tunnel has gone: nobody used the old address any more, the deadline, the other site took
+ * its end away, or somebody asked for it. */
+export type TunnelEnd = 'unused' | 'deadline' | 'other-site' | 'removed'
+
+export type RedirectEvent =
+  | { event: 'prepared', id: string, tunnel: { kind: string, device: string, mtu: number } }
+  /** The tunnel works between the two sites. */
+  | { event: 'verified', id: string }
+  /** Packets go the new way. */
+  | { event: 'switched', id: string }
+  /** The name has the new address; or it has not, and it is tried again. */
+  | { event: 'name', id: string, error: BlockferryError | null }
+  /** Old site: how many connections use the old address, when that has changed; null: this host has
+   * no way to know. */
+  | { event: 'connections', id: string, count: number | null }
+  | { event: 'ended', id: string, reason: TunnelEnd }
+  /** Something could not be removed: it is in the list still. */
+  | { event: 'failed', id: string, error: BlockferryError }

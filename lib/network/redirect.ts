@@ -1,0 +1,246 @@
+// redirect(): takes a machine's connections along when its address changes, at one of the two
+// sites. For migrate() and receive() as their network, or on its own.
+import { BlockferryError, toBlockferryError } from '../errors.js'
+import { EventStream } from '../migration/event-stream.js'
+import { listOf } from './addresses.js'
+import { apply, checkTables, remove } from './changes.js'
+import type { NameService } from './dns/name-service.js'
+import { restoreNameService } from './dns/restore.js'
+import { say } from './hello.js'
+import type { Network } from './network.js'
+import type { CheckedRedirectOptions, RedirectOptions } from './options.js'
+import { checkRedirectOptions, kRuntimeFolder } from './options.js'
+import type { Plan, Surroundings } from './plan.js'
+import { newPlan } from './plan-new.js'
+import { oldPlan } from './plan-old.js'
+import type { RedirectEvent, TunnelEnd } from './redirect-events.js'
+import type { RedirectState } from './state.js'
+import { listRedirects, removeState, writeState } from './state.js'
+import { survey } from './survey.js'
+import { Watch } from './watch.js'
+
+export class Redirect extends EventStream<RedirectEvent> implements Network {
+  readonly #options: CheckedRedirectOptions
+  readonly #folder: string
+  #state: RedirectState | null = null
+  #plan: Plan | null = null
+  #watch: Watch | null = null
+  #resolveEnded!: (end: TunnelEnd | null) => void
+  #rejectEnded!: (error: BlockferryError) => void
+  /** Why the tunnel has gone, as soon as it has; null after close(). Rejects when it could not be
+   * removed: what is left is in the list of listRedirects(). */
+  readonly ended: Promise<TunnelEnd | null>
+
+  /** For redirect(). */
+  constructor (options: CheckedRedirectOptions) {
+    super()
+    this.#options = options
+    this.#folder = options.runtimeFolder
+    this.ended = new Promise((resolve, reject) => {
+      this.#resolveEnded = resolve
+      this.#rejectEnded = reject
+    })
+    this.ended.catch(() => {})
+  }
+
+  /** The same at both sites. */
+  get id (): string {
+    return this.#options.id
+  }
+
+  /**
+   * Checks all that can be known here and sets up the tunnel, into which nothing goes yet. After an
+   * error nothing is left.
+   *
+   * Errors: NO_PERMISSION, UNSUPPORTED (the kernel lacks the kind of tunnel; a tool is missing),
+   * ADDRESS_IN_USE, UNREACHABLE, TIMEOUT, NETWORK, IO_ERROR.
+   */
+  async prepare (): Promise<void> {
+    const { role, id } = this.#options
+    const known = await listRedirects(this.#folder)
+    if (known.some((state) => state.id === id && state.role === role)) {
+      throw new BlockferryError('NETWORK', `redirection ${id} exists here already: ` +
+        `blockferry redirect --list, --remove ${id}`)
+    }
+    const around = await survey(this.#options)
+    const plan = this.#plan = role === 'old' ? oldPlan(around) : newPlan(around)
+    const state = this.#state = stateOf(around, plan)
+    this.#watch = new Watch(state, this.#folder, this.#options.dns, (event) => this.emit(event))
+    try {
+      await this.#write()
+      await apply([...plan.prepare.tunnel, ...plan.prepare.stay])
+      await checkTables([...plan.switchOver.tunnel, ...plan.switchOver.stay])
+      await this.#watch.listen()
+      await this.#prepareName()
+      state.phase = 'prepared'
+      await this.#write()
+    } catch (error) {
+      await this.undo().catch(() => {})
+      throw toBlockferryError(error)
+    }
+    this.emit({ event: 'prepared', id, tunnel: state.tunnel })
+  }
+
+  async #prepareName (): Promise<void> {
+    const { dns, addresses } = this.#options
+    if (dns === null) return
+    try {
+      await dns.prepare(listOf(addresses))
+    } finally {
+      // It may have lowered the TTL before it failed.
+      this.#state!.dns = dns.state()
+      await this.#write()
+    }
+  }
+
+  /** Old site: does the tunnel reach the new site, which must have prepared? UNREACHABLE. */
+  async verify (): Promise<void> {
+    const state = this.#prepared()
+    if (state.role === 'new') return
+    await say('hello', state.id, state.inner)
+    this.emit({ event: 'verified', id: state.id })
+  }
+
+  /** Sends the packets the new way, then changes the name. From here on the tunnel is looked after
+   * until it goes (see `ended`), which keeps the process alive; close() lets go of it. When only
+   * the name can't be changed it throws, too, and goes on trying. */
+  async switchOver (): Promise<void> {
+    const state = this.#prepared()
+    const { tunnel, stay } = this.#plan!.switchOver
+    state.switchedAt = new Date().toISOString()
+    state.phase = 'switching'
+    await apply([...tunnel, ...stay])
+    state.phase = 'switched'
+    await this.#write()
+    this.emit({ event: 'switched', id: state.id })
+    try {
+      await this.#watch!.changeName()
+    } finally {
+      this.#lookAfter()
+    }
+  }
+
+  #prepared (): RedirectState {
+    if (this.#state?.phase === 'prepared') return this.#state
+    throw new BlockferryError('NETWORK', `redirection ${this.id} is not prepared`)
+  }
+
+  #lookAfter (): void {
+    this.#watch!.untilEnd().then(
+      (end) => this.#resolveEnded(end),
+      (thrown: unknown) => {
+        const error = toBlockferryError(thrown)
+        this.emit({ event: 'failed', id: this.id, error })
+        this.#rejectEnded(error)
+      }
+    ).finally(() => this.end())
+  }
+
+  /** Removes all that was set up here, and brings back the name. Idempotent; NETWORK when something
+   * could not be removed: then it is in the list still. */
+  async undo (): Promise<void> {
+    const state = this.#state
+    if (state === null) return
+    this.#watch?.stop()
+    await removeRedirect(state, this.#folder, this.#options.dns ?? null)
+    this.#state = null
+    this.#resolveEnded('removed')
+  }
+
+  /** Stops looking after the tunnel and leaves it as it is, for `blockferry redirect --watch`. */
+  close (): void {
+    this.#watch?.stop()
+    this.#resolveEnded(null)
+  }
+
+  async #write (): Promise<void> {
+    await writeState(this.#folder, this.#state!)
+  }
+
+  /** For watchRedirect(). */
+  static async goOn (
+    options: CheckedRedirectOptions, state: RedirectState
+  ): Promise<Redirect> {
+    const redirect = new Redirect(options)
+    redirect.#state = { ...state, pid: process.pid }
+    const dns = state.dns === null ? null : restoreNameService(state.dns)
+    redirect.#watch = new Watch(
+      redirect.#state, redirect.#folder, dns, (event) => redirect.emit(event))
+    await redirect.#write()
+    await redirect.#watch.listen()
+    await redirect.#watch.changeName().catch(() => {})
+    redirect.#lookAfter()
+    return redirect
+  }
+}
+
+/** What the state file holds of a plan. */
+export function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Plan): RedirectState {
+  const { id, role, addresses, newAddresses, quietMs, deadlineMs, pollMs } = options
+  const { device, local, remote, inner } = spec
+  return {
+    version: 1,
+    id,
+    role,
+    phase: 'preparing',
+    addresses: listOf(addresses),
+    newAddresses: listOf(newAddresses),
+    tunnel: { kind: backend.kind, device, local, remote, mtu },
+    inner,
+    pid: process.pid,
+    preparedAt: new Date().toISOString(),
+    switchedAt: null,
+    quietMs,
+    deadlineMs,
+    pollMs,
+    tunnelChanges: [...plan.prepare.tunnel, ...plan.switchOver.tunnel],
+    stayChanges: [...plan.prepare.stay, ...plan.switchOver.stay],
+    afterChanges: plan.afterwards,
+    dns: null
+  }
+}
+
+/** Removes what is left of a redirection, in whatever state it is: also what a killed process left.
+ * The name gets back its old address if packets were not redirected yet, else only its TTL.
+ * NETWORK, NO_PERMISSION when something could not be removed: then the rest of it is in the list
+ * still. */
+export async function removeRedirect (
+  state: RedirectState, folder: string = kRuntimeFolder, own: NameService | null = null
+): Promise<void> {
+  let failed: unknown = null
+  const attempt = async (step: () => Promise<void>) => {
+    await step().catch((error: unknown) => { failed ??= error })
+  }
+  await attempt(() => remove([...state.stayChanges, ...state.tunnelChanges]))
+  const dns = own ?? (state.dns === null ? null : restoreNameService(state.dns))
+  const moved = state.phase === 'switched' || state.phase === 'settled'
+  if (dns !== null) await attempt(() => moved ? dns.settle() : dns.undo())
+  if (failed !== null) throw toBlockferryError(failed)
+  await removeState(folder, state.id, state.role)
+}
+
+/** Goes on looking after a redirection whose process has gone: one of listRedirects() that was
+ * switched over. NETWORK. */
+export async function watchRedirect (
+  state: RedirectState, folder: string = kRuntimeFolder
+): Promise<Redirect> {
+  if (state.phase !== 'switched') {
+    throw new BlockferryError('NETWORK', `redirection ${state.id} is ${state.phase}, not switched`)
+  }
+  const { id, role } = state
+  const options = { id, role, runtimeFolder: folder } as CheckedRedirectOptions
+  return await Redirect.goOn(options, state)
+}
+
+/**
+ * Takes along the connections of a machine that moves to a site with other addresses: those that
+ * were open go on through a tunnel from the old site, new ones find the machine at its new address
+ * by its name. The machine itself keeps its configuration.
+ *
+ * One at each site: as `network` of migrate() and receive(), or on its own: prepare() at both,
+ * verify() at the old site, and when the machine has moved switchOver() at both. It takes
+ * CAP_NET_ADMIN, iproute2, nftables and conntrack. INVALID for options that make no sense.
+ */
+export function redirect (options: RedirectOptions): Redirect {
+  return new Redirect(checkRedirectOptions(options))
+}

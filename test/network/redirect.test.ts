@@ -1,0 +1,173 @@
+// A machine moves to a site with other addresses: connections that were open go on through the
+// tunnel, new ones come to the new address, and the tunnel goes by itself.
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import t from 'tap'
+
+import { Client, type Downloaded, type Echoed } from '../hosts/clients.js'
+import { largeFile } from '../hosts/guest-content.js'
+import { missing, Setting, urlOf } from './setting.js'
+import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
+
+const skip = await missing()
+
+t.setTimeout(180_000)
+
+for (const family of [4, 6] as const) {
+  t.test(`old connections go on, new ones arrive, IPv${family}`, { skip }, async (t) => {
+    const setting = await Setting.make(t)
+    const { sites } = setting
+    const [old, fresh] = [kMachine[family], kFresh[family]]
+    const before = { a: await setting.network('a'), b: await setting.network('b') }
+    const pair = await setting.prepared([family])
+    const folder = setting.state('a')
+    t.equal(statSync(join(folder, readdirSync(folder)[0]!)).mode & 0o777, 0o600)
+    t.equal(await setting.ask(old), 'here\n', 'nothing has changed yet')
+
+    const echo = new Client<Echoed>(sites.client.name, 'echo', [old, '7', '20'], 20)
+    const url = `${urlOf(old)}/${largeFile}?rate=2000000&bytes=100000000`
+    const download = new Client<Downloaded>(sites.client.name, 'download', [url], 0)
+    // The machine's old router is its client, too: a neighbour, which knows its hardware address.
+    const neighbour = new Client<Echoed>(sites.router.name, 'echo', [old, '7', '20'], 20)
+    t.teardown(() => Promise.all([echo.kill(), download.kill(), neighbour.kill()]))
+    await sleep(1000)
+    await setting.move(pair)
+    await sleep(1000)
+    t.equal(await setting.ask(fresh), 'here\n', 'the new address')
+    t.equal(await setting.ask(old), 'here\n', 'the old one, still')
+    t.equal(await setting.upload(old, 2e6), 2e6, 'large packets go through the tunnel')
+    t.equal(await setting.upload(fresh, 2e6), 2e6)
+    await pair.oldSite.event('connections', ({ count }) => count >= 2)
+    const [echoed, downloaded] = [await echo.stop(), await download.stop()]
+    t.match(echoed, { wrong: 0, broken: 0, failed: 0 })
+    t.match(await neighbour.stop(), { wrong: 0, broken: 0, failed: 0 })
+    t.match(downloaded, { wrongBytes: 0, broken: 0 })
+    t.comment(`gaps: echo ${echoed.longestGapMs} ms, download ${downloaded.longestGapMs} ms, ` +
+      `${downloaded.bytes} bytes, ${echoed.samples.length} echoes`)
+    t.equal(await sites.wrongSources(), 0, 'no packet with a wrong source')
+
+    t.match(await pair.oldSite.event('ended'), { reason: 'unused' })
+    t.match(await pair.newSite.event('ended'), { reason: 'other-site' })
+    t.same(readdirSync(folder), [], 'nothing is in the list')
+    t.equal(await setting.network('a'), before.a, 'nothing is left at the old site')
+    t.equal(await setting.ask(fresh), 'here\n', 'the new address stays')
+    t.equal(await pair.newSite.call('undo'), null)
+    t.equal(await setting.network('b'), before.b, 'nothing is left at the new site')
+  })
+}
+
+t.test('connections that the machine begins come from its new address', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { sites } = setting
+  const pair = await setting.prepared()
+  await setting.move(pair)
+  const listen = 'require("net").createServer((s) => s.end(s.remoteAddress)).listen(99, "::")'
+  const code4s = `${listen}; setTimeout(() => process.exit(), 4000)`
+  const server = sites.client.run(process.execPath, '-e', code4s)
+  await sleep(1000)
+  const code = 'require("net").connect(99, "10.30.0.2").pipe(process.stdout)'
+  t.equal(await sites.machine.run(process.execPath, '-e', code), `::ffff:${kFresh[4]}`)
+  await server
+  t.equal(await sites.wrongSources(), 0)
+})
+
+t.test('by a second address of the machine', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { machine, client } = setting.sites
+  await machine.ip('address', 'add', `${kFresh[4]}/32`, 'dev', 'eth0')
+  const pair = await setting.prepared([4], {}, { by: 'guest' })
+  const echo = new Client<Echoed>(client.name, 'echo', [kMachine[4], '7', '20'], 20)
+  t.teardown(() => echo.kill())
+  await sleep(500)
+  await setting.move(pair)
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address')
+  t.equal(await setting.ask(kMachine[4]), 'here\n', 'the old one')
+  await sleep(500)
+  t.match(await echo.stop(), { wrong: 0, broken: 0, failed: 0 })
+  await pair.oldSite.event('ended')
+  await pair.newSite.event('ended')
+  await machine.ip('neigh', 'flush', 'all')
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address, with no tunnel')
+})
+
+t.test('a network of its own for machines, IPv6 between the hosts', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { b, client, machine } = setting.sites
+  await b.addBridge('machines')
+  await b.join('guest0', 'machines')
+  await sleep(2000) // until it has its own link-local address
+  const before = await setting.network('b')
+  const pair = await setting.prepared([4, 6], {
+    tunnel: { local: kHostA[6], remote: kHostB[6] }
+  }, {
+    tunnel: { local: kHostB[6], remote: kHostA[6] }, device: 'machines', gateway: 'fe80::1'
+  })
+  const echoes = [4, 6].map((family) => new Client<Echoed>(
+    client.name, 'echo', [kMachine[family as 4 | 6], '7', '20'], 20))
+  t.teardown(() => Promise.all(echoes.map((echo) => echo.kill())))
+  await sleep(500)
+  await setting.move(pair)
+  for (const family of [4, 6] as const) {
+    t.equal(await setting.upload(kMachine[family], 1e6), 1e6)
+    t.equal(await setting.upload(kFresh[family], 1e6), 1e6)
+  }
+  for (const echo of echoes) t.match(await echo.stop(), { wrong: 0, broken: 0, failed: 0 })
+  await pair.newSite.event('ended')
+  // What the machine knew of its old neighbours is forgotten some day.
+  await machine.ip('neigh', 'flush', 'all')
+  for (const family of [4, 6] as const) t.equal(await setting.ask(kFresh[family]), 'here\n')
+  t.equal(await setting.sites.wrongSources(), 0)
+  t.equal(await pair.newSite.call('undo'), null)
+  const normal = (text: string) => text.replaceAll('UNKNOWN', 'UP').replace(/\s+/g, ' ')
+  t.equal(normal(await setting.network('b')), normal(before), 'nothing is left at the new site')
+})
+
+t.test('the deadline ends the tunnel, in use or not', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { client } = setting.sites
+  const pair = await setting.prepared([4], { deadline: '3s' })
+  const echo = new Client<Echoed>(client.name, 'echo', [kMachine[4], '7', '20'], 20)
+  t.teardown(() => echo.kill())
+  await sleep(500)
+  await setting.move(pair)
+  t.match(await pair.oldSite.event('ended'), { reason: 'deadline' })
+  t.match(await pair.newSite.event('ended'), { reason: 'other-site' })
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address works')
+})
+
+t.test('the old host is gone', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const pair = await setting.prepared([4], {}, { deadline: '4s' })
+  await setting.move(pair)
+  await pair.oldSite.kill()
+  await setting.sites.a.ip('link', 'set', 'dev', 'uplink', 'down')
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'the new address works')
+  t.match(await pair.newSite.event('ended'), { reason: 'deadline' })
+  t.equal(await setting.ask(kFresh[4]), 'here\n', 'and so it does without the tunnel')
+})
+
+t.test('a narrower link on the way: large transfers that were open go on', { skip }, async (t) => {
+  const setting = await Setting.make(t)
+  const { b, router, client } = setting.sites
+  for (const device of ['uplink', 'lan']) await b.ip('link', 'set', 'dev', device, 'mtu', '1400')
+  await router.ip('link', 'set', 'dev', 'b', 'mtu', '1400')
+  const pair = await setting.prepared([4, 6])
+  const downloads = [4, 6].map((family) => {
+    const url = `${urlOf(kMachine[family as 4 | 6])}/${largeFile}?rate=4000000&bytes=1000000000`
+    return new Client<Downloaded>(client.name, 'download', [url], 0)
+  })
+  t.teardown(() => Promise.all(downloads.map((download) => download.kill())))
+  await sleep(1000)
+  await setting.move(pair)
+  await sleep(3000)
+  for (const download of downloads) {
+    const { samples, ...seen } = await download.stop()
+    t.match(seen, { wrongBytes: 0, broken: 0 })
+    const { startMs } = samples.at(-1)!
+    const late = samples.filter(({ endMs }) => endMs > startMs - 1000)
+    t.ok(late.length > 5, 'it goes on')
+    t.comment(`${seen.bytes} bytes, the longest gap ${seen.longestGapMs} ms`)
+  }
+  for (const family of [4, 6] as const) t.equal(await setting.upload(kMachine[family], 2e6), 2e6)
+})
