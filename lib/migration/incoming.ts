@@ -13,6 +13,7 @@ import { coarsen } from './coarsen.js'
 import { Heartbeat } from './heartbeat.js'
 import { machineCall } from './machine-call.js'
 import { privateSocket } from './memory-transfer.js'
+import { isLinkLoss } from './reconnecting.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
 import { NetworkSteps } from './network-steps.js'
@@ -70,6 +71,8 @@ export class Incoming {
   #expected = false
   /** The session ended while the commit was being made durable. */
   #isCut = false
+  #isSwitchingOver = false
+  #isHeard = false
   #mayBeAsked = false
   readonly #network: NetworkSteps
   #heartbeat: Heartbeat
@@ -182,10 +185,13 @@ export class Incoming {
     if (event === 'durable') this.#send('durable', { mark: value })
     if (event === 'verified') this.#onVerified(value)
     if (event === 'failed') {
-      this.#hungUp()
       const error = toBlockferryError(value)
-      const wait = error.code === 'PEER_GONE' && this.#state === 'receiving'
-      setTimeout(() => this.#lose(error), wait ? kReasonMs : 0)
+      // The last word of the source may still be on its way, on the control connection.
+      const wait = error.code === 'PEER_GONE' && this.#state !== 'greeting' && !this.#isHeard
+      setTimeout(() => {
+        this.#hungUp()
+        this.#lose(error)
+      }, wait ? kReasonMs : 0)
     }
   }
 
@@ -202,6 +208,9 @@ export class Incoming {
       case 'pong': return
       case 'offer': return void this.#accept(message)
       case 'memory': return void this.#receiveMemory()
+      case 'switchover':
+        this.#isSwitchingOver = true
+        return
       case 'commit': return this.#onCommit(message)
       case 'bye': return this.#onBye()
       case 'query': return void this.#answer(message.migration)
@@ -284,7 +293,10 @@ export class Incoming {
   }
 
   #onBye (): void {
-    if (this.#state === 'committed') this.#host.heard(this)
+    if (this.#state !== 'committed') return
+    this.#isHeard = true
+    this.#hungUp()
+    this.#host.heard(this)
   }
 
   #isOver (): boolean {
@@ -343,11 +355,9 @@ export class Incoming {
     this.#send('outcome', outcome)
   }
 
-  /** The end of the link. The source switches over when it has seen everything here once. */
+  /** The end of the session, perhaps with that of the link. */
   #lose (error: BlockferryError): void {
-    const taps = this.#disks?.taps
-    this.#mayBeAsked = this.#state === 'receiving' && taps !== undefined &&
-      taps.every((_tap, index) => this.#session.missing(index) === 0)
+    this.#mayBeAsked = this.#state === 'receiving' && this.#isSwitchingOver && isLinkLoss(error)
     this.#fail(error)
   }
 

@@ -21,6 +21,8 @@ export interface Messages {
   }
   /** The machine's memory is about to come: listen for it. */
   memory: Record<never, never>
+  /** A commit may soon follow: if the link is lost from here on, the source will ask. */
+  switchover: Record<never, never>
   /** Decide: if everything up to `mark` is here and equal (and all of the memory is), the disks are
    * yours. `run`: let the machine run. */
   commit: { mark: number, digests: string[], run: boolean }
@@ -72,6 +74,7 @@ const kChecks: { [T in MessageType]: (message: any) => boolean } = {
     machine: isMachine
   }),
   memory: objectOf({}),
+  switchover: objectOf({}),
   commit: objectOf({ mark: isNumber, digests: listOf(isText), run: isFlag }),
   bye: objectOf({}),
   cancel: objectOf({ keep: isFlag }),

@@ -53,6 +53,7 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
   if (memory === null) await machineCall('pause', () => machine.pause?.())
   phases.pause = clock()
   disks.hold()
+  link.send('switchover', {})
   // Both go beside the residual.
   const prepared = needs.prepareCommit()
   prepared.catch(() => {})
