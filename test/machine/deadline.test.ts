@@ -7,7 +7,7 @@ import { failureOf, Observed } from './observed.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
+t.setTimeout(600_000)
 
 const isSlowed = ({ throttle }: { throttle: number }) => throttle > 0
 
