@@ -155,7 +155,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       committed: (incoming, disks, run) => this.#committed(incoming, disks, run),
       heard: (incoming) => this.#heard(incoming.migration!),
       failed: (incoming, error) => {
-        this.#remember(incoming, { committed: false, digests: [] })
+        if (incoming.outcome !== null) this.#remember(incoming, incoming.outcome)
         if (incoming.mayBeAsked) this.#lost.add(incoming.migration!)
         this.emit({ event: 'failed', migration: incoming.migration, error })
       },
@@ -166,7 +166,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   /** The same migration on a new connection has lost its old one. A source that gives up and tries again is often quicker than the end of its old connection:
    * who holds a disk that is wanted gets a little time to let go. */
   async #freed (wanting: Incoming, names: readonly string[]): Promise<void> {
-    const others = [...this.#incoming].filter((other) => other !== wanting && !other.outcome.committed)
+    const others = [...this.#incoming].filter((other) => other !== wanting && other.outcome?.committed === false)
     for (const other of others) {
       if (other.migration !== wanting.migration) continue
       void other.end(new BlockferryError('PEER_GONE', 'the source has connected anew'))
@@ -189,7 +189,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   /** Of a process that came before this one. */
   #outcomeInJournal (migration: string): Outcome | null {
     const record = this.#journal?.recordOf(migration) ?? null
-    if (record === null || record.role !== 'destination') return null
+    if (record === null || !['committed', 'refused'].includes(record.state)) return null
     return { committed: record.state === 'committed', digests: record.digests ?? [] }
   }
 
@@ -201,7 +201,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
 
   #committed (incoming: Incoming, disks: TargetDisks, run: boolean): void {
     const migration = incoming.migration!
-    this.#remember(incoming, incoming.outcome)
+    this.#remember(incoming, incoming.outcome!)
     this.#unheard.add(migration)
     const resumed = Promise.all([
       this.#resumeMachine(migration, run), this.#switchNetwork(migration, incoming)

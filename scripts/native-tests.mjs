@@ -15,7 +15,7 @@ import { buildPrograms, flavours, listFiles, programOf } from './native-build.mj
 import { Results, matches } from './results.mjs'
 import { Failure, hasCommand, isMain, main, root } from './support.mjs'
 
-const timeoutMs = 120_000
+const timeoutMs = 300_000
 
 /** Builds and runs the tests whose path holds one of the patterns (all without a pattern). */
 export async function runNativeTests(patterns, results) {

@@ -37,7 +37,7 @@ export class Watch {
   /** The machine's last STOP at the source and its RESUME at the destination: ms since 1970. */
   async pause(): Promise<{ stopMs: number; resumeMs: number }> {
     const resume = await this.#destination.event(['RESUME'], patienceMs)
-    const stop = this.#source.events.findLast(({ name }) => name === 'STOP')
+    const stop = this.#source.events.findLast(({ event }) => event === 'STOP')
     if (resume === undefined || stop === undefined) throw new Error('the machine did not move')
     return { stopMs: stop.atMs, resumeMs: resume.atMs }
   }

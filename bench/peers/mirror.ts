@@ -61,7 +61,7 @@ export class StorageDaemon {
   async isReady(timeoutMs: number): Promise<boolean> {
     const ended = ['BLOCK_JOB_READY', 'BLOCK_JOB_COMPLETED']
     const event = await this.qmp.event(ended, timeoutMs)
-    if (event?.name === 'BLOCK_JOB_COMPLETED') throw jobError(event.data)
+    if (event?.event === 'BLOCK_JOB_COMPLETED') throw jobError(event.data)
     return event !== undefined
   }
 

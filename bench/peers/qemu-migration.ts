@@ -25,7 +25,7 @@ export function moveWithMirror(options: MirrorOptions = {}): Mover {
     const outcomes = ['BLOCK_JOB_READY', 'BLOCK_JOB_COMPLETED']
     const outcome = await monitors.source.event(outcomes, limitSeconds * 1000)
     if (outcome === undefined) return givenUp(`the mirror was not ready in ${limitSeconds} s`)
-    if (outcome.name === 'BLOCK_JOB_COMPLETED') throw jobError(outcome)
+    if (outcome.event === 'BLOCK_JOB_COMPLETED') throw jobError(outcome)
     await migrate(monitors, true)
     if (!(await pausePoint(monitors, giveUpAt))) {
       return givenUp(`memory was not ready in ${limitSeconds} s`)

@@ -1,43 +1,20 @@
-// A minimal client of QEMU's machine protocol over a Unix socket.
+// blockferry's client of QEMU's monitor, with a memory for events.
 
-import { once } from 'node:events'
-import { connect, type Socket } from 'node:net'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { Qmp as Client, type QmpEvent } from '../../lib/machine/qmp.js'
 
-interface Message {
-  readonly id?: number
-  readonly return?: unknown
-  readonly error?: { class: string; desc: string }
-  readonly event?: string
-  readonly data?: Record<string, unknown>
-  readonly timestamp?: { seconds: number; microseconds: number }
-}
-
-export interface QmpEvent {
-  readonly name: string
-  readonly data: Record<string, unknown>
-  /** When it happened, by QEMU: milliseconds since 1970. */
-  readonly atMs: number
-}
+export type { QmpEvent } from '../../lib/machine/qmp.js'
 
 export class Qmp {
-  #socket: Socket
-  #nextId = 1
-  #waiting = new Map<number, (message: Message) => void>()
+  #client: Client
   #events: QmpEvent[] = []
   #watchers = new Set<() => void>()
-  #hasEnded = false
 
   /** Connects as soon as the socket is there (waits up to 10 s). */
   static async connect(path: string): Promise<Qmp> {
     for (let i = 0; ; i++) {
-      const socket = connect(path)
       try {
-        await once(socket, 'connect')
-        const qmp = new Qmp(socket)
-        await qmp.execute('qmp_capabilities')
-        return qmp
+        return new Qmp(await Client.connect(path))
       } catch (error) {
         if (i === 500) throw error
         await sleep(20)
@@ -45,23 +22,18 @@ export class Qmp {
     }
   }
 
-  private constructor(socket: Socket) {
-    this.#socket = socket
-    socket.on('error', () => socket.destroy())
-    socket.on('close', () => this.#endAll())
-    createInterface(socket)
-      .on('error', () => undefined) // the socket's, again
-      .on('line', (line) => this.#dispatch(JSON.parse(line) as Message))
+  private constructor(client: Client) {
+    this.#client = client
+    client.on('event', (event: QmpEvent) => {
+      this.#events.push(event)
+      this.#wakeAll()
+    })
+    client.on('closed', () => this.#wakeAll())
   }
 
   /** Executes a command and answers what it returns; throws with QEMU's words when it fails. */
   async execute(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
-    const id = this.#nextId++
-    const reply = new Promise<Message>((resolve) => this.#waiting.set(id, resolve))
-    this.#socket.write(JSON.stringify({ execute: command, arguments: args, id }) + '\n')
-    const message = await reply
-    if (message.error) throw new Error(`${command}: ${message.error.desc}`)
-    return message.return
+    return this.#client.run(command, args)
   }
 
   /** The events so far, in order. */
@@ -80,16 +52,16 @@ export class Qmp {
   ): Promise<QmpEvent | undefined> {
     const signal = AbortSignal.timeout(Math.round(timeoutMs))
     for (;;) {
-      const found = this.#events.find(({ name, data }) => names.includes(name) && fits(data))
+      const found = this.#events.find(({ event, data }) => names.includes(event) && fits(data))
       if (found) return found
       if (signal.aborted) return undefined
-      if (this.#hasEnded) throw new Error('QEMU closed the connection')
+      if (this.#client.closed) throw new Error('QEMU closed the connection')
       await this.#nextEvent(signal)
     }
   }
 
   close(): void {
-    this.#socket.destroy()
+    this.#client.close()
   }
 
   async #nextEvent(signal: AbortSignal): Promise<void> {
@@ -99,28 +71,8 @@ export class Qmp {
     })
   }
 
-  #endAll(): void {
-    this.#hasEnded = true
-    const error = { class: 'GenericError', desc: 'QEMU closed the connection' }
-    for (const resolve of this.#waiting.values()) resolve({ error })
-    this.#waiting.clear()
-    this.#wakeAll()
-  }
-
   #wakeAll(): void {
     for (const wake of this.#watchers) wake()
     this.#watchers.clear()
-  }
-
-  #dispatch(message: Message): void {
-    if (message.id !== undefined) {
-      this.#waiting.get(message.id)?.(message)
-      this.#waiting.delete(message.id)
-    } else if (message.event !== undefined) {
-      const { event: name, data = {}, timestamp = { seconds: 0, microseconds: 0 } } = message
-      const atMs = timestamp.seconds * 1000 + timestamp.microseconds / 1000
-      this.#events.push({ name, data, atMs })
-      this.#wakeAll()
-    }
   }
 }

@@ -9,9 +9,14 @@ import { BlockferryError } from '../errors.js'
 /** A Unix socket's path, or a TCP address. */
 export type QmpAddress = string | { host: string, port: number }
 
-export interface QmpEvent { event: string, data: Record<string, any> }
+export interface QmpEvent {
+  event: string
+  data: Record<string, any>
+  /** When it happened, by QEMU: ms since 1970. */
+  atMs: number
+}
 
-interface Answer { resolve: (value: any) => void, reject: (error: BlockferryError) => void }
+interface Answer { command: string, resolve: (value: any) => void, reject: (error: BlockferryError) => void }
 
 /** QEMU answers at once; a monitor that does not is stuck. */
 const kAnswerMs = 10_000
@@ -60,15 +65,13 @@ export class Qmp extends EventEmitter {
   async run (command: string, args: object = {}): Promise<any> {
     if (this.#closed !== null) throw this.#closed
     const id = this.#next++
-    const answer = new Promise<any>((resolve, reject) => this.#answers.set(id, { resolve, reject }))
+    const answer = new Promise<any>((resolve, reject) => this.#answers.set(id, { command, resolve, reject }))
     this.#socket.write(JSON.stringify({ execute: command, arguments: args, id }) + '\n')
     const timer = setTimeout(() => {
       this.#answers.get(id)?.reject(broken(`no answer to ${command}`))
     }, kAnswerMs)
     try {
       return await answer
-    } catch (error) {
-      throw (error as Error).message.includes(command) ? error : named(command, error as Error)
     } finally {
       clearTimeout(timer)
       this.#answers.delete(id)
@@ -78,6 +81,10 @@ export class Qmp extends EventEmitter {
   close (): void {
     this.#end(broken('the monitor was closed here'))
     this.#socket.destroy()
+  }
+
+  #tellEvent ({ event, data = {}, timestamp: { seconds = 0, microseconds = 0 } = {} }: any): void {
+    this.emit('event', { event, data, atMs: seconds * 1000 + microseconds / 1000 } satisfies QmpEvent)
   }
 
   #end (reason: BlockferryError): void {
@@ -99,14 +106,10 @@ export class Qmp extends EventEmitter {
       this.#socket.destroy()
       return
     }
-    if (typeof message.event === 'string') this.emit('event', { event: message.event, data: message.data ?? {} })
+    if (typeof message.event === 'string') this.#tellEvent(message)
     const answer = this.#answers.get(message.id)
     if (message.return === null) answer?.reject(broken('what answers there is no monitor'))
     else if ('return' in message) answer?.resolve(message.return)
-    if ('error' in message) answer?.reject(broken(String(message.error?.desc ?? 'an error')))
+    if ('error' in message) answer?.reject(broken(`${answer.command}: ${message.error?.desc ?? 'an error'}`))
   }
-}
-
-function named (command: string, error: Error): BlockferryError {
-  return new BlockferryError('MACHINE', error.message.replace('QEMU:', `QEMU: ${command}:`), { cause: error })
 }

@@ -72,6 +72,8 @@ export class Incoming {
   /** The session ended while the commit was being made durable. */
   #isCut = false
   #isSwitchingOver = false
+  /** It is not known whether the commit is durable. */
+  #isUnknown = false
   #isHeard = false
   #mayBeAsked = false
   readonly #network: NetworkSteps
@@ -95,7 +97,9 @@ export class Incoming {
     session.start((event, value) => this.#onEvent(event, value))
   }
 
-  get outcome (): Outcome {
+  /** Null: it can't be told. */
+  get outcome (): Outcome | null {
+    if (this.#isUnknown) return null
     return { committed: this.#state === 'committed', digests: this.#digests() }
   }
 
@@ -336,9 +340,12 @@ export class Incoming {
   async #commitDurably (digests: string[], run: boolean): Promise<void> {
     try {
       await this.#ownership!.committed(digests)
-    } catch (error) {
+    } catch (thrown) {
+      const error = toBlockferryError(thrown)
       this.#state = 'receiving'
-      return this.#fail(toBlockferryError(error))
+      // The disk said neither yes nor no: nobody may act on it before the journal is opened anew.
+      this.#isUnknown = error.owner === 'unknown'
+      return this.#fail(error)
     }
     this.#state = 'committed'
     this.#send('committed', { digests })
@@ -373,7 +380,8 @@ export class Incoming {
     }
     const began = this.#state === 'receiving'
     this.#state = 'over'
-    this.#send('failed', { code: error.code, message: error.message })
+    // The source takes this word for a no.
+    if (!this.#isUnknown) this.#send('failed', { code: error.code, message: error.message })
     void this.#tearDown(began, error, remove)
   }
 
@@ -382,7 +390,7 @@ export class Incoming {
     await this.#session.close()
     await this.#disks?.abandon(remove)
     await this.#closeMachine()
-    await this.#ownership?.refused()
+    if (!this.#isUnknown) await this.#ownership?.refused()
     await this.#network.undo().catch((thrown: unknown) => {
       this.#host.failed(this, toBlockferryError(thrown))
     })

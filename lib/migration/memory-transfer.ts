@@ -59,8 +59,8 @@ export class MemoryTransfer {
     } catch (error) {
       throw toBlockferryError(error)
     }
-    await this.#call('sendMemory', () => this.#machine.sendMemory(this.#socket!.path))
-    this.#call('untilPaused', () => this.#machine.untilPaused()).then(
+    await machineCall('sendMemory', () => this.#machine.sendMemory(this.#socket!.path))
+    machineCall('untilPaused', () => this.#machine.untilPaused()).then(
       () => { this.#paused = true },
       (error: unknown) => { this.#failure = error }
     ).finally(wake)
@@ -105,7 +105,7 @@ export class MemoryTransfer {
 
   /** Sends the rest. */
   async finish (): Promise<void> {
-    await this.#call('finishMemory', () => this.#machine.finishMemory())
+    await machineCall('finishMemory', () => this.#machine.finishMemory())
   }
 
   async close (): Promise<void> {
@@ -135,9 +135,5 @@ export class MemoryTransfer {
   #tell (command: () => Promise<void>): void {
     this.#telling = true
     command().catch(() => {}).finally(() => { this.#telling = false })
-  }
-
-  async #call<T> (name: string, call: () => Promise<T>): Promise<T> {
-    return await machineCall(name, call)
   }
 }

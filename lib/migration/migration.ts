@@ -183,7 +183,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     for (;;) {
       try {
         const copying = await this.#connect()
-        reconnecting.done()
+        reconnecting.connected()
         return await this.#moveOver(copying)
       } catch (thrown) {
         const error = toBlockferryError(thrown)
@@ -277,7 +277,6 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   }
 
   async #switchOver (copying: Copying, phases: DowntimePhases): Promise<SwitchoverResult> {
-    await this.#orCancelled(copying.settle())
     copying.reporter.attempt()
     const began = performance.now()
     const { downtimeMs } = this.#options.budgets
@@ -289,6 +288,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       residualLimitMs: 2 * downtimeMs + kResidualGraceMs,
       phases,
       cancelled: this.#cancelled,
+      settle: () => copying.settle(),
       prepareCommit: () => this.#ownership!.committing(),
       committing: () => { this.#committing = true },
       step: (step) => {

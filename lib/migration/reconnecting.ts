@@ -4,6 +4,8 @@ import { BlockferryError } from '../errors.js'
 
 const kFirstWaitMs = 250
 const kLongestWaitMs = 5000
+/** A link that lasted so long was back, and its next loss is another one. */
+const kBackMs = 10_000
 
 /** What says that the link is gone, not that something is wrong with a disk or with the peer. BUSY:
  * the destination has not noticed yet. */
@@ -16,6 +18,7 @@ export function isLinkLoss (error: unknown): error is BlockferryError {
 export class Reconnecting {
   readonly #patienceMs: number
   #lostAt: number | null = null
+  #connectedAt = -Infinity
   #waitMs = kFirstWaitMs
 
   /** `patienceMs`: from the loss of the link on. */
@@ -23,18 +26,24 @@ export class Reconnecting {
     this.#patienceMs = patienceMs
   }
 
-  /** The link is back. */
-  done (): void {
-    this.#lostAt = null
-    this.#waitMs = kFirstWaitMs
+  /** There is a link, for now: one that breaks at the same place each time is none. */
+  connected (): void {
+    this.#connectedAt = performance.now()
   }
 
   /** ms to wait before the next attempt; null when it has been tried for long enough. */
   next (): number | null {
     const now = performance.now()
-    this.#lostAt ??= now
+    if (this.#lostAt === null || this.#isBack(now)) {
+      this.#lostAt = now
+      this.#waitMs = kFirstWaitMs
+    }
     const wait = this.#waitMs
     this.#waitMs = Math.min(2 * wait, kLongestWaitMs)
     return now + wait - this.#lostAt > this.#patienceMs ? null : wait
+  }
+
+  #isBack (now: number): boolean {
+    return this.#connectedAt > this.#lostAt! && now - this.#connectedAt > kBackMs
   }
 }

@@ -33,6 +33,8 @@ export interface SwitchoverNeeds {
   residualLimitMs: number
   /** Filled in as it goes; what an exception leaves in it holds, too. */
   phases: DowntimePhases
+  /** Waits for a checkpoint that is running: the last mark can't overtake it. */
+  settle: () => Promise<void>
   /** Makes it durable that the owner may soon be the other. */
   prepareCommit: () => Promise<void>
   /** Called when the commit message is about to go: from here on that is so. */
@@ -48,6 +50,9 @@ const kTries = 2
 
 export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverResult> {
   const { link, disks, machine, memory, step, phases } = needs
+  const settle = () => Promise.race([needs.settle(), link.failed, needs.cancelled])
+  // A machine that has paused itself waits for nothing that can go on beside it.
+  if (memory === null) await settle()
   const clock = stopwatch()
   step('pause')
   if (memory === null) await machineCall('pause', () => machine.pause?.())
@@ -60,6 +65,9 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
   const memoryLeft = memory?.finish() ?? Promise.resolve()
   memoryLeft.catch(() => {})
   await Promise.race([disks.drain(), link.failed, needs.cancelled])
+  if (!await inTime(settle(), needs.residualLimitMs)) {
+    return { destination: null, source: [], reason: 'a checkpoint took too long', settled: needs.settle() }
+  }
   phases.drain = clock()
   let source: string[] = []
   for (let tries = 1; ; tries++) {

@@ -46,12 +46,24 @@ export class JournalFile<Record extends object> {
     }
   }
 
-  /** Resolves when the record is on stable storage. After a failure nothing more is written: what
-   * the disk holds then is not known. */
+  /** Resolves when the record is on stable storage. After a failure nothing more is written. It
+   * rejects with the owner `unknown` when nobody can tell whether the record is there. */
   async append (record: Record): Promise<void> {
     const turn = this.#last.then(() => this.#write(record))
     this.#last = turn.catch(() => {})
     await turn
+  }
+
+  /** The record must not be found later, whole or in part. */
+  async #takeBack (error: BlockferryError): Promise<BlockferryError> {
+    try {
+      await this.#file.truncate(this.#end)
+      await this.#file.datasync()
+      return error
+    } catch {
+      const { code, message, errno } = error
+      return new BlockferryError(code, message, { errno, cause: error, owner: 'unknown' })
+    }
   }
 
   /** Waits for what is being written. Idempotent. */
@@ -69,10 +81,8 @@ export class JournalFile<Record extends object> {
         await this.#file.datasync()
       })
     } catch (error) {
-      this.#failed = error as BlockferryError
-      // A part of the line must not become whole with the next one.
-      await this.#file.truncate(this.#end).catch(() => {})
-      throw error
+      this.#failed = await this.#takeBack(error as BlockferryError)
+      throw this.#failed
     }
     this.#end += line.length
     ;(this.records as Record[]).push(record)

@@ -15,8 +15,6 @@ const kCrowded = 0.5
 /** zstd with matches from far back takes in about 300 MB/s of memory a core, and memory shrinks to
  * less than half; wire bytes/s. */
 const kCompressBelow = 100e6
-/** Before anything is known, memory counts as incompressible. */
-const kUnknownRatio = 1
 
 export interface MemorySituation {
   /** null while nothing is known about the link. */
@@ -54,7 +52,8 @@ export function planMemory (situation: MemorySituation): MemoryPlan {
   if (link === null || link.pessimistic === 0) {
     return { allowedMs: 0, bytesPerSecond: 0, maxInFlight: 0, compress: false, help: false }
   }
-  const ratio = content > 0 && wire > 0 ? wire / content : kUnknownRatio
+  // Before anything is known, memory counts as incompressible.
+  const ratio = content > 0 && wire > 0 ? wire / content : 1
   const help = situation.disksReady && situation.dirtyRate * ratio > kCrowded * link.mean
   const left = predictedDowntimeMs === null ? 0 : (downtimeMs - predictedDowntimeMs) * kHeadroom
   return {

@@ -10,23 +10,11 @@
 #include <fstream>
 
 #include "check.h"
+#include "temporary_folder.h"
 
 using namespace blockferry;
 
 namespace {
-
-class Folder {
- public:
-  Folder() {
-    path_ = std::filesystem::temp_directory_path() / "listen_test_XXXXXX";
-    CHECK(mkdtemp(path_.data()) != nullptr);
-  }
-  ~Folder() { std::filesystem::remove_all(path_); }
-  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
 
 bool connects(const std::string& path) {
   FileDescriptor fd(socket(AF_UNIX, SOCK_STREAM, 0));
@@ -39,7 +27,7 @@ bool connects(const std::string& path) {
 bool exists(const std::string& path) { return std::filesystem::exists(path); }
 
 void unix_sockets_are_private_and_removed() {
-  Folder folder;
+  TemporaryFolder folder;
   std::string path = folder / "a";
   ListenSocket socket;
   CHECK(socket.open({path, "", 0}).ok());
@@ -59,7 +47,7 @@ void unix_sockets_are_private_and_removed() {
 }
 
 void stale_sockets_are_replaced() {
-  Folder folder;
+  TemporaryFolder folder;
   std::string path = folder / "a";
   {
     FileDescriptor dead(socket(AF_UNIX, SOCK_STREAM, 0));
@@ -75,7 +63,7 @@ void stale_sockets_are_replaced() {
 }
 
 void what_is_no_socket_stays() {
-  Folder folder;
+  TemporaryFolder folder;
   std::string file = folder / "file";
   std::ofstream(file) << "precious";
   ListenSocket socket;
@@ -89,7 +77,7 @@ void what_is_no_socket_stays() {
 
 // Somebody else's socket at the same path, meanwhile, is not ours to remove.
 void only_its_own_path_is_removed() {
-  Folder folder;
+  TemporaryFolder folder;
   std::string path = folder / "a";
   ListenSocket first, second;
   CHECK(first.open({path, "", 0}).ok());

@@ -13,6 +13,7 @@
 #include "../core/sender.h"
 #include "../core/wire.h"
 #include "check.h"
+#include "temporary_folder.h"
 
 using namespace blockferry;
 
@@ -41,14 +42,12 @@ class Latch {
 // kernel, but would be one in memory.
 std::unique_ptr<Origin> make_origin(uint64_t size) {
 #ifdef __SANITIZE_THREAD__
-  char path[] = "/tmp/blockferry-test-XXXXXX";
-  CHECK(mkdtemp(path) != nullptr);
+  TemporaryFolder folder;  // the file lives on without a name
   FileOriginOptions options;
-  options.path = std::string(path) + "/disk";
+  options.path = folder / "disk";
   options.create_size = size;
   std::unique_ptr<Origin> origin;
   CHECK(open_file_origin(options, &origin).ok());
-  CHECK(unlink(options.path.c_str()) == 0 && rmdir(path) == 0);
   return origin;
 #else
   return make_memory_origin(size);

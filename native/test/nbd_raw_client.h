@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -17,6 +16,7 @@
 #include "../core/nbd_server.h"
 #include "check.h"
 #include "nbd_test_origin.h"
+#include "temporary_folder.h"
 
 namespace blockferry {
 
@@ -196,9 +196,7 @@ class TestServer {
     auto memory = std::make_unique<TestOrigin>(kSize, alignment);
     origin = memory.get();
     tap = std::make_shared<Tap>(std::move(memory));
-    folder_ = std::filesystem::temp_directory_path() / "nbd_test_XXXXXX";
-    CHECK(mkdtemp(folder_.data()) != nullptr);
-    path = folder_ + "/socket";
+    path = folder_ / "socket";
     ListenAddress bound;
     CHECK(server.add_export({"disk", "a test", read_only, tap}).ok());
     CHECK(server.listen({path, "", 0}, &bound).ok());
@@ -207,7 +205,6 @@ class TestServer {
   ~TestServer() {
     server.close();
     CHECK(access(path.c_str(), F_OK) != 0);
-    rmdir(folder_.c_str());
   }
 
   uint16_t listen_tcp() {
@@ -226,7 +223,7 @@ class TestServer {
   std::string path;
 
  private:
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 }  // namespace blockferry

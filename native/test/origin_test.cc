@@ -15,14 +15,15 @@
 #include "../core/io_queue.h"
 #include "../core/origin.h"
 #include "check.h"
+#include "temporary_folder.h"
 
 using namespace blockferry;
 
 namespace {
 
-std::string directory;
+const TemporaryFolder folder;
 
-std::string path(const char* name) { return directory + "/" + name; }
+std::string path(const char* name) { return folder / name; }
 
 void make_file(const std::string& where, uint64_t size) {
   int fd = open(where.c_str(), O_CREAT | O_TRUNC | O_RDWR, 0600);
@@ -45,7 +46,7 @@ Code open_code(FileOriginOptions options) {
 
 void check_opening() {
   CHECK(open_code({.path = path("missing")}) == Code::not_found);
-  CHECK(open_code({.path = directory}) == Code::is_directory);
+  CHECK(open_code({.path = folder.path()}) == Code::is_directory);
   CHECK(open_code({.path = "/dev/null"}) == Code::unsupported);
   make_file(path("odd"), 1000);
   CHECK(open_code({.path = path("odd")}) == Code::bad_size);
@@ -215,9 +216,6 @@ void check_queue(bool threads, bool direct) {
 }  // namespace
 
 int main() {
-  char name[] = "/tmp/blockferry-origin-XXXXXX";
-  CHECK(mkdtemp(name) != nullptr);
-  directory = name;
   uint64_t seed = std::random_device{}();
   if (const char* given = getenv("SEED")) seed = strtoull(given, nullptr, 10);
   printf("seed %llu (repeat with SEED=…)\n", static_cast<unsigned long long>(seed));
@@ -237,5 +235,4 @@ int main() {
     for (bool direct : {false, true}) check_queue(threads, direct);
   }
   puts("ok queues: io_uring and threads, buffered and direct");
-  CHECK(system(("rm -r " + directory).c_str()) == 0);
 }

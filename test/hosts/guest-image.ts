@@ -92,7 +92,7 @@ async function addOurs(tree: string): Promise<void> {
   take('rc', 'etc/rc')
   chmodSync(join(tree, 'etc/rc'), 0o755)
   const inGuest = (names: string[]) => names.map((name) => `guest/${name}`)
-  const service = inGuest(['service.c', 'log.c', 'stress.c', 'memory.c', 'service.h'])
+  const service = inGuest(['service.c', 'log.c', 'stress.c', 'memory.c', 'random.c', 'service.h'])
   copyFileSync(await compile(service, '-static'), join(tree, 'usr/sbin/service'))
   const echo = inGuest(['echo-server.c'])
   copyFileSync(await compile(echo, '-static'), join(tree, 'usr/sbin/echo-server'))

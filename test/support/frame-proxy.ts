@@ -1,14 +1,16 @@
-// A TCP proxy that reads the frames of the wire: holds back the one that a test waits for, at
-// the very moment, and can be cut like a cable. What it knows of the wire: native/core/wire.h.
+// A proxy that reads the frames of the wire: holds back the one that a test waits for, at the very
+// moment. What it knows of the wire: native/core/wire.h.
 import { once } from 'node:events'
-import { connect, createServer } from 'node:net'
-import type { AddressInfo, Server, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 
 import { ByteReader } from '../../lib/nbd/byte-reader.js'
+import type { Address } from './tcp-proxy.js'
+import { TcpProxy } from './tcp-proxy.js'
 
 const kHeaderSize = 48
 const kTypes = [
-  '', 'hello', 'welcome', 'error', 'control', 'data', 'zero', 'mark', 'machine'
+  '', 'hello', 'welcome', 'error', 'control', 'data', 'zero', 'mark', 'machine', 'hashes',
+  'same'
 ] as const
 
 export interface Frame {
@@ -25,25 +27,11 @@ export interface Frame {
 /** Looks at a frame before it goes on; it and all behind it on its connection wait for that. */
 export type Look = (frame: Frame) => void | Promise<void>
 
-export class FrameProxy {
-  readonly #target: { host: string, port: number }
-  readonly #server: Server
-  readonly #sockets = new Set<Socket>()
+export class FrameProxy extends TcpProxy {
   readonly #looks: Look[] = []
-  #down = false
-  address = { host: '127.0.0.1', port: 0 }
 
-  private constructor (target: { host: string, port: number }) {
-    this.#target = target
-    this.#server = createServer((socket) => this.#serve(socket))
-  }
-
-  static async to (target: { host: string, port: number }): Promise<FrameProxy> {
-    const proxy = new FrameProxy(target)
-    proxy.#server.listen(0, '127.0.0.1')
-    await once(proxy.#server, 'listening')
-    proxy.address.port = (proxy.#server.address() as AddressInfo).port
-    return proxy
+  static async to (target: Address): Promise<FrameProxy> {
+    return await new FrameProxy(target).listen()
   }
 
   onFrame (look: Look): void {
@@ -66,34 +54,11 @@ export class FrameProxy {
     return { held, release }
   }
 
-  /** Ends every connection, with what it holds; new ones are closed at once until restore(). */
-  cut (): void {
-    this.#down = true
-    for (const socket of this.#sockets) socket.destroy()
-  }
-
-  restore (): void {
-    this.#down = false
-  }
-
-  async close (): Promise<void> {
-    this.cut()
-    this.#server.close()
-    await once(this.#server, 'close').catch(() => {})
-  }
-
-  #serve (near: Socket): void {
-    if (this.#down) return void near.destroy()
-    const far = connect(this.#target.port, this.#target.host)
-    void this.#forward('source', near, far)
-    void this.#forward('destination', far, near)
+  protected forward (side: Frame['from'], from: Socket, to: Socket): void {
+    void this.#forward(side, from, to)
   }
 
   async #forward (side: Frame['from'], from: Socket, to: Socket): Promise<void> {
-    this.#sockets.add(from)
-    from.setNoDelay(true)
-    from.on('error', () => {})
-    from.on('close', () => this.#sockets.delete(from))
     const reader = new ByteReader(from)
     try {
       for (;;) {

@@ -15,14 +15,6 @@ enum { page_size = 4096, steps_per_second = 100 };
 
 static pid_t writer = 0;
 
-static uint64_t random_number(void) {
-  static uint64_t state = 88172645463325252;
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-
 static void dirty(uint64_t *page) {
   for (size_t i = 0; i < page_size / sizeof *page; i++) page[i] = random_number();
 }

@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Writes the answer to a request for `path` (with its query) as text. False: it failed. */
 bool answer(const char *path, char *text, size_t size);
@@ -26,6 +27,9 @@ bool stress_start(const char *path, unsigned long long mebibytes, unsigned long 
 void stress_stop(void);
 /* Blocks written since the start of the guest. */
 unsigned long long stress_count(void);
+
+/* Never the same twice in a long time. */
+uint64_t random_number(void);
 
 /* Starts writing random pages around and around memory of this size. `rate`: pages a second, about,
  * 0 without a limit. Ends what was started before. */

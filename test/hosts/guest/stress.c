@@ -17,14 +17,6 @@ enum { block_size = 4096 };
 static pid_t writer = 0;
 static unsigned long long *written; /* shared with the writer */
 
-static uint64_t random_number(void) {
-  static uint64_t state = 88172645463325252;
-  state ^= state << 13;
-  state ^= state >> 7;
-  state ^= state << 17;
-  return state;
-}
-
 static void pace(const struct timespec *start, unsigned long long writes,
                  unsigned long long rate) {
   const unsigned long long due = writes * 1000000000ULL / rate;

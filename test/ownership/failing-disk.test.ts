@@ -1,0 +1,73 @@
+// The disk under the destination's journal fails just when the commit is written: it counts as
+// refused only if that is certain.
+import { open } from 'node:fs/promises'
+import type { FileHandle } from 'node:fs/promises'
+import { join } from 'node:path'
+
+import t from 'tap'
+import type { Test } from 'tap'
+
+import type { BlockferryError } from '../../lib/index.js'
+import { migrate, recover } from '../../lib/index.js'
+import { receive } from '../../lib/receive.js'
+import { hashOf } from '../support/images.js'
+import { makePair } from '../support/pair.js'
+import { checkUnharmed, failureOf } from '../support/unharmed.js'
+import { Writer } from '../support/writer.js'
+
+/** Makes so many of the next datasync() calls of this process fail. */
+async function failingDatasync (t: Test, path: string): Promise<(count: number) => void> {
+  const handle = await open(path, 'w')
+  const prototype: FileHandle = Object.getPrototypeOf(handle)
+  await handle.close()
+  const { datasync } = prototype
+  t.teardown(() => { prototype.datasync = datasync })
+  let left = 0
+  prototype.datasync = async function () {
+    if (left-- > 0) throw Object.assign(new Error('EIO: made up'), { code: 'EIO', errno: -5 })
+    return await datasync.call(this)
+  }
+  return (count) => { left = count }
+}
+
+/** A migration under a writer whose destination can't write its commit down. */
+async function start (t: Test, failures: number) {
+  const pair = await makePair(t)
+  const journal = join(pair.dir, 'journal')
+  const fail = await failingDatasync(t, join(pair.dir, 'scratch'))
+  const receiver = await receive({ disks: [{ target: pair.target, name: 'web' }], journal, linkTimeout: '1s' })
+  t.teardown(() => receiver.close())
+  const errors: BlockferryError[] = []
+  receiver.on('failed', ({ error }) => { errors.push(error) })
+  const writer = await Writer.start(pair.socket, 'web', 1000)
+  const migration = migrate({ disks: [{ source: pair.source }], destination: receiver.address, linkTimeout: '1s' })
+  migration.on('switchover', ({ step }) => { if (step === 'commit') fail(failures) })
+  const error = await failureOf(migration)
+  fail(0)
+  return { pair, journal, receiver, writer, error, errors }
+}
+
+t.test('the record is taken back: the source owns the disk', async (t) => {
+  const { pair, journal, receiver, writer, error } = await start(t, 1)
+  t.match(error, { code: 'IO_ERROR', owner: 'source' })
+  t.equal(receiver.taps.size, 0)
+  await receiver.close()
+  t.match(await recover(journal), [{ owner: 'source', here: 'elsewhere' }])
+  await checkUnharmed(t, pair, writer)
+})
+
+t.test('nobody can tell whether it is there: neither side goes on', async (t) => {
+  const { pair, journal, receiver, writer, error, errors } = await start(t, Infinity)
+  t.match(error, { code: 'OWNER_UNKNOWN', owner: 'unknown' })
+  t.equal(pair.source.state, 'holding')
+  t.equal(receiver.taps.size, 0)
+  t.match(errors.at(-1), { owner: 'unknown' })
+  const before = await hashOf(pair.image)
+  await receiver.close()
+  // What the disk really holds decides.
+  const { owner } = (await recover(journal))[0]!
+  t.ok(['source', 'destination'].includes(owner), owner)
+  t.equal(await hashOf(pair.image), before, 'the source took no write')
+  pair.source.refuse()
+  await writer.stop()
+})
