@@ -1,6 +1,6 @@
 // The C programs beside the benchmarks, compiled when they are needed.
 
-import { existsSync, statSync } from 'node:fs'
+import { existsSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from './command.js'
 import { cacheFolder, repository } from './folders.js'
@@ -10,6 +10,10 @@ export async function helper(name: string): Promise<string> {
   const source = join(repository, 'bench', 'support', `${name}.c`)
   const program = join(cacheFolder(), name)
   const isFresh = existsSync(program) && statSync(program).mtimeMs >= statSync(source).mtimeMs
-  if (!isFresh) await run('cc', '-O2', '-o', program, source)
+  if (isFresh) return program
+  // Another benchmark may be doing the same.
+  const made = `${program}.${process.pid}`
+  await run('cc', '-O2', '-o', made, source)
+  renameSync(made, program)
   return program
 }

@@ -47,16 +47,20 @@ Status send_hashes(int fd, uint32_t disk, uint64_t offset, uint64_t length,
 
 }  // namespace
 
-Status ReceiverSession::run_inventory(int fd) {
-  {
-    std::lock_guard lock(mutex_);
-    if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
-    if (stream_count_ == 0 || other_fds_.size() >= kMaxStreams) {
-      return Status::failure(Code::protocol, "an inventory that was not agreed on");
-    }
-    other_fds_.insert(fd);
-    running_streams_++;
+Status ReceiverSession::join_inventory(int fd) {
+  std::lock_guard lock(mutex_);
+  if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
+  bool agreed = std::any_of(disks_.begin(), disks_.end(), [](auto& disk) { return disk->inventory; });
+  if (stream_count_ == 0 || !agreed || inventory_asked_) {
+    return Status::failure(Code::protocol, "an inventory that was not agreed on");
   }
+  inventory_asked_ = true;
+  other_fds_.insert(fd);
+  running_streams_++;
+  return {};
+}
+
+void ReceiverSession::run_inventory(int fd) {
   Status status;
   for (uint32_t disk = 0; disk < disks_.size() && status.ok(); disk++) {
     if (disks_[disk]->inventory) status = tell_inventory(fd, disk);
@@ -68,7 +72,6 @@ Status ReceiverSession::run_inventory(int fd) {
   other_fds_.erase(fd);
   running_streams_--;
   changed_.notify_all();
-  return {};
 }
 
 // Flushed first: what is counted as there must be on stable storage.

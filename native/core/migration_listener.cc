@@ -166,8 +166,11 @@ Status MigrationListener::welcome_machine(FileDescriptor& socket, FrameReader& r
 Status MigrationListener::welcome_inventory(FileDescriptor& socket, const std::string& id) {
   auto session = session_of(id);
   if (!session) return Status::failure(Code::not_found, "no such session");
-  Status status = send_text(socket.get(), FrameType::welcome, id);
-  return status.ok() ? session->run_inventory(socket.get()) : status;
+  Status status = session->join_inventory(socket.get());
+  if (!status.ok()) return status;
+  status = send_text(socket.get(), FrameType::welcome, id);
+  session->run_inventory(socket.get());
+  return {};
 }
 
 void MigrationListener::reap_connections() {

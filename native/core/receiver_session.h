@@ -89,8 +89,10 @@ class ReceiverSession {
   Status join_stream(unsigned index, unsigned count, int fd);
   // Receives on the calling thread until the stream ends.
   void run_stream(unsigned index, int fd, FrameReader& reader);
-  // For the listener: tells the source what the disks hold, until all is told.
-  Status run_inventory(int fd);
+  // For the listener: the connection on which the source is told what the disks hold, and the
+  // telling, until all is told.
+  Status join_inventory(int fd);
+  void run_inventory(int fd);
   // The same for a connection with the machine's memory.
   Status join_machine(int fd, FileDescriptor* local);
   void run_machine(FileDescriptor local, int fd, FrameReader& reader);
@@ -125,6 +127,7 @@ class ReceiverSession {
   bool verify_ = true;
   std::vector<int> stream_fds_;        // -1: not connected
   unsigned running_streams_ = 0;       // the machine's connections included
+  bool inventory_asked_ = false;
   std::string machine_path_;
   std::set<int> other_fds_;            // of the machine's memory, and of the inventory
   std::vector<uint64_t> stream_marks_;

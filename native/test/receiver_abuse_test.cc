@@ -26,6 +26,10 @@ class RawSource {
     std::string ignored;
     data_ = greet("data " + session_id_ + " " + index_and_count, &ignored);
   }
+  void ask_inventory() {
+    std::string ignored;
+    inventory_ = greet("inventory " + session_id_, &ignored);
+  }
   // False when the receiver has hung up.
   bool send(const FrameHeader& header, const void* payload = nullptr, size_t length = 0) {
     uint8_t bytes[kHeaderSize];
@@ -51,7 +55,7 @@ class RawSource {
 
   uint16_t port_;
   std::string session_id_;
-  FileDescriptor control_, data_;
+  FileDescriptor control_, data_, inventory_;
 };
 
 FrameHeader data_frame(const std::vector<uint8_t>& content, uint64_t offset) {
@@ -66,15 +70,32 @@ FrameHeader data_frame(const std::vector<uint8_t>& content, uint64_t offset) {
   return header;
 }
 
+FrameHeader same_frame(uint64_t hash, uint64_t offset) {
+  FrameHeader header;
+  header.type = FrameType::same;
+  header.offset = offset;
+  header.length = 4096;
+  header.check = check_of(&hash, 1, offset);
+  return header;
+}
+
+FrameHeader zero_frame(uint64_t offset) {
+  FrameHeader header;
+  header.type = FrameType::zero;
+  header.offset = offset;
+  header.length = 4096;
+  return header;
+}
+
 // How a session ends whose source behaves so.
-Code end_of(unsigned streams, const std::function<void(RawSource&)>& behave) {
+Code end_of(unsigned streams, bool inventory, const std::function<void(RawSource&)>& behave) {
   std::promise<std::shared_ptr<ReceiverSession>> came;
   MigrationListener listener({}, [&](std::shared_ptr<ReceiverSession> s) { came.set_value(s); });
   CHECK(listener.listen("127.0.0.1", 0).ok());
   RawSource source(listener.bound().port);
   auto session = came.get_future().get();
   auto tap = std::make_shared<Tap>(make_memory_origin(kSize));
-  session->add_disk(tap, kSize, 4096, false);
+  session->add_disk(tap, kSize, 4096, inventory);
   std::promise<Status> failed;
   session->start({[](std::string) {}, [](uint64_t) {}, [](VerifiedMark) {},
                   [&](Status status) { failed.set_value(std::move(status)); }});
@@ -90,8 +111,8 @@ Code end_of(unsigned streams, const std::function<void(RawSource&)>& behave) {
 }
 
 void check(const char* name, Code code, std::function<void(RawSource&)> behave,
-           unsigned streams = 1) {
-  CHECK(end_of(streams, behave) == code);
+           unsigned streams = 1, bool inventory = false) {
+  CHECK(end_of(streams, inventory, behave) == code);
   printf("ok %s\n", name);
 }
 
@@ -157,6 +178,39 @@ int main() {
     source.open_stream();
     source.send(text_header(FrameType::control, "{}"), "{}", 2);
   });
+  check("an inventory from the wrong side", Code::protocol, [&](RawSource& source) {
+    source.open_stream();
+    FrameHeader header;
+    header.type = FrameType::hashes;
+    source.send(header);
+  });
+  check("an extent said to be there, without an inventory", Code::protocol, [&](RawSource& source) {
+    source.open_stream();
+    source.send(same_frame(kZeroBlock, 0));
+  });
+  check("an extent said to be there that was never told", Code::protocol, [&](RawSource& source) {
+    source.open_stream();
+    source.send(same_frame(12345, 0));
+  }, 1, true);
+  check("an extent said to be there that has been sent", Code::protocol, [&](RawSource& source) {
+    source.open_stream();
+    source.send(zero_frame(0));
+    source.send(same_frame(kZeroBlock, 0));
+  }, 1, true);
+  check("an inventory that was not agreed on", Code::peer_gone, [&](RawSource& source) {
+    source.open_stream();
+    source.ask_inventory();
+    CHECK(source.refusal.code == Code::protocol);
+    source.hang_up();
+  });
+  check("an inventory twice", Code::peer_gone, [&](RawSource& source) {
+    source.open_stream();
+    source.ask_inventory();
+    CHECK(source.refusal.ok());
+    source.ask_inventory();
+    CHECK(source.refusal.code == Code::protocol);
+    source.hang_up();
+  }, 1, true);
   check("a stream that ends in the middle of a frame", Code::peer_gone, [&](RawSource& source) {
     source.open_stream();
     source.send(data_frame(block, 0), block.data(), 100);

@@ -19,6 +19,10 @@ t.test('ends', { skip }, async (t) => {
       await reached(move)
       await moving.there.guest!.kill()
       t.match(await failureOf(move), { code: 'MACHINE', owner: 'source', message: /destination/ })
+      if (phase === 'the disk copy') {
+        const waited = move.send.events.some(({ event }) => event === 'memory')
+        t.notOk(waited, 'it did not wait for the memory to notice')
+      }
       await observed.checkRunsHere(t)
     })
     t.test(`serve at the destination is killed in ${phase}`, async (t) => {

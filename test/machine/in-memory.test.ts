@@ -5,12 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 
-import type { BlockferryError, MigrateOptions, Receiver } from '../../lib/index.js'
+import type { MigrateOptions, Receiver } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import { hashOf, noise } from '../support/images.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
+import { failureOf } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
 
 const kSize = 8 << 20
@@ -35,10 +36,6 @@ function start (move: Move, options: Partial<MigrateOptions> = {}) {
   return migrate({
     disks: [{ source: move.source }], destination: move.machineReceiver.address, machine: move.from, ...options
   })
-}
-
-async function failureOf (promise: PromiseLike<unknown>): Promise<BlockferryError> {
-  return await promise.then(() => { throw new Error('it should have failed') }, (error) => error)
 }
 
 /** Writes to the machine's memory and counts, until it no longer runs. */
@@ -102,4 +99,8 @@ t.test('aborted while memory is sent: the machine runs on, and can move later', 
   t.match(error, { code: 'CANCELLED', owner: 'source' })
   t.ok(move.from.runs)
   t.equal(move.source.state, 'open')
+  await start(move)
+  await move.machineReceiver.done
+  t.ok(move.to.runs)
+  t.ok(move.from.memory.equals(move.to.memory))
 })

@@ -56,6 +56,14 @@ export async function failureOf({ send, receive }: Move): Promise<Failure> {
   return last.error
 }
 
+interface Capability {
+  readonly capability: string
+  readonly state: boolean
+}
+
+/** What blockferry sets for a move. */
+const ours = ['events', 'pause-before-switchover', 'auto-converge']
+
 export class Observed {
   readonly hosts: Hosts
   readonly moving: MovingGuest
@@ -108,6 +116,9 @@ export class Observed {
     t.not(await stateOf(there.guest), 'running', 'and not at the destination')
     const { 'cpu-throttle-percentage': slowed = 0 } = await ask(here.guest!, 'query-migrate')
     t.equal(slowed, 0, 'nobody slows it down')
+    const capabilities = await ask<Capability[]>(here.guest!, 'query-migrate-capabilities')
+    const left = capabilities.filter(({ capability, state }) => state && ours.includes(capability))
+    t.same(left, [], "QEMU's capabilities are as before")
     await this.checkAnswers(t)
   }
 

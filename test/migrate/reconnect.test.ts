@@ -4,9 +4,9 @@ import type { Test } from 'tap'
 
 import type { MigrateOptions, Migration } from '../../lib/index.js'
 import { migrate } from '../../lib/index.js'
-import { FrameProxy } from '../support/frame-proxy.js'
 import { hashOf } from '../support/images.js'
 import { makePair } from '../support/pair.js'
+import { Proxy } from '../support/proxy.js'
 import { checkUnharmed, failureOf } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
 
@@ -15,7 +15,7 @@ const kSize = 48 << 20
 /** A migration through a proxy, under a writer. */
 async function start (t: Test, options: Partial<MigrateOptions>) {
   const pair = await makePair(t, kSize)
-  const proxy = await FrameProxy.to(pair.receiver.address)
+  const proxy = await Proxy.to(pair.receiver.address)
   t.teardown(() => proxy.close())
   const writer = await Writer.start(pair.socket, 'web', 300)
   const migration = migrate({
@@ -81,5 +81,15 @@ t.test('cancelled while it waits for the link', async (t) => {
   migration.on('reconnecting', () => { migration.cancel() })
   proxy.cut()
   t.match(await failureOf(migration), { code: 'CANCELLED', owner: 'source' })
+  await checkUnharmed(t, pair, writer)
+})
+
+t.test('a link that damages what it carries each time is none, however often it connects', async (t) => {
+  const { pair, proxy, writer, migration } = await start(t, { reconnect: '2s' })
+  const damage = () => proxy.flipAfter(200_000)
+  migration.on('reconnected', damage)
+  damage()
+  t.match(await failureOf(migration), { code: 'CHECKSUM', owner: 'source', resumable: true })
+  proxy.flipAfter(Infinity)
   await checkUnharmed(t, pair, writer)
 })
