@@ -65,7 +65,9 @@ export interface MachineDescription {
   kind: string
   /** The size of the memory, bytes; it counts in the forecast. */
   memory: number
-  [detail: string]: string | number | boolean
+  /** The machine is on a bridge here, and has to be on one there: unless its network moves too. */
+  bridged?: boolean
+  [detail: string]: string | number | boolean | undefined
 }
 
 export interface MemoryProgress {

@@ -10,6 +10,7 @@ import type {
 } from './machine.js'
 import type { QmpAddress, QmpEvent } from './qmp.js'
 import { Qmp } from './qmp.js'
+import { tapDevices } from './qemu-taps.js'
 
 export interface QemuOptions {
   /** The monitor (-qmp): a Unix socket's path, or a TCP address. One connection is all it takes,
@@ -140,6 +141,7 @@ export class QemuMachine implements MemoryMachine {
     if (memory !== own.memory) {
       throw refuse(`the memory sizes differ: ${memory} bytes, and ${own.memory} at the destination`)
     }
+    if (description.bridged === true) await this.#checkBridges()
     await this.#setCapabilities({ events: true, 'late-block-activate': true })
   }
 
@@ -196,7 +198,15 @@ export class QemuMachine implements MemoryMachine {
     const qmp = this.#connected()
     const type = await qmp.run('qom-get', { path: '/machine', property: 'type' })
     const { 'base-memory': memory } = await qmp.run('query-memory-size-summary')
-    return { kind: 'qemu', type, memory }
+    const taps = await tapDevices(qmp)
+    return { kind: 'qemu', type, memory, bridged: taps.some(({ bridge }) => bridge !== null) }
+  }
+
+  /** The machine's neighbours would not find it. */
+  async #checkBridges (): Promise<void> {
+    const alone = (await tapDevices(this.#connected())).find(({ bridge }) => bridge === null)
+    if (alone === undefined) return
+    throw refuse(`the destination's ${alone.name} is on no bridge, and at the source it is on one`)
   }
 
   async #setCapabilities (wanted: Record<string, boolean>): Promise<void> {

@@ -21,12 +21,15 @@ export class SourceMachine {
   readonly #compression: CheckedMigrateOptions['compression']
   #memory: MemoryTransfer | null = null
   readonly #onGone: (reason: Error) => void
+  readonly #networkMoves: boolean
   #size = 0
   #isTouched = false
 
   /** `onGone`: called when the hypervisor is gone, with the reason. */
-  constructor ({ machine, compression }: CheckedMigrateOptions, onGone: (reason: Error) => void) {
+  constructor (options: CheckedMigrateOptions, onGone: (reason: Error) => void) {
+    const { machine, compression, network } = options
     this.#onGone = onGone
+    this.#networkMoves = network !== null
     this.machine = machine
     this.#compression = compression
   }
@@ -55,7 +58,7 @@ export class SourceMachine {
       // Once memory goes the transfer knows better what went wrong.
       if (this.#memory === null) this.#onGone(reason)
     })
-    return description
+    return this.#networkMoves ? { ...description, bridged: false } : description
   }
 
   /** It is about to be paused: it has to be told when that comes to nothing. */

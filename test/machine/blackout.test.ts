@@ -4,6 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { echoNumbers } from '../hosts/clients.js'
+import { lostWrites } from '../hosts/guest-log.js'
 import { guestAddress } from '../hosts/hosts.js'
 import { missingNeed } from '../hosts/needs.js'
 import { message, type Frame } from '../support/frame-proxy.js'
@@ -25,13 +26,13 @@ const lastMark = ({ type }: Frame) => type === 'mark'
 /** A move that has come to a frame of its blackout, which is held. */
 async function moveUntil(
   t: Test, moving: ProxiedGuest, fits: (frame: Frame) => boolean,
-): Promise<ProxiedMove> {
+): Promise<ProxiedMove & { release: () => void }> {
   const move = await moving.begin(t)
   let isDue = false
-  const { held } = move.proxy.hold((frame) => isDue && fits(frame))
+  const { held, release } = move.proxy.hold((frame) => isDue && fits(frame))
   move.migration.on('switchover', () => { isDue = true })
   await Promise.race([held, move.result])
-  return move
+  return { ...move, release }
 }
 
 const faults: Record<string, (move: ProxiedMove, moving: ProxiedGuest) => unknown> = {
@@ -154,4 +155,20 @@ t.test('the blackout', { skip }, async (t) => {
     t.ok(await moving.service.write(3), 'it answers and writes')
     t.match(await echoes.stop(), { wrong: 0, broken: 0, failed: 0 }, 'no connection ever broke')
   })
+})
+
+t.test("the destination's QEMU is killed right after the commit", { skip }, async (t) => {
+  const moving = await ProxiedGuest.boot(t)
+  const record = await moving.service.write(1)
+  const move = await moveUntil(t, moving, committed)
+  const { here, there } = moving
+  await there.guest!.kill()
+  move.release()
+  t.equal(await move.result, null, 'it moved')
+  await move.receiver.done.catch(() => {})
+  t.equal(await stateOf(here.guest), 'postmigrate', 'the source stands still')
+  t.equal(here.tap.state, 'refusing', 'and can not write')
+  t.equal(there.tap.state, 'open', 'the disk waits for its machine to be started again')
+  await here.guest!.kill()
+  t.same(await lostWrites(there.image, [record]), [], 'with every acknowledged write')
 })
