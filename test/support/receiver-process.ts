@@ -8,7 +8,10 @@ import type { Test } from 'tap'
 const kLibrary = new URL('../../lib/index.js', import.meta.url).href
 const kProgram = `
   import { receive } from ${JSON.stringify(kLibrary)}
-  const receiver = await receive({ disks: [{ target: process.argv[1], name: 'web' }] })
+  const [target, ...journal] = process.argv.slice(1)
+  const receiver = await receive({
+    disks: [{ target, name: 'web' }], ...(journal.length > 0 && { journal: journal[0] })
+  })
   receiver.on('committed', () => console.log('committed'))
   receiver.on('failed', ({ error }) => console.log(error.code))
   console.log(JSON.stringify(receiver.address))`
@@ -20,8 +23,12 @@ export interface ReceiverProcess {
   outcome: Promise<string>
 }
 
-export async function receiverProcess (t: Test, target: string): Promise<ReceiverProcess> {
-  const child = spawn(process.execPath, ['--input-type=module', '-e', kProgram, target], {
+/** It ends with the test, if not before. */
+export async function receiverProcess (
+  t: Test, target: string, ...journal: string[]
+): Promise<ReceiverProcess> {
+  const args = ['--input-type=module', '-e', kProgram, target, ...journal]
+  const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '' }
   })
   t.teardown(() => { child.kill('SIGKILL') })
