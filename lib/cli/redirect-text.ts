@@ -1,4 +1,5 @@
 // A redirection in a line, for `redirect --list` and `status`.
+import { isAlive } from '../network/keeper.js'
 import type { RedirectState } from '../network/state.js'
 
 const kPhases = {
@@ -10,19 +11,10 @@ const kPhases = {
 }
 
 export function redirectText (state: RedirectState): string {
-  const { id, role, phase, addresses, newAddresses, tunnel, pid } = state
+  const { id, role, phase, addresses, newAddresses, tunnel, keeper } = state
   const to = newAddresses.length === 0 ? '' : ` as ${newAddresses.join(', ')}`
   const way = role === 'old' ? 'to' : 'from'
-  const keeper = phase === 'settled' || isAlive(pid) ? '' : ', nobody looks after it'
+  const alone = phase === 'settled' || isAlive(keeper) ? '' : ', nobody looks after it'
   return `redirection ${id} of ${addresses.join(', ')}${to} ${way} ${tunnel.remote} ` +
-    `(${tunnel.kind}): ${kPhases[phase]}${keeper}`
-}
-
-function isAlive (pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
+    `(${tunnel.kind}): ${kPhases[phase]}${alone}`
 }

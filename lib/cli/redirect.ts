@@ -58,7 +58,7 @@ place: --list shows it, --watch goes on, --remove removes it.
   --dns-url URL          a service that speaks dyndns2, as
   --dns-user USER        this user, with
   --dns-password PATH    the password in this file
-  --now                  switch over at once
+  --now                  switch over at once; with --watch: one that was only prepared, too
   --state FOLDER         where the state is kept (default ${kRuntimeFolder})
   --json                 events on stdout, one JSON object a line
 
@@ -107,7 +107,8 @@ async function run (values: Values, output: Output): Promise<number> {
   if (remove !== undefined) return await removeOne(folder, remove, values, output)
   if (watch !== undefined) {
     const state = await findRedirect(folder, watch, args.text(values, 'role'))
-    return await lookAfter(await watchRedirect(state, folder), output)
+    const switchOver = args.flag(values, 'now')
+    return await lookAfter(await watchRedirect(state, folder, { switchOver }), output)
   }
   return await redirectHere(args.checked(() => makeRedirect(optionsOf(values))), values, output)
 }
