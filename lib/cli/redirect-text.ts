@@ -1,5 +1,6 @@
-// A redirection in a line, for `redirect --list` and `status`.
+// A redirection in a line, for `redirect --list` and `status`, and what happens to one.
 import { isAlive } from '../network/keeper.js'
+import type { RedirectEvent } from '../network/redirect-events.js'
 import type { RedirectState } from '../network/state.js'
 
 const kPhases = {
@@ -17,4 +18,24 @@ export function redirectText (state: RedirectState): string {
   const alone = phase === 'settled' || isAlive(keeper) ? '' : ', nobody looks after it'
   return `redirection ${id} of ${addresses.join(', ')}${to} ${way} ${tunnel.remote} ` +
     `(${tunnel.kind}): ${kPhases[phase]}${alone}`
+}
+
+/** What happens to one, in a line. */
+export function redirectEventText (event: RedirectEvent): string {
+  switch (event.event) {
+    case 'prepared': return `redirection ${event.id}: prepared, ${event.tunnel.kind} ` +
+      `${event.tunnel.device}, packets of ${event.tunnel.mtu} bytes`
+    case 'verified': return 'the tunnel works'
+    case 'switched': return 'packets go the new way'
+    case 'name': return event.error === null
+      ? 'the name has the new address'
+      : `the name has not changed, another attempt follows: ${event.error.message}`
+    case 'connections': return event.count === null
+      ? 'the connections can\'t be counted here: the tunnel stays until the deadline'
+      : `connections that use the old address: ${event.count}`
+    case 'ended': return `the tunnel has gone: ${event.reason}`
+    case 'left': return `the tunnel stays, and nobody looks after it: blockferry redirect ` +
+      `--watch ${event.id}`
+    case 'failed': return `failed: ${event.error.message}`
+  }
 }

@@ -16,6 +16,8 @@ export type RedirectEvent =
    * no way to know. */
   | { event: 'connections', id: string, count: number | null }
   | { event: 'ended', id: string, reason: TunnelEnd }
+  /** close(): nobody looks after the tunnel any more. */
+  | { event: 'left', id: string }
   /** Something could not be done at the switchover; or at the end: what could not be removed is in
    * the list still, and a name whose server did not answer keeps its low TTL. */
   | { event: 'failed', id: string, error: BlockferryError }

@@ -29,6 +29,8 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
   #state: RedirectState | null = null
   #plan: Plan | null = null
   #watch: Watch | null = null
+  /** Nothing is looked after any more. */
+  #isOver = false
   #resolveEnded!: (end: TunnelEnd | null) => void
   #rejectEnded!: (error: BlockferryError) => void
   /** After a switchover: why the tunnel has gone, as soon as it has; null after close(). Rejects when
@@ -161,6 +163,11 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
     throw new BlockferryError('NETWORK', `redirection ${this.id} is not prepared`)
   }
 
+  /** It has been switched over here: packets go the new way, or did. */
+  get inUse (): boolean {
+    return this.#state !== null && isInUse(this.#state)
+  }
+
   #lookAfter (): void {
     this.#watch!.untilEnd().then(
       (end) => this.#resolveEnded(end),
@@ -169,7 +176,10 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
         this.emit({ event: 'failed', id: this.id, error })
         this.#rejectEnded(error)
       }
-    ).finally(() => this.end())
+    ).finally(() => {
+      this.#isOver = true
+      this.end()
+    })
   }
 
   /** Removes all that was set up here, and brings back the name. Idempotent; NETWORK when something
@@ -187,6 +197,7 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
   /** Stops looking after the tunnel and leaves it as it is, for `blockferry redirect --watch`. No
    * more events come. */
   close (): void {
+    if (this.inUse && !this.#isOver) this.emit({ event: 'left', id: this.id })
     void this.#watch?.stop()
     this.#resolveEnded(null)
     this.end()

@@ -11,9 +11,9 @@ import t, { type Test } from 'tap'
 
 import { dyndns2, rfc2136 } from '../../lib/index.js'
 import { Client } from '../hosts/clients.js'
-import { NameServer, kName } from './name-server.js'
+import { NameServer } from './name-server.js'
 import { missing, Setting } from './setting.js'
-import { kFresh, kMachine, kNames } from './sites.js'
+import { kFresh, kMachine, kName, kNames } from './sites.js'
 
 const skip = await missing()
 
