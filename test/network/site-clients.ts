@@ -78,10 +78,13 @@ export async function untilForgotten (clients: SiteClients): Promise<void> {
   await sleep(clients.forgottenMs)
 }
 
+/** Also for the start of the program. */
+const kRoundTripsMs = 5000
+
 /** The round trip to an address as a client sees it, ms: the median of many. */
 export async function roundTripMs (sites: Sites, address: string): Promise<number> {
   const client: Client<Echoed> = echoNumbers({ namespace: sites.client.name, address })
-  await sleep(2000)
+  await sleep(kRoundTripsMs)
   const { samples } = await client.stop()
   const times = samples.filter(({ ok }) => ok).map(({ startMs, endMs }) => endMs - startMs)
   if (times.length === 0) throw new Error(`${address} does not answer`)

@@ -30,7 +30,7 @@ async function resolve (): Promise<string> {
 
 function fetchPage (host: string): Promise<boolean> {
   return new Promise((done) => {
-    const request = get({ host, path: '/', agent: false, timeout: 3000 }, (response) => {
+    const request = get({ host, path: '/', agent: false, timeout: 20_000 }, (response) => {
       response.resume()
       response.on('end', () => done(response.statusCode === 200))
     })
