@@ -1,6 +1,6 @@
-// `npm run demo -- sites`: a virtual machine with a web server moves to a site with other addresses,
-// with its disk, its memory and its clients' connections; nothing is changed inside. The sites are
-// network namespaces here, which takes root; the machine runs under QEMU's software emulation.
+// `npm run demo -- sites`: a virtual machine with a web server moves to a site with other
+// addresses, with its disk, its memory and its clients' connections; nothing is changed inside. The
+// sites are network namespaces here, which takes root; the machine runs under QEMU's software emulation.
 //
 // How a tool of your own does it is in web-server/source.ts, destination.ts and network.ts.
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,7 +24,12 @@ A web server moves from site A to site B, which has other addresses. Takes about
 const { values } = parseArgs({ options: { help: { type: 'boolean', short: 'h', default: false } } })
 
 const kSetting = {
-  family: 4, link: { rateBitsPerSecond: 50e6, delayMs: 10 }, diskBytes: 2 ** 28, contentBytes: 2 ** 24, memoryMiB: 128, quiet: '5s'
+  family: 4,
+  link: { rateBitsPerSecond: 50e6, delayMs: 10 },
+  diskBytes: 2 ** 28,
+  contentBytes: 2 ** 24,
+  memoryMiB: 128,
+  quiet: '5s'
 } as const
 
 let steps = 0
@@ -38,8 +43,8 @@ function say (text: string): void {
 
 async function demo (site: MovingSite): Promise<string[]> {
   step(`A web server at site A, ${kName}`)
-  say(`site A is 10.10.0.0/24, site B 10.20.0.0/24 behind 50 Mbit/s and 20 ms of round trip; the router`)
-  say('between them and the clients drops what comes with another site\'s address')
+  say('site A is 10.10.0.0/24, site B 10.20.0.0/24 behind 50 Mbit/s and 20 ms of round trip; the')
+  say('router between them and the clients drops what comes with another site\'s address')
   await site.boot()
   say(`nginx in a Linux guest at ${kMachine[4]}, and a name server (BIND) that says so`)
   const before = await roundTripMs(site.sites, kMachine[4])
@@ -61,8 +66,8 @@ async function demo (site: MovingSite): Promise<string[]> {
   const [through, direct] = [
     await roundTripMs(site.sites, kMachine[4]), await roundTripMs(site.sites, kFresh[4])
   ]
-  say(`round trip to the machine: ${formatTime(before)} before, now ${formatTime(through)} through the ` +
-    `tunnel and ${formatTime(direct)} to its new address`)
+  say(`round trip to the machine: ${formatTime(before)} before, now ${formatTime(through)} through ` +
+    `the tunnel and ${formatTime(direct)} to its new address`)
 
   step('What the clients saw')
   const traces = await clients.stop()
@@ -94,17 +99,19 @@ function tell (one: Happened, happened: Happened[]): void {
   if (event === 'redirect' && redirect.event !== 'connections') say(redirectEventText(redirect))
 }
 
-function words ({ name, longestGapMs, bytes, idleMs, addresses, samples, troubles }: SiteTrace): string {
+function words (trace: SiteTrace): string {
+  const { name, longestGapMs, bytes, idleMs, addresses, samples, troubles } = trace
   const gap = `longest gap ${formatTime(longestGapMs)}`
   const end = troubles === 0 ? 'nothing broke' : `${troubles} TROUBLES`
-  const at = addresses.indexOf(kFresh[4])
+  const late = samples.length - Math.max(0, addresses.indexOf(kFresh[4]))
+  const resolved = `${samples.length} new connections, the last ${late} to ${kFresh[4]}, ${gap}`
   const texts: Record<string, string> = {
     download: `${formatBytes(bytes)} on one connection, each byte checked, ${gap}`,
     echo: `${samples.length} numbers came back in order, ${gap}`,
     events: `${samples.length} events in order, ${gap}`,
     idle: `idle for ${formatTime(idleMs)}, then it spoke`,
-    honest: `${samples.length} new connections, the last ${samples.length - at} to ${kFresh[4]}, ${gap}`,
-    lazy: `${samples.length} new connections, the last ${samples.length - at} to ${kFresh[4]}, ${gap}`
+    honest: resolved,
+    lazy: resolved
   }
   return `${name}: ${texts[name]}; ${end}`
 }
@@ -114,7 +121,8 @@ function brokenPromises (
 ): string[] {
   const broken = traces.filter(({ troubles }) => troubles > 0)
     .map(({ name }) => `a client (${name}) was disturbed`)
-  const late = traces.filter(({ addresses }) => addresses.length > 0 && addresses.at(-1) !== kFresh[4])
+  const late = traces
+    .filter(({ addresses }) => addresses.length > 0 && addresses.at(-1) !== kFresh[4])
     .map(({ name }) => `new clients (${name}) did not come to the new address`)
   const end = happened.find(({ event }) => event.redirect?.event === 'ended')?.event.redirect.reason
   return [

@@ -10,7 +10,8 @@ export interface SitesCase {
 }
 
 const mebibyte = 2 ** 20
-const guest = { diskBytes: 256 * mebibyte, contentBytes: 16 * mebibyte, memoryMiB: 128, quiet: '5s' }
+const diskBytes = 256 * mebibyte
+const guest = { diskBytes, contentBytes: 16 * mebibyte, memoryMiB: 128, quiet: '5s' }
 const small = { ...guest, contentBytes: 8 * mebibyte, memoryMiB: 96 }
 
 const links = {

@@ -1,5 +1,5 @@
-// This site's half of a redirection, from options as JSON: those of redirect(), and under `dns` those
-// of rfc2136().
+// This site's half of a redirection, from options as JSON: those of redirect(), and under `dns`
+// those of rfc2136().
 import { redirect, rfc2136 } from '../../lib/index.js'
 import type { Redirect } from '../../lib/index.js'
 

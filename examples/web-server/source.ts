@@ -3,8 +3,8 @@
 //
 //   source IMAGE NBD-SOCKET QMP-SOCKET [NETWORK]   then a line with HOST:PORT and a downtime on stdin
 //
-// NETWORK: see network.ts; when the machine's address belongs to this site. Then it goes on until the
-// tunnel has gone.
+// NETWORK: see network.ts; when the machine's address belongs to this site. Then it goes on until
+// the tunnel has gone.
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 

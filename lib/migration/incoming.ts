@@ -29,8 +29,8 @@ export interface IncomingHost {
   readonly journal: Journal | null
   /** From here on it only answers sources that ask. */
   closing (): boolean
-  /** Resolves when no other migration holds these disks, and nothing is left of an earlier connection
-   * of this one. Rejects with BUSY when that takes too long. */
+  /** Resolves when no other migration holds these disks, and nothing is left of an earlier
+   * connection of this one. Rejects with BUSY when that takes too long. */
   freed (wanting: Incoming, names: readonly string[]): Promise<void>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
   outcomeOf (migration: string): Promise<Outcome | null>

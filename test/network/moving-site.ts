@@ -20,7 +20,7 @@ export interface MovingSiteOptions {
   readonly diskBytes: number
   readonly contentBytes: number
   readonly memoryMiB: number
-  /** Of the name before the move, in seconds; see NameServer. */
+  /** How long nothing must have used the old address before the tunnel goes. */
   readonly quiet: string
 }
 
