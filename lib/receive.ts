@@ -163,17 +163,22 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     }
   }
 
-  /** The same migration on a new connection has lost its old one. A source that gives up and tries again is often quicker than the end of its old connection:
-   * who holds a disk that is wanted gets a little time to let go. */
+  /** The same migration on a new connection has lost its old one. A source that gives up and tries
+   * again is often quicker than the end of its old connection: who holds what is wanted gets a
+   * little time to let go. */
   async #freed (wanting: Incoming, names: readonly string[]): Promise<void> {
     const others = [...this.#incoming].filter((other) => other !== wanting && other.outcome?.committed === false)
     for (const other of others) {
       if (other.migration !== wanting.migration) continue
       void other.end(new BlockferryError('PEER_GONE', 'the source has connected anew'))
     }
-    const holders = others.filter(({ disks }) => disks.some(({ name }) => names.includes(name)))
-    const gone = Promise.all(holders.map(({ ended }) => ended))
-    if (holders.length > 0) await Promise.race([gone, sleep(kLetGoMs, undefined, { ref: false })])
+    const holders = others.filter(({ migration, disks }) => (
+      migration === wanting.migration || disks.some(({ name }) => names.includes(name))))
+    if (holders.length === 0) return
+    const gone = Promise.all(holders.map(({ ended }) => ended)).then(() => true)
+    const late = sleep(kLetGoMs, false, { ref: false })
+    if (await Promise.race([gone, late])) return
+    throw new BlockferryError('BUSY', `another migration holds ${names.join(', ')} here`)
   }
 
   async #outcomeOf (migration: string): Promise<Outcome | null> {

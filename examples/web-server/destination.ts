@@ -3,8 +3,9 @@
 //
 //   destination IMAGE NBD-SOCKET QMP-SOCKET HOST [NETWORK]
 //
-// NETWORK: options of redirect() as JSON, when this site has other addresses.
-import { NbdServer, openTap, qemu, receive, redirect } from '../../lib/index.js'
+// NETWORK: see network.ts; when this site has other addresses.
+import { NbdServer, openTap, qemu, receive } from '../../lib/index.js'
+import { networkOf } from './network.js'
 
 const [image, socket, qmp, host, options] = process.argv.slice(2) as
   [string, string, string, string, string?]
@@ -18,7 +19,7 @@ await using receiver = await receive({
   disks: [{ target: tap }],
   machine: qemu({ qmp }),
   listen: { host, port: 0 },
-  ...(options !== undefined && { network: redirect(JSON.parse(options)) })
+  ...(options !== undefined && { network: networkOf(options) })
 })
 console.log(JSON.stringify({ event: 'serving', port: receiver.address.port }))
 await receiver.done

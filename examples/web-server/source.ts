@@ -3,15 +3,16 @@
 //
 //   source IMAGE NBD-SOCKET QMP-SOCKET [NETWORK]   then a line with HOST:PORT and a downtime on stdin
 //
-// NETWORK: options of redirect() as JSON, when the machine's address belongs to this site. Then it
-// goes on until the tunnel has gone.
+// NETWORK: see network.ts; when the machine's address belongs to this site. Then it goes on until
+// the tunnel has gone.
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 
-import { migrate, NbdServer, openTap, qemu, redirect } from '../../lib/index.js'
+import { migrate, NbdServer, openTap, qemu } from '../../lib/index.js'
+import { networkOf } from './network.js'
 
 const [image, socket, qmp, options] = process.argv.slice(2) as [string, string, string, string?]
-const network = options === undefined ? null : redirect(JSON.parse(options))
+const network = options === undefined ? null : networkOf(options)
 
 await using tap = await openTap({ source: image, name: 'disk' })
 await using server = new NbdServer()
@@ -28,11 +29,14 @@ const migration = migrate({
   budgets: { downtime },
   ...(network !== null && { network })
 })
+void (async () => {
+  for await (const redirect of network ?? []) tell({ event: 'redirect', redirect })
+})()
 // The last event is `done` with the report, or `failed`.
 for await (const event of migration) tell(event)
 const moved = await migration.then(() => true, () => false)
 if (!moved) process.exitCode = 1
-else if (network !== null) tell({ event: 'ended', reason: await network.ended })
+else await network?.ended
 
 function tell (event: object): void {
   console.log(JSON.stringify(event))

@@ -23,6 +23,14 @@ export class Tool {
     return JSON.parse(value[0] as string)
   }
 
+  /** The first event of that kind from here on. */
+  async until (fits: (event: any) => boolean): Promise<any> {
+    for (;;) {
+      const event = await this.next()
+      if (fits(event)) return event
+    }
+  }
+
   async * events (): AsyncGenerator<any> {
     for (;;) {
       const event = await this.next()

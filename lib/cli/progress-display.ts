@@ -7,6 +7,7 @@ import type { Infeasible } from '../policy/types.js'
 import type { Progress } from '../migration/events.js'
 import { formatBytes, formatRate, formatTime } from './format.js'
 import type { Stage } from './progress-line.js'
+import { redirectEventText } from './redirect-text.js'
 import { progressLine } from './progress-line.js'
 
 const kRedrawMs = 100
@@ -59,6 +60,7 @@ export class ProgressDisplay {
         return this.#say(`the link is lost (${event.error.message}); next attempt in ${formatTime(event.waitMs)}`)
       case 'reconnected':
         return this.#say('connected again: only what the destination lacks is sent')
+      case 'redirect': return this.#say(redirectEventText(event.redirect))
       case 'done':
       case 'failed':
         return this.clear()

@@ -12,6 +12,8 @@ import type { Command, Values } from './command.js'
 import { UsageError } from './command.js'
 import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { formatBytes } from './format.js'
+import { kRedirectHelp, redirectFile } from './redirect-option.js'
+import { redirectEventText } from './redirect-text.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
 import { log, openControl, openJournal, untilInterrupted } from './serving.js'
@@ -37,6 +39,7 @@ What a disk's file holds is overwritten.
   --machine MACHINE      with the control socket of a serve: the machine that comes with the disks
                          goes on here, in the QEMU whose monitor is at qemu:PATH or
                          qemu:HOST:PORT, started with -incoming defer -S
+${kRedirectHelp}
   --journal PATH         with --disk NAME=PATH: remember here, across crashes, who owns the disks
   --direct               O_DIRECT: bypass the page cache
   --keep-listening       a migration that fails does not end the command (once a disk is here,
@@ -56,6 +59,7 @@ ${kExitHelp}`,
     journal: { type: 'string' },
     'keep-listening': { type: 'boolean' },
     machine: { type: 'string' },
+    redirect: { type: 'string' },
     'link-timeout': { type: 'string' }
   },
   run
@@ -66,6 +70,7 @@ async function run (values: Values, output: Output): Promise<number> {
     listen: args.hostPort('--listen', args.required(values, 'listen')),
     keepListening: args.flag(values, 'keep-listening'),
     ...args.machine(values),
+    ...await redirectFile(values, 'new'),
     ...args.linkTimeout(values)
   }
   const disks = args.texts(values, 'disk')
@@ -74,8 +79,9 @@ async function run (values: Values, output: Output): Promise<number> {
     return await receiveThere(control, disks, request, values, output)
   }
   if (disks.length === 0) throw new UsageError('--disk or --control: one of them is needed')
-  if (request.machine !== undefined) {
-    throw new UsageError('--machine: belongs to the control socket of a serve')
+  for (const option of ['machine', 'redirect'] as const) {
+    if (request[option] === undefined) continue
+    throw new UsageError(`--${option}: belongs to the control socket of a serve`)
   }
   return await receiveHere(args.namedPaths('--disk', disks), request, values, output)
 }
@@ -157,6 +163,7 @@ class Teller {
     if (event.event === 'started') {
       this.#output.note(`receiving ${event.disks.map(named).join(', ')}`)
     }
+    if (event.event === 'redirect') this.#output.note(redirectEventText(event.redirect))
     if (event.event === 'committed') this.#output.note('the disks are owned here from now on')
     if (event.event === 'failed') {
       this.#output.note(`a migration failed: ${event.error.code}: ${event.error.message}`)

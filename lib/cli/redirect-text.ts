@@ -1,4 +1,6 @@
-// A redirection in a line, for `redirect --list` and `status`.
+// A redirection in a line, for `redirect --list` and `status`, and what happens to one.
+import { isAlive } from '../network/keeper.js'
+import type { RedirectEvent } from '../network/redirect-events.js'
 import type { RedirectState } from '../network/state.js'
 
 const kPhases = {
@@ -10,19 +12,30 @@ const kPhases = {
 }
 
 export function redirectText (state: RedirectState): string {
-  const { id, role, phase, addresses, newAddresses, tunnel, pid } = state
+  const { id, role, phase, addresses, newAddresses, tunnel, keeper } = state
   const to = newAddresses.length === 0 ? '' : ` as ${newAddresses.join(', ')}`
   const way = role === 'old' ? 'to' : 'from'
-  const keeper = phase === 'settled' || isAlive(pid) ? '' : ', nobody looks after it'
+  const alone = phase === 'settled' || isAlive(keeper) ? '' : ', nobody looks after it'
   return `redirection ${id} of ${addresses.join(', ')}${to} ${way} ${tunnel.remote} ` +
-    `(${tunnel.kind}): ${kPhases[phase]}${keeper}`
+    `(${tunnel.kind}): ${kPhases[phase]}${alone}`
 }
 
-function isAlive (pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
+/** What happens to one, in a line. */
+export function redirectEventText (event: RedirectEvent): string {
+  switch (event.event) {
+    case 'prepared': return `redirection ${event.id}: prepared, ${event.tunnel.kind} ` +
+      `${event.tunnel.device}, packets of ${event.tunnel.mtu} bytes`
+    case 'verified': return 'the tunnel works'
+    case 'switched': return 'packets go the new way'
+    case 'name': return event.error === null
+      ? 'the name has the new address'
+      : `the name has not changed, another attempt follows: ${event.error.message}`
+    case 'connections': return event.count === null
+      ? 'the connections can\'t be counted here: the tunnel stays until the deadline'
+      : `connections that use the old address: ${event.count}`
+    case 'ended': return `the tunnel has gone: ${event.reason}`
+    case 'left': return `the tunnel stays, and nobody looks after it: blockferry redirect ` +
+      `--watch ${event.id}`
+    case 'failed': return `failed: ${event.error.message}`
   }
 }

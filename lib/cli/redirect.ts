@@ -5,7 +5,6 @@ import { dyndns2 } from '../network/dns/dyndns2.js'
 import { rfc2136 } from '../network/dns/rfc2136.js'
 import type { RedirectOptions, TunnelOptions } from '../network/options.js'
 import { kRuntimeFolder } from '../network/options.js'
-import type { RedirectEvent } from '../network/redirect-events.js'
 import { redirect as makeRedirect, removeRedirect, watchRedirect } from '../network/redirect.js'
 import type { Redirect } from '../network/redirect.js'
 import { findRedirect, listRedirects } from '../network/state.js'
@@ -15,7 +14,7 @@ import { UsageError } from './command.js'
 import { exitCodeOf, kExit } from './exit-codes.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
-import { redirectText } from './redirect-text.js'
+import { redirectEventText, redirectText } from './redirect-text.js'
 
 export const redirect: Command = {
   name: 'redirect',
@@ -58,7 +57,7 @@ place: --list shows it, --watch goes on, --remove removes it.
   --dns-url URL          a service that speaks dyndns2, as
   --dns-user USER        this user, with
   --dns-password PATH    the password in this file
-  --now                  switch over at once
+  --now                  switch over at once; with --watch: one that was only prepared, too
   --state FOLDER         where the state is kept (default ${kRuntimeFolder})
   --json                 events on stdout, one JSON object a line
 
@@ -107,7 +106,8 @@ async function run (values: Values, output: Output): Promise<number> {
   if (remove !== undefined) return await removeOne(folder, remove, values, output)
   if (watch !== undefined) {
     const state = await findRedirect(folder, watch, args.text(values, 'role'))
-    return await lookAfter(await watchRedirect(state, folder), output)
+    const switchOver = args.flag(values, 'now')
+    return await lookAfter(await watchRedirect(state, folder, { switchOver }), output)
   }
   return await redirectHere(args.checked(() => makeRedirect(optionsOf(values))), values, output)
 }
@@ -180,24 +180,7 @@ function nextLine (): Promise<void> {
 async function tell (site: Redirect, output: Output): Promise<void> {
   for await (const event of site) {
     output.event(event)
-    output.note(words(event))
-  }
-}
-
-function words (event: RedirectEvent): string {
-  switch (event.event) {
-    case 'prepared': return `redirection ${event.id}: prepared, ${event.tunnel.kind} ` +
-      `${event.tunnel.device}, packets of ${event.tunnel.mtu} bytes`
-    case 'verified': return 'the tunnel works'
-    case 'switched': return 'packets go the new way'
-    case 'name': return event.error === null
-      ? 'the name has the new address'
-      : `the name has not changed, another attempt follows: ${event.error.message}`
-    case 'connections': return event.count === null
-      ? 'the connections can\'t be counted here: the tunnel stays until the deadline'
-      : `connections that use the old address: ${event.count}`
-    case 'ended': return `the tunnel has gone: ${event.reason}`
-    case 'failed': return `failed: ${event.error.message}`
+    output.note(redirectEventText(event))
   }
 }
 

@@ -14,10 +14,13 @@ import { UsageError } from './command.js'
 import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
+import { kRedirectHelp, redirectFile } from './redirect-option.js'
 import { ProgressDisplay } from './progress-display.js'
 import { reportText } from './report-text.js'
 
-type Settings = Omit<MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine' | 'journal'> & {
+type Settings = Omit<
+  MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine' | 'network' | 'journal'
+> & {
   switchover: string
   machine?: string
   journal?: string
@@ -42,6 +45,7 @@ Moves what a running \`blockferry serve\` holds while its clients go on writing;
   --journal PATH         without --control: remember here, across crashes, who owns the disks
   --machine MACHINE      with --control: the machine that uses the disks moves, too: the QEMU whose
                          monitor is at qemu:PATH or qemu:HOST:PORT
+${kRedirectHelp}
 ${args.kBudgetHelp}
                          (default: a downtime of 300ms, no other limit)
   --switchover WHEN      auto (as soon as the downtime budget is met, the default), manual
@@ -74,6 +78,7 @@ ${kExitHelp}`,
     streams: { type: 'string' },
     'block-size': { type: 'string' },
     machine: { type: 'string' },
+    redirect: { type: 'string' },
     journal: { type: 'string' },
     'link-timeout': { type: 'string' }
   },
@@ -89,6 +94,10 @@ async function run (values: Values, output: Output): Promise<number> {
   if (journal !== undefined && control !== undefined) {
     throw new UsageError('--journal: belongs to the serve, not to send --control')
   }
+  const redirect = await redirectFile(values, 'old')
+  if (redirect.redirect !== undefined && control === undefined) {
+    throw new UsageError('--redirect: belongs to --control')
+  }
   const display = output.json ? null : new ProgressDisplay()
   let told = false
   const onEvent = (event: HostEvent) => {
@@ -98,7 +107,7 @@ async function run (values: Values, output: Output): Promise<number> {
   }
   const started = control === undefined
     ? startHere(readDisks(disks), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
-    : await startThere(control, { ...settings, to, ...namesOf(disks) }, onEvent)
+    : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel)
   try {
     output.line(reportText(await started.result, to))

@@ -10,6 +10,7 @@ import { kExit } from './exit-codes.js'
 import { formatTime } from './format.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
+import { redirectEventText } from './redirect-text.js'
 
 /** The control socket of a process; null when none is wanted. */
 export async function openControl (
@@ -48,6 +49,10 @@ const kLogged = ['listening', 'started', 'committed', 'done', 'failed']
 /** The log of a process that serves: what begins and ends. Who sends gets the rest. */
 export function log (event: HostEvent, id: string, output: Output): void {
   const migration = `migration ${id.slice(0, 8)}`
+  if (event.event === 'redirect' && event.redirect.event !== 'connections') {
+    output.event({ migration: id, ...event } as HostEvent)
+    output.note(`${migration}: ${redirectEventText(event.redirect)}`)
+  }
   if (!kLogged.includes(event.event)) return
   output.event({ migration: id, ...event } as HostEvent)
   if (event.event === 'started') {

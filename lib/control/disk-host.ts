@@ -5,6 +5,8 @@ import { machineOf } from '../machine/machine-spec.js'
 import type { MigrateOptions, TargetDisk } from '../migration/options.js'
 import type { Report } from '../migration/report.js'
 import type { Journal } from '../ownership/journal.js'
+import type { RedirectEvent } from '../network/redirect-events.js'
+import type { Redirect } from '../network/redirect.js'
 import type { NbdServer } from '../nbd/server.js'
 import type { Tap } from '../tap.js'
 import { Arrival } from './arrival.js'
@@ -12,6 +14,7 @@ import { hostPortText } from '../units.js'
 import type { Emit, HostEvent, Job } from './job.js'
 import { Outgoing } from './outgoing.js'
 import type { PastMigration, ReceiveRequest, SendRequest, Status } from './protocol.js'
+import { Redirections } from './redirections.js'
 
 export interface DiskHostOptions {
   /** Remembers who owns the disks; the host closes it. Default: nothing does. */
@@ -31,6 +34,7 @@ export class DiskHost {
   readonly #taps = new Map<string, Tap>()
   readonly #listen: string[] = []
   readonly #running = new Map<string, { job: Job, over: Promise<unknown> }>()
+  readonly #redirections = new Redirections()
   #past: PastMigration[] = []
   #closing = false
 
@@ -81,18 +85,27 @@ export class DiskHost {
 
   /** Moves disks away. */
   async send (request: SendRequest, emit: Emit): Promise<Report> {
-    const { disks: names, to, switchover = 'auto', machine, ...options } = request
+    const { disks: names, to, switchover = 'auto', machine, redirect, ...options } = request
     const taps = this.#named(names)
+    const tell = new Teller(emit, (event) => this.#options.onEvent(event, outgoing.id))
+    const network = this.#redirections.open(redirect, 'old', (event) => tell.redirect(event))
     const outgoing = new Outgoing({
       ...options,
       switchover: switchoverOf(switchover),
       disks: taps.map((source) => ({ source })),
       destination: to,
       ...this.#journal(),
-      ...machineIn(machine)
+      ...machineIn(machine),
+      ...(network !== null && { network })
     }, taps.map(({ name }) => name), to)
     emit({ event: 'accepted', migration: outgoing.id })
-    return await this.#run(outgoing, () => outgoing.run(this.#both(emit, outgoing.id)))
+    return await this.#run(outgoing, () => outgoing.run((event) => tell.all(event)))
+      .finally(() => this.#release(network, tell))
+  }
+
+  #release (network: Redirect | null, tell: Teller): void {
+    tell.release()
+    this.#redirections.release(network)
   }
 
   /** Takes disks that are owned elsewhere back. REFUSED when one is owned here. */
@@ -118,15 +131,25 @@ export class DiskHost {
 
   async #receive (
     disks: TargetDisk[],
-    { disks: _names, keepListening = false, machine, ...options }: ReceiveRequest,
+    { disks: _names, keepListening = false, machine, redirect, ...options }: ReceiveRequest,
     server: NbdServer | null, emit: Emit, arrived: (tap: Tap) => void
   ): Promise<void> {
     const names = disks.map(({ target, name }) => name ?? (target as Tap).name)
+    const tell = new Teller(emit, (event) => this.#options.onEvent(event, arrival.id))
+    const network = this.#redirections.open(redirect, 'new', (event) => tell.redirect(event))
     const arrival = await Arrival.listen(names, {
-      ...options, ...this.#journal(), ...machineIn(machine), disks, keepListening, arrived, ...(server !== null && { serve: server })
+      ...options,
+      ...this.#journal(),
+      ...machineIn(machine),
+      disks,
+      keepListening,
+      arrived,
+      ...(server !== null && { serve: server }),
+      ...(network !== null && { network })
     })
     emit({ event: 'accepted', migration: arrival.id })
-    await this.#run(arrival, () => arrival.run(this.#both(emit, arrival.id)))
+    await this.#run(arrival, () => arrival.run((event) => tell.all(event)))
+      .finally(() => this.#release(network, tell))
   }
 
   /** The running migration with this id (or its beginning); without one the only one. Errors:
@@ -152,7 +175,7 @@ export class DiskHost {
   }
 
   /** Cancels what has not committed and waits until it is over, ends the NBD clients, lets go of
-   * the disks. True when a migration was cancelled by it. */
+   * the disks, and of redirections that are in use. True when a migration was cancelled by it. */
   async close (): Promise<boolean> {
     this.#closing = true
     const running = [...this.#running.values()]
@@ -160,6 +183,7 @@ export class DiskHost {
       await job.cancel('keep').catch(() => {})
       return await over.then(() => false, () => true)
     }))
+    this.#redirections.close()
     await this.#options.server?.close()
     for (const tap of this.#taps.values()) await tap.close()
     await this.#options.journal?.close()
@@ -185,13 +209,6 @@ export class DiskHost {
   /** A migration leaves its taps untracked. */
   #trackAgain (names: string[]): void {
     for (const name of names) this.#taps.get(name)?.track()
-  }
-
-  #both (emit: Emit, migration: string): Emit {
-    return (event) => {
-      emit(event)
-      this.#options.onEvent(event, migration)
-    }
   }
 
   #named (names?: string[]): Tap[] {
@@ -220,6 +237,31 @@ export class DiskHost {
 
   #isRunning (name: string): boolean {
     return [...this.#running.values()].some(({ job }) => job.disks.includes(name))
+  }
+}
+
+/** A migration's events go to who asked for it and to the log; those that its redirection has when
+ * it is over only to the log. */
+class Teller {
+  #emit: Emit
+  readonly #log: Emit
+
+  constructor (emit: Emit, log: Emit) {
+    this.#emit = emit
+    this.#log = log
+  }
+
+  all (event: HostEvent): void {
+    this.#emit(event)
+    this.#log(event)
+  }
+
+  redirect (redirect: RedirectEvent): void {
+    this.all({ event: 'redirect', redirect })
+  }
+
+  release (): void {
+    this.#emit = () => {}
   }
 }
 

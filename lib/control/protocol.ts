@@ -14,6 +14,7 @@
 import type { Progress } from '../migration/events.js'
 import type { Report } from '../migration/report.js'
 import type { MigrateOptions } from '../migration/options.js'
+import type { RedirectFile } from '../network/redirect-file.js'
 import type { TapState } from '../tap.js'
 
 export const kMaxLine = 2 ** 20
@@ -39,7 +40,8 @@ export interface Selection { migration?: string }
 
 /** Moves disks of the process away. */
 export interface SendRequest extends Omit<
-  MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine' | 'journal' | 'signal'
+  MigrateOptions,
+  'disks' | 'destination' | 'switchover' | 'machine' | 'network' | 'journal' | 'signal'
 > {
   /** Names; default: all disks of the process. */
   disks?: string[]
@@ -49,6 +51,8 @@ export interface SendRequest extends Omit<
   switchover?: string
   /** The machine that writes to the disks, as in --machine. */
   machine?: string
+  /** Takes the machine's connections along; what is in a file for --redirect. */
+  redirect?: RedirectFile
 }
 
 /** Takes disks that have moved away back into the same files. */
@@ -61,6 +65,8 @@ export interface ReceiveRequest {
   keepListening?: boolean
   /** The machine that waits here, as in --machine. */
   machine?: string
+  /** As in SendRequest. */
+  redirect?: RedirectFile
   /** Default '20s'. */
   linkTimeout?: number | string
 }

@@ -4,7 +4,10 @@ import { EventEmitter } from 'node:events'
 /** `event` says what it is; the other members belong to it. */
 export interface AnyEvent { event: string }
 
-/** Events not yet read are kept for the first iterator, `progress` ones only the latest. */
+/** Of these, only the latest of a row says anything. */
+const kPassing = ['progress', 'connections']
+
+/** Events not yet read are kept for the first iterator, of `kPassing` ones only the latest. */
 export class EventStream<E extends AnyEvent> implements AsyncIterable<E> {
   readonly #emitter = new EventEmitter()
   #waiting: E[] = []
@@ -24,7 +27,7 @@ export class EventStream<E extends AnyEvent> implements AsyncIterable<E> {
   /** For the owner of the stream. */
   emit (event: E): void {
     const last = this.#waiting.at(-1)
-    if (event.event === 'progress' && last?.event === 'progress') this.#waiting.pop()
+    if (kPassing.includes(event.event) && last?.event === event.event) this.#waiting.pop()
     this.#waiting.push(event)
     this.#wake?.()
     try {

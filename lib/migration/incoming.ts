@@ -29,7 +29,8 @@ export interface IncomingHost {
   readonly journal: Journal | null
   /** From here on it only answers sources that ask. */
   closing (): boolean
-  /** Resolves when no other migration holds these disks, or when that takes too long. */
+  /** Resolves when no other migration holds these disks, and nothing is left of an earlier
+   * connection of this one. Rejects with BUSY when that takes too long. */
   freed (wanting: Incoming, names: readonly string[]): Promise<void>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
   outcomeOf (migration: string): Promise<Outcome | null>
@@ -59,6 +60,8 @@ export class Incoming {
   #session: NativeSession
   #state: State = 'greeting'
   #disks: TargetDisks | null = null
+  /** The session knows the disks. */
+  #isAccepted = false
   #equality = true
   #startedAt = performance.now()
   #verified = { mark: 0, right: false }
@@ -172,6 +175,7 @@ export class Incoming {
   }
 
   #digests (): string[] {
+    if (!this.#isAccepted) return []
     return this.#disks?.taps.map((_tap, index) => this.#session.digest(index)) ?? []
   }
 
@@ -233,15 +237,16 @@ export class Incoming {
     let disks: TargetDisks
     try {
       checkOffer(offer)
-      await this.#expectMachine(offer.machine)
-      await this.#network.prepare()
+      // What an earlier connection of the same source has set up must be gone first.
       await this.#host.freed(this, offer.disks.map(({ name }) => name))
+      await this.#expectMachine(offer.machine)
       disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     } catch (error) {
       return this.#fail(toBlockferryError(error))
     }
     this.#disks = disks
     try {
+      await this.#network.prepare()
       this.#ownership = await DestinationOwnership.begin(this.#host.journal, offer.migration, offer.disks)
     } catch (error) {
       return this.#fail(toBlockferryError(error))
@@ -252,6 +257,7 @@ export class Incoming {
     for (const [index, { tap, offered }] of disks.taps.entries()) {
       this.#session.addDisk(tap.native, offered.size, offered.blockSize, inventory[index]!)
     }
+    this.#isAccepted = true
     this.#session.acceptStreams(offer.streams, offer.equality)
     this.#host.started(this)
     this.#send('accept', {

@@ -11,8 +11,9 @@ export class NetworkSteps {
     this.#network = network
   }
 
+  /** What is prepared stays so when the migration goes on over another connection. */
   prepare (): Promise<void> {
-    this.#prepared = this.#call('prepare')
+    this.#prepared ??= this.#call('prepare')
     return this.#prepared
   }
 

@@ -8,12 +8,14 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { BlockferryError } from '../errors.js'
 import { execute, failure, run } from './command.js'
 import type { Family } from './ip.js'
+import { portsOf } from './ip.js'
 
 export type Change =
   /** `ip WORDS`; without `remove` it goes with something else (the device that it belongs to). */
   | { kind: 'ip', family: Family, add: string[], remove?: string[] }
-  /** A table of nftables that is ours alone; goes whole. */
-  | { kind: 'nft', family: 'inet' | 'netdev', table: string, rules: string }
+  /** A table of nftables that is ours alone; goes whole. With `bridge`, its rules have in `$ports`
+   * the ports that this bridge has when the change is made; of another device, itself. */
+  | { kind: 'nft', family: 'inet' | 'netdev', table: string, rules: string, bridge?: string }
   /** A setting below /proc/sys. `before` is what it was; without it, the device is ours and the
    * setting goes with it. */
   | { kind: 'sysctl', path: string, value: string, before?: string }
@@ -30,28 +32,61 @@ const kAbsent = new RegExp([
 export async function apply (changes: readonly Change[]): Promise<void> {
   for (const batch of batches(changes)) {
     const [first] = batch
-    if (first!.kind === 'ip') await ipBatch(first!.family, batch.map((one) => words(one, 'add')))
+    if (first!.kind === 'ip') await ipBatch(first!.family, batch.map(words))
     else await applyOne(first!)
   }
 }
 
+/** Makes what has not been made yet of changes that were begun; what can't be made doesn't keep the
+ * rest from being made: the first error is thrown at the end. */
+export async function complete (changes: readonly Change[]): Promise<void> {
+  await each(changes, async (change) => {
+    await apply([change]).catch((error: Error) => {
+      if (!isTaken(error)) throw error
+    })
+  })
+}
+
+/** It is there already. */
+export function isTaken (error: unknown): boolean {
+  return error instanceof Error && /File exists|already assigned/i.test(error.message)
+}
+
 /** Asks nft whether it would take all of our tables: what is wrong shows before the switchover. */
 export async function checkTables (changes: readonly Change[]): Promise<void> {
-  const tables = changes.filter((change) => change.kind === 'nft')
-  if (tables.length === 0) return
-  await run('nft', ['-c', '-f', '-'], { input: tables.map(tableText).join('') })
+  for (const change of changes) {
+    if (change.kind !== 'nft') continue
+    await run('nft', ['-c', '-f', '-'], { input: await tableText(change) })
+  }
 }
 
-function tableText ({ family, table, rules }: Extract<Change, { kind: 'nft' }>): string {
-  return `table ${family} ${table} {\n${rules}\n}\n`
+/** Replaces what there is of it. */
+async function tableText (change: Extract<Change, { kind: 'nft' }>): Promise<string> {
+  const { family, table, rules, bridge } = change
+  const ports = bridge === undefined ? [] : await portsOf(bridge)
+  const list = `{ ${ports.map((port) => `"${port}"`).join(', ')} }`
+  return [
+    `table ${family} ${table}`, `delete table ${family} ${table}`,
+    `table ${family} ${table} {`, rules.replace('$ports', list), '}', ''
+  ].join('\n')
 }
 
-/** Takes changes back, the last first, and goes on after a failure: the first is thrown at the
- * end. */
-export async function remove (changes: readonly Change[]): Promise<void> {
+/** Takes changes back, the last first, and goes on after a failure: the first is thrown at the end.
+ * `needed`: paths of settings that others need as they are. */
+export async function remove (
+  changes: readonly Change[], needed: ReadonlySet<string> = new Set()
+): Promise<void> {
+  await each(changes.toReversed(), async (change) => {
+    if (change.kind !== 'sysctl' || !needed.has(change.path)) await removeOne(change)
+  })
+}
+
+async function each (
+  changes: readonly Change[], action: (change: Change) => Promise<void>
+): Promise<void> {
   let failed: unknown = null
-  for (const change of [...changes].reverse()) {
-    await removeOne(change).catch((error: unknown) => { failed ??= error })
+  for (const change of changes) {
+    await action(change).catch((error: unknown) => { failed ??= error })
   }
   if (failed !== null) throw failed
 }
@@ -68,8 +103,8 @@ function batches (changes: readonly Change[]): Change[][] {
   return all
 }
 
-function words (change: Change, way: 'add'): string {
-  return change.kind === 'ip' ? change[way].join(' ') : ''
+function words (change: Change): string {
+  return change.kind === 'ip' ? change.add.join(' ') : ''
 }
 
 async function ipBatch (family: Family, lines: string[]): Promise<void> {
@@ -82,7 +117,7 @@ async function ipBatch (family: Family, lines: string[]): Promise<void> {
 
 async function applyOne (change: Change): Promise<void> {
   if (change.kind === 'nft') {
-    await run('nft', ['-f', '-'], { input: tableText(change) })
+    await run('nft', ['-f', '-'], { input: await tableText(change) })
   } else if (change.kind === 'sysctl') {
     await writeSetting(change.path, change.value)
   } else if (change.kind === 'wg') {

@@ -60,7 +60,10 @@ export async function run (
   program: string, args: readonly string[], options: CommandOptions = {}
 ): Promise<string> {
   const { code, stdout, stderr } = await execute(program, args, options)
-  if (code !== 0) throw failure(`${program} ${args.join(' ')}`, stderr || stdout)
+  if (code !== 0) {
+    const said = stderr || stdout || `ended with ${code ?? 'a signal'}`
+    throw failure(`${program} ${args.join(' ')}`, said)
+  }
   return stdout
 }
 

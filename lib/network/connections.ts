@@ -27,12 +27,14 @@ export async function countConnections (addresses: readonly string[]): Promise<n
 
 /** With the tool of conntrack, else from the list in /proc that some kernels have. */
 async function readTable (addresses: readonly string[]): Promise<string | null> {
-  const families = new Set(addresses.map((address) => address.includes(':') ? 'ipv6' : 'ipv4'))
   try {
     const all = []
-    for (const family of families) {
-      const { code, stdout } = await execute('conntrack', ['-L', '-f', family])
-      if (code === 0) all.push(stdout)
+    for (const address of addresses) {
+      const family = address.includes(':') ? 'ipv6' : 'ipv4'
+      for (const end of ['--orig-src', '--orig-dst']) {
+        const { code, stdout } = await execute('conntrack', ['-L', '-f', family, end, address])
+        if (code === 0) all.push(stdout)
+      }
     }
     if (all.length > 0) return all.join('')
   } catch {}

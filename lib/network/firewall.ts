@@ -19,7 +19,7 @@ function chain (name: string, hook: string, rules: readonly string[]): string {
 
 function table (
   family: 'inet' | 'netdev', name: string, chains: readonly string[]
-): Change {
+): Extract<Change, { kind: 'nft' }> {
   return { kind: 'nft', family, table: name, rules: chains.join('\n') }
 }
 
@@ -71,7 +71,7 @@ function hex (address: string): string {
  * site, the old router's at the new one) come to this host: no neighbour has to learn anything, and
  * nothing waits for that.
  */
-export function frameTable ({ options, spec, mac, ports }: Surroundings): Change {
+export function frameTable ({ options, spec, mac }: Surroundings): Change {
   const side = spec.role === 'old' ? 'daddr' : 'saddr'
   const toUs = `meta pkttype set host ether daddr set ${mac}`
   const unicast = 'ether daddr & 01:00:00:00:00:00 == 00:00:00:00:00:00'
@@ -87,9 +87,9 @@ export function frameTable ({ options, spec, mac, ports }: Surroundings): Change
     const solicit = `icmpv6 type nd-neighbor-solicit @th,64,128 ${hex(asked)}`
     return [`${solicit} meta pkttype set host`, packets]
   })
-  const devices = ports.map((port) => `"${port}"`).join(', ')
-  const hook = `filter hook ingress devices = { ${devices} } priority -300`
-  return table('netdev', `blockferry-${options.id}`, [chain('ingress', hook, rules)])
+  const hook = 'filter hook ingress devices = $ports priority -300'
+  const change = table('netdev', `blockferry-${options.id}`, [chain('ingress', hook, rules)])
+  return { ...change, bridge: options.device }
 }
 
 /**

@@ -27,7 +27,9 @@ export class HelloServer {
 
   async listen (address: string): Promise<void> {
     this.#socket.bind({ port: kHelloPort, address })
-    await once(this.#socket, 'listening')
+    await once(this.#socket, 'listening').catch((cause: Error) => {
+      throw new BlockferryError('NETWORK', `the tunnel's own port: ${cause.message}`, { cause })
+    })
   }
 
   close (): void {

@@ -27,6 +27,12 @@ export async function links (): Promise<IpLink[]> {
   return await json<IpLink>(['link', 'show'])
 }
 
+/** The devices on which frames for a device come in: the ports of a bridge, or itself. */
+export async function portsOf (device: string): Promise<string[]> {
+  const ports = (await links()).filter(({ master }) => master === device)
+  return ports.length > 0 ? ports.map(({ ifname }) => ifname) : [device]
+}
+
 /** The device on which an address is configured here, or null. */
 export async function deviceOf (address: string): Promise<string | null> {
   const all = await json<IpAddresses>(['address', 'show'])
@@ -55,6 +61,15 @@ export async function rules (family: Family): Promise<IpRule[]> {
 export async function tablesInUse (family: Family): Promise<Set<string>> {
   const routes = await json<IpRoute>([`-${family}`, 'route', 'show', 'table', 'all'])
   return new Set(routes.flatMap(({ table }) => table === undefined ? [] : [table]))
+}
+
+/** The addresses for which this host answers on a device. */
+export async function proxiesOn (device: string): Promise<string[]> {
+  const all: IpNeighbour[] = []
+  for (const family of ['-4', '-6']) {
+    all.push(...await json<IpNeighbour>([family, 'neigh', 'show', 'proxy', 'dev', device]))
+  }
+  return all.map(({ dst }) => dst)
 }
 
 /** What is known of a neighbour on a device: its hardware address, or null. */

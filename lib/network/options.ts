@@ -98,7 +98,7 @@ function nonsense (option: string, expected: string): BlockferryError {
   return new BlockferryError('INVALID', `${option}: must be ${expected}`)
 }
 
-function checkKeys (what: string, value: unknown, known: readonly string[]): void {
+export function checkKeys (what: string, value: unknown, known: readonly string[]): void {
   if (typeof value !== 'object' || value === null) throw nonsense(what, 'an object')
   const unknown = Object.keys(value).find((key) => !known.includes(key))
   if (unknown === undefined) return

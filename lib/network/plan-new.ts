@@ -9,7 +9,7 @@ import type { Change } from './changes.js'
 import { addressTable, frameTable, kDirect } from './firewall.js'
 import type { Family } from './ip.js'
 import type { Plan, Surroundings } from './plan.js'
-import { familiesOf, setting } from './plan.js'
+import { answerFor, familiesOf, setting } from './plan.js'
 import { tunnelPlan, into } from './plan-tunnel.js'
 
 export function newPlan (around: Surroundings): Plan {
@@ -28,23 +28,25 @@ function rule (family: Family, ...words: string[]): Change {
   }
 }
 
+function route (family: Family, ...words: string[]): Change {
+  return {
+    kind: 'ip', family, add: ['route', 'replace', ...words], remove: ['route', 'delete', ...words]
+  }
+}
+
 function addFamily (plan: Plan, around: Surroundings, family: Family): void {
   const { options, base, spec } = around
   const { device } = options
   const address = options.addresses[family]!
   const [home, away] = [String(base), String(base + 1)]
   const from = ['iif', device, 'from', host(address)]
-  const back = ['route', 'replace', 'default', ...into(around, family), 'table', away]
+  // Not `replace`: of two processes that chose the same numbers one has to choose again.
+  const back = ['route', 'add', 'default', ...into(around, family), 'table', away]
   plan.prepare.tunnel.push(
     { kind: 'ip', family, add: back },
     rule(family, ...from, 'fwmark', `${kDirect}/${kDirect}`, 'lookup', 'main', 'pref', away),
     rule(family, ...from, 'lookup', away, 'pref', String(base + 2)))
-  plan.prepare.stay.push({
-    kind: 'ip',
-    family,
-    add: ['route', 'replace', host(address), 'dev', device, 'table', home],
-    remove: ['route', 'flush', 'table', home]
-  })
+  plan.prepare.stay.push(route(family, host(address), 'dev', device, 'table', home))
   // The old site may be the first to switch: what it sends must not leave here for the world.
   const out = ['iif', spec.device, 'to', host(address)]
   plan.prepare.tunnel.push(rule(family, ...out, 'lookup', home, 'pref', home))
@@ -56,7 +58,8 @@ function addFamily (plan: Plan, around: Surroundings, family: Family): void {
 
 /** The new address is this host's, which translates it; or the machine's own, and this host
  * answers for it. */
-function newAddress ({ options, uplink, base, settings }: Surroundings, family: Family): Change[] {
+function newAddress (around: Surroundings, family: Family): Change[] {
+  const { options, uplink, base, settings } = around
   const fresh = options.newAddresses[family]
   if (fresh === null) return []
   if (options.by === 'nat') {
@@ -78,13 +81,10 @@ function newAddress ({ options, uplink, base, settings }: Surroundings, family: 
   // On the uplink's own network the machine answers for itself.
   if (uplink === options.device) return []
   const home = String(base)
-  const proxy = ['neigh', 'add', 'proxy', fresh, 'dev', uplink]
-  const route = ['route', 'replace', host(fresh), 'dev', options.device, 'table', home]
   return [
-    { kind: 'ip', family, add: route },
+    route(family, host(fresh), 'dev', options.device, 'table', home),
     rule(family, 'to', host(fresh), 'lookup', home, 'pref', home),
-    ...(family === 6 ? setting(settings, 'net/ipv6/conf/all/proxy_ndp', '1') : []),
-    { kind: 'ip', family, add: proxy, remove: proxy.with(1, 'delete') }
+    ...answerFor(around, family, fresh, uplink)
   ]
 }
 
@@ -110,8 +110,5 @@ function addGateway (plan: Plan, around: Surroundings, family: Family): void {
     return
   }
   plan.afterwards.push(own)
-  const proxy = ['neigh', 'add', 'proxy', known, 'dev', device]
-  const { tunnel } = plan.prepare
-  if (family === 6) tunnel.push(...setting(settings, 'net/ipv6/conf/all/proxy_ndp', '1'))
-  tunnel.push({ kind: 'ip', family, add: proxy, remove: proxy.with(1, 'delete') })
+  plan.prepare.tunnel.push(...answerFor(around, family, known, device))
 }

@@ -6,11 +6,11 @@
 import { host } from './addresses.js'
 import { frameTable } from './firewall.js'
 import type { Plan, Surroundings } from './plan.js'
-import { familiesOf, setting } from './plan.js'
+import { answerFor, familiesOf } from './plan.js'
 import { tunnelPlan, into } from './plan-tunnel.js'
 
 export function oldPlan (around: Surroundings): Plan {
-  const { options, base, settings } = around
+  const { options, base } = around
   const plan = tunnelPlan(around)
   const { prepare: { tunnel: prepare }, switchOver: { tunnel: switchOver } } = plan
   switchOver.push(frameTable(around))
@@ -19,12 +19,10 @@ export function oldPlan (around: Surroundings): Plan {
     const table = String(base)
     const route = ['route', 'replace', host(address), ...into(around, family), 'table', table]
     prepare.push({ kind: 'ip', family, add: route })
-    const proxy = ['neigh', 'add', 'proxy', address, 'dev', options.device]
     const rule = ['to', host(address), 'lookup', table, 'pref', table]
-    if (family === 6) switchOver.push(...setting(settings, 'net/ipv6/conf/all/proxy_ndp', '1'))
     switchOver.push(
       { kind: 'ip', family, add: ['rule', 'add', ...rule], remove: ['rule', 'delete', ...rule] },
-      { kind: 'ip', family, add: proxy, remove: proxy.with(1, 'delete') })
+      ...answerFor(around, family, address, options.device))
   }
   return plan
 }

@@ -38,6 +38,7 @@ function tunnelChanges ({ options, spec, backend, mtu }: Surroundings): Change[]
     // A router on both: packets of all the world come in here with good reason.
     { kind: 'sysctl', path: `net/ipv4/conf/${device}/rp_filter`, value: '2' },
     { kind: 'sysctl', path: `net/ipv4/conf/${device}/forwarding`, value: '1' },
+    ...sixth(device, options),
     ip('link', 'set', 'dev', device, 'up'),
     ip('address', 'add', inner.local, 'peer', inner.remote, 'dev', device)
   ]
@@ -50,6 +51,12 @@ function tunnelChanges ({ options, spec, backend, mtu }: Surroundings): Change[]
       neighbour(linkLocal(peer)))
   }
   return changes
+}
+
+/** A host may have IPv6 off where nobody has asked for it. */
+function sixth (device: string, options: Surroundings['options']): Change[] {
+  if (!familiesOf(options).includes(6)) return []
+  return [{ kind: 'sysctl', path: `net/ipv6/conf/${device}/disable_ipv6`, value: '0' }]
 }
 
 /** The words of a route into the tunnel. */

@@ -10,11 +10,14 @@ export type RedirectEvent =
   | { event: 'verified', id: string }
   /** Packets go the new way. */
   | { event: 'switched', id: string }
-  /** The name has the new address; or it has not, and it is tried again. */
+  /** The name has the new address; or it has not, and its server is asked again. */
   | { event: 'name', id: string, error: BlockferryError | null }
   /** Old site: how many connections use the old address, when that has changed; null: this host has
    * no way to know. */
   | { event: 'connections', id: string, count: number | null }
   | { event: 'ended', id: string, reason: TunnelEnd }
-  /** Something could not be removed: it is in the list still. */
+  /** close(): nobody looks after the tunnel any more. */
+  | { event: 'left', id: string }
+  /** Something could not be done at the switchover; or at the end: what could not be removed is in
+   * the list still, and a name whose server did not answer keeps its low TTL. */
   | { event: 'failed', id: string, error: BlockferryError }

@@ -3,10 +3,11 @@
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { EventStream } from '../migration/event-stream.js'
 import { listOf } from './addresses.js'
-import { apply, checkTables, remove } from './changes.js'
+import { apply, checkTables, complete, isTaken, remove } from './changes.js'
 import type { NameService } from './dns/name-service.js'
 import { restoreNameService } from './dns/restore.js'
 import { say } from './hello.js'
+import { isAlive, ownKeeper } from './keeper.js'
 import type { Network } from './network.js'
 import type { CheckedRedirectOptions, RedirectOptions } from './options.js'
 import { checkRedirectOptions, kRuntimeFolder } from './options.js'
@@ -15,9 +16,12 @@ import { newPlan } from './plan-new.js'
 import { oldPlan } from './plan-old.js'
 import type { RedirectEvent, TunnelEnd } from './redirect-events.js'
 import type { RedirectState } from './state.js'
-import { listRedirects, removeState, writeState } from './state.js'
+import { listRedirects, neededByOthers, removeState, writeState } from './state.js'
 import { survey } from './survey.js'
 import { Watch } from './watch.js'
+
+/** How often free numbers are looked for. */
+const kPrepareTries = 3
 
 export class Redirect extends EventStream<RedirectEvent> implements Network {
   readonly #options: CheckedRedirectOptions
@@ -25,10 +29,12 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
   #state: RedirectState | null = null
   #plan: Plan | null = null
   #watch: Watch | null = null
+  /** Nothing is looked after any more. */
+  #isOver = false
   #resolveEnded!: (end: TunnelEnd | null) => void
   #rejectEnded!: (error: BlockferryError) => void
-  /** Why the tunnel has gone, as soon as it has; null after close(). Rejects when it could not be
-   * removed: what is left is in the list of listRedirects(). */
+  /** After a switchover: why the tunnel has gone, as soon as it has; null after close(). Rejects when
+   * it could not be removed: what is left is in the list of listRedirects(). */
   readonly ended: Promise<TunnelEnd | null>
 
   /** For redirect(). */
@@ -50,19 +56,26 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
 
   /**
    * Checks all that can be known here and sets up the tunnel, into which nothing goes yet. After an
-   * error nothing is left.
+   * error nothing is left. After undo() it can be called again.
    *
    * Errors: NO_PERMISSION, UNSUPPORTED (the kernel lacks the kind of tunnel; a tool is missing),
    * ADDRESS_IN_USE, UNREACHABLE, TIMEOUT, NETWORK, IO_ERROR.
    */
   async prepare (): Promise<void> {
-    const { role, id } = this.#options
-    const known = await listRedirects(this.#folder)
-    if (known.some((state) => state.id === id && state.role === role)) {
-      throw new BlockferryError('NETWORK', `redirection ${id} exists here already: ` +
-        `blockferry redirect --list, --remove ${id}`)
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#prepare()
+      } catch (error) {
+        // Another process has taken the numbers that were free a moment ago.
+        if (tries === kPrepareTries || !isTaken(error)) throw error
+      }
     }
-    const around = await survey(this.#options)
+  }
+
+  async #prepare (): Promise<void> {
+    const { role, id } = this.#options
+    const known = await this.#others()
+    const around = await survey(this.#options, known)
     const plan = this.#plan = role === 'old' ? oldPlan(around) : newPlan(around)
     const state = this.#state = stateOf(around, plan)
     this.#watch = new Watch(state, this.#folder, this.#options.dns, (event) => this.emit(event))
@@ -79,6 +92,20 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
       throw toBlockferryError(error)
     }
     this.emit({ event: 'prepared', id, tunnel: state.tunnel })
+  }
+
+  /** The redirections that are here already. NETWORK when this one is among them, or another of
+   * the same machine. */
+  async #others (): Promise<RedirectState[]> {
+    const { role, id, addresses } = this.#options
+    const known = await listRedirects(this.#folder)
+    const other = known.find((state) => state.id === id
+      ? state.role === role
+      : listOf(addresses).some((address) => state.addresses.includes(address)))
+    if (other === undefined) return known
+    const what = other.id === id ? `redirection ${id} exists here already` : `redirection ` +
+      `${other.id}, which exists here already, has an address of this machine`
+    throw new BlockferryError('NETWORK', `${what}: blockferry redirect --list, --remove ${other.id}`)
   }
 
   async #prepareName (): Promise<void> {
@@ -101,28 +128,44 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
     this.emit({ event: 'verified', id: state.id })
   }
 
-  /** Sends the packets the new way, then changes the name. From here on the tunnel is looked after
-   * until it goes (see `ended`), which keeps the process alive; close() lets go of it. When only
-   * the name can't be changed it throws, too, and goes on trying. */
+  /**
+   * Sends the packets the new way, then changes the name. From here on the tunnel is looked after
+   * until it goes (see `ended`), which keeps the process alive; close() lets go of it.
+   *
+   * What can't be done doesn't keep the rest from being done, and is thrown at the end: NETWORK,
+   * IO_ERROR. A name server that is late or refuses is no error of this kind: there is an event of
+   * it, and it is asked again and again.
+   */
   async switchOver (): Promise<void> {
     const state = this.#prepared()
     const { tunnel, stay } = this.#plan!.switchOver
-    state.switchedAt = new Date().toISOString()
+    const changes = [...tunnel, ...stay]
+    await this.#switchOver(state, () => apply(changes).catch(() => complete(changes)))
+  }
+
+  async #switchOver (state: RedirectState, change: () => Promise<void>): Promise<void> {
+    let failed: unknown = null
+    const note = (error: unknown) => { failed ??= error }
+    state.switchedAt ??= new Date().toISOString()
     state.phase = 'switching'
-    await apply([...tunnel, ...stay])
+    await Promise.all([change().catch(note), this.#write().catch(note)])
     state.phase = 'switched'
-    await this.#write()
+    await this.#write().catch(note)
     this.emit({ event: 'switched', id: state.id })
-    try {
-      await this.#watch!.changeName()
-    } finally {
-      this.#lookAfter()
-    }
+    const named = this.#watch!.changeName()
+    this.#lookAfter()
+    await named
+    if (failed !== null) throw toBlockferryError(failed)
   }
 
   #prepared (): RedirectState {
     if (this.#state?.phase === 'prepared') return this.#state
     throw new BlockferryError('NETWORK', `redirection ${this.id} is not prepared`)
+  }
+
+  /** It has been switched over here: packets go the new way, or did. */
+  get inUse (): boolean {
+    return this.#state !== null && isInUse(this.#state)
   }
 
   #lookAfter (): void {
@@ -133,7 +176,10 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
         this.emit({ event: 'failed', id: this.id, error })
         this.#rejectEnded(error)
       }
-    ).finally(() => this.end())
+    ).finally(() => {
+      this.#isOver = true
+      this.end()
+    })
   }
 
   /** Removes all that was set up here, and brings back the name. Idempotent; NETWORK when something
@@ -141,16 +187,20 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
   async undo (): Promise<void> {
     const state = this.#state
     if (state === null) return
-    this.#watch?.stop()
+    const wasInUse = isInUse(state)
+    await this.#watch?.stop()
     await removeRedirect(state, this.#folder, this.#options.dns ?? null)
     this.#state = null
-    this.#resolveEnded('removed')
+    if (wasInUse) this.#resolveEnded('removed')
   }
 
-  /** Stops looking after the tunnel and leaves it as it is, for `blockferry redirect --watch`. */
+  /** Stops looking after the tunnel and leaves it as it is, for `blockferry redirect --watch`. No
+   * more events come. */
   close (): void {
-    this.#watch?.stop()
+    if (this.inUse && !this.#isOver) this.emit({ event: 'left', id: this.id })
+    void this.#watch?.stop()
     this.#resolveEnded(null)
+    this.end()
   }
 
   async #write (): Promise<void> {
@@ -158,20 +208,25 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
   }
 
   /** For watchRedirect(). */
-  static async goOn (
-    options: CheckedRedirectOptions, state: RedirectState
-  ): Promise<Redirect> {
+  static async goOn (options: CheckedRedirectOptions, state: RedirectState): Promise<Redirect> {
     const redirect = new Redirect(options)
-    redirect.#state = { ...state, pid: process.pid }
+    const own = redirect.#state = { ...state, keeper: ownKeeper() }
     const dns = state.dns === null ? null : restoreNameService(state.dns)
-    redirect.#watch = new Watch(
-      redirect.#state, redirect.#folder, dns, (event) => redirect.emit(event))
+    const watch = redirect.#watch = new Watch(
+      own, redirect.#folder, dns, (event) => redirect.emit(event))
     await redirect.#write()
-    await redirect.#watch.listen()
-    await redirect.#watch.changeName().catch(() => {})
-    redirect.#lookAfter()
+    await watch.listen()
+    const changes = [...own.tunnelChanges, ...own.stayChanges]
+    void redirect.#switchOver(own, () => complete(changes)).catch((thrown: unknown) => {
+      redirect.emit({ event: 'failed', id: own.id, error: toBlockferryError(thrown) })
+    })
     return redirect
   }
+}
+
+/** Packets go the new way, or did. */
+function isInUse ({ phase }: RedirectState): boolean {
+  return phase === 'switching' || phase === 'switched' || phase === 'settled'
 }
 
 /** What the state file holds of a plan. */
@@ -187,7 +242,7 @@ export function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Pl
     newAddresses: listOf(newAddresses),
     tunnel: { kind: backend.kind, device, local, remote, mtu },
     inner,
-    pid: process.pid,
+    keeper: ownKeeper(),
     preparedAt: new Date().toISOString(),
     switchedAt: null,
     quietMs,
@@ -201,8 +256,8 @@ export function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Pl
 }
 
 /** Removes what is left of a redirection, in whatever state it is: also what a killed process left.
- * The name gets back its old address if packets were not redirected yet, else only its TTL.
- * NETWORK, NO_PERMISSION when something could not be removed: then the rest of it is in the list
+ * The name gets back its old address if packets were not redirected yet, else only its TTL. A
+ * process that still looks after it notices. NETWORK, NO_PERMISSION when something could not be removed: then the rest of it is in the list
  * still. */
 export async function removeRedirect (
   state: RedirectState, folder: string = kRuntimeFolder, own: NameService | null = null
@@ -211,23 +266,37 @@ export async function removeRedirect (
   const attempt = async (step: () => Promise<void>) => {
     await step().catch((error: unknown) => { failed ??= error })
   }
-  await attempt(() => remove([...state.stayChanges, ...state.tunnelChanges]))
+  await attempt(async () => {
+    const needed = await neededByOthers(folder, state)
+    await remove([...state.stayChanges, ...state.tunnelChanges], needed)
+  })
   const dns = own ?? (state.dns === null ? null : restoreNameService(state.dns))
-  const moved = state.phase === 'switched' || state.phase === 'settled'
-  if (dns !== null) await attempt(() => moved ? dns.settle() : dns.undo())
+  // Once it has settled nothing is left to be done, and the name may have changed since.
+  if (dns !== null && state.phase !== 'settled') {
+    await attempt(() => isInUse(state) ? dns.settle() : dns.undo())
+  }
   if (failed !== null) throw toBlockferryError(failed)
   await removeState(folder, state.id, state.role)
 }
 
-/** Goes on looking after a redirection whose process has gone: one of listRedirects() that was
- * switched over. NETWORK. */
+/**
+ * Goes on looking after a redirection whose process has gone: one of listRedirects() that was
+ * switched over, or was being so. With `switchOver`, one that was only prepared, too: for a machine
+ * that has moved.
+ *
+ * Errors: NETWORK, IO_ERROR; BUSY when its process is there still.
+ */
 export async function watchRedirect (
-  state: RedirectState, folder: string = kRuntimeFolder
+  state: RedirectState, folder: string = kRuntimeFolder, { switchOver = false } = {}
 ): Promise<Redirect> {
-  if (state.phase !== 'switched') {
-    throw new BlockferryError('NETWORK', `redirection ${state.id} is ${state.phase}, not switched`)
+  const { id, role, phase, keeper } = state
+  const fits = phase === 'switched' || phase === 'switching'
+  if (!fits && !(switchOver && phase === 'prepared')) {
+    throw new BlockferryError('NETWORK', `redirection ${id} is ${phase}, not switched over`)
   }
-  const { id, role } = state
+  if (isAlive(keeper)) {
+    throw new BlockferryError('BUSY', `process ${keeper.pid} looks after redirection ${id}`)
+  }
   const options = { id, role, runtimeFolder: folder } as CheckedRedirectOptions
   return await Redirect.goOn(options, state)
 }

@@ -1,11 +1,12 @@
 // What exists of a redirection, in a file that outlives the process: written before each step, so
 // that whatever is left after a kill can be found and removed.
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
 import { BlockferryError } from '../errors.js'
 import type { Change } from './changes.js'
 import type { NameServiceState } from './dns/name-service.js'
+import type { Keeper } from './keeper.js'
 import { kRuntimeFolder } from './options.js'
 
 /** preparing, prepared: nothing is redirected yet. switching, switched: packets go (or begin to go)
@@ -21,8 +22,8 @@ export interface RedirectState {
   newAddresses: string[]
   tunnel: { kind: string, device: string, local: string, remote: string, mtu: number }
   inner: { local: string, remote: string }
-  /** Who looks after it; it may be gone. */
-  pid: number
+  /** The process that looks after it; it may be gone. */
+  keeper: Keeper
   /** ISO dates. */
   preparedAt: string
   switchedAt: string | null
@@ -62,6 +63,28 @@ export async function writeState (folder: string, state: RedirectState): Promise
     throw new BlockferryError(
       code === 'EACCES' ? 'NO_PERMISSION' : 'IO_ERROR', `runtimeFolder: ${message}`, { cause })
   }
+}
+
+/** Whether the redirection is in the list still. */
+export async function hasState (folder: string, id: string, role: string): Promise<boolean> {
+  return await access(pathOf(folder, id, role)).then(() => true, () => false)
+}
+
+/** What redirections have changed of the host's settings: what each was before the first. */
+export function settingsIn (states: readonly RedirectState[]): Map<string, string> {
+  const changes = states.flatMap(({ tunnelChanges, stayChanges }) => (
+    [...tunnelChanges, ...stayChanges]))
+  return new Map(changes.flatMap((change) => (
+    change.kind === 'sysctl' && change.before !== undefined ? [[change.path, change.before]] : [])))
+}
+
+/** The settings that others than this one need as they are. */
+export async function neededByOthers (
+  folder: string, { id, role }: RedirectState
+): Promise<Set<string>> {
+  const others = (await listRedirects(folder))
+    .filter((state) => state.id !== id || state.role !== role)
+  return new Set(settingsIn(others).keys())
 }
 
 export async function removeState (folder: string, id: string, role: string): Promise<void> {

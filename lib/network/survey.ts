@@ -8,11 +8,15 @@ import { familyOf, isLinkLocal, listOf } from './addresses.js'
 import { readSetting } from './changes.js'
 import { run } from './command.js'
 import type { Family, IpLink } from './ip.js'
-import { addressesOn, deviceOf, links, neighbour, routeTo, rules, tablesInUse } from './ip.js'
+import {
+  addressesOn, deviceOf, links, neighbour, proxiesOn, routeTo, rules, tablesInUse
+} from './ip.js'
 import type { CheckedRedirectOptions } from './options.js'
 import type { Surroundings } from './plan.js'
 import { familiesOf } from './plan.js'
 import { innerOf } from './plan-tunnel.js'
+import type { RedirectState } from './state.js'
+import { settingsIn } from './state.js'
 import type { TunnelSpec } from './tunnel/tunnel.js'
 import { chooseTunnel } from './tunnel/tunnel.js'
 
@@ -30,8 +34,11 @@ function refuse (words: string): BlockferryError {
   return new BlockferryError('NETWORK', words)
 }
 
-/** Errors: NO_PERMISSION, UNSUPPORTED, ADDRESS_IN_USE, UNREACHABLE, NETWORK. */
-export async function survey (options: CheckedRedirectOptions): Promise<Surroundings> {
+/** `known`: the other redirections of this host. Errors: NO_PERMISSION, UNSUPPORTED,
+ * ADDRESS_IN_USE, UNREACHABLE, NETWORK. */
+export async function survey (
+  options: CheckedRedirectOptions, known: readonly RedirectState[] = []
+): Promise<Surroundings> {
   await checkPermission()
   const all = await links()
   const device = find(all, 'device', options.device)
@@ -47,18 +54,18 @@ export async function survey (options: CheckedRedirectOptions): Promise<Surround
   const needs = [options.device, ...(options.role === 'old' ? [] : [uplink])]
   await checkForwarding(options, needs)
   await checkAddresses(options, uplink)
-  const ports = all.filter(({ master }) => master === device.ifname).map(({ ifname }) => ifname)
+  await checkInner(spec)
   return {
     options,
     spec,
     backend,
     mtu: innerMtu(options, mtu, backend.overhead(spec.underlay)),
     mac: device.address,
-    ports: ports.length > 0 ? ports : [device.ifname],
     uplink,
     base: await freeNumbers(familiesOf(options)),
-    settings: await settingsOf(options.device, uplink),
-    present: await presentGateways(options)
+    settings: new Map([...await settingsOf(options.device, uplink), ...settingsIn(known)]),
+    present: await presentGateways(options),
+    proxies: await proxiesOf([options.device, uplink])
   }
 }
 
@@ -145,6 +152,14 @@ async function checkAddresses (options: CheckedRedirectOptions, uplink: string):
   }
 }
 
+/** They come from the addresses of machine and hosts: of very many some are the same. */
+async function checkInner ({ inner }: TunnelSpec): Promise<void> {
+  const device = await deviceOf(inner.local) ?? await deviceOf(inner.remote)
+  if (device === null) return
+  throw new BlockferryError('ADDRESS_IN_USE', `the tunnel's own addresses, ${inner.local} and ` +
+    `${inner.remote}, are in use on ${device}: use other addresses for tunnel.local and remote`)
+}
+
 function inUse (option: string, address: string, how: string): BlockferryError {
   return new BlockferryError('ADDRESS_IN_USE', `${option}: ${address} is in use: it is ${how}`)
 }
@@ -199,6 +214,12 @@ async function freeNumbers (families: readonly Family[]): Promise<number> {
     if (!numbers.some((number) => taken.has(number))) return base
   }
   throw refuse(`all routing tables from ${kFirstNumber} to ${kLastNumber} are in use`)
+}
+
+async function proxiesOf (devices: readonly string[]): Promise<Set<string>> {
+  const all = await Promise.all(devices.map(async (device) => (
+    (await proxiesOn(device)).map((address) => `${address} ${device}`))))
+  return new Set(all.flat())
 }
 
 /** What the plans may change, as it is. */

@@ -1,32 +1,29 @@
-// What goes on after the switchover: the name is brought to the new address, however long its
-// server takes, and the tunnel is taken away when nobody needs it. Works from the state file's
-// content alone, so that another process can go on with it.
+// What goes on after the switchover: the name is brought to the new address, and the tunnel is
+// taken away when nobody needs it. Works from the state file's content alone, so that another
+// process can go on with it.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { toBlockferryError } from '../errors.js'
 import { apply, remove } from './changes.js'
 import { countConnections } from './connections.js'
 import type { NameService } from './dns/name-service.js'
 import { HelloServer, say } from './hello.js'
+import { Naming } from './naming.js'
 import type { RedirectEvent, TunnelEnd } from './redirect-events.js'
 import type { RedirectState } from './state.js'
-import { removeState, writeState } from './state.js'
+import { hasState, neededByOthers, removeState, settingsIn, writeState } from './state.js'
 import { tunnelEnd } from './tear-down.js'
-
-const kFirstRetryMs = 1000
-const kLongestRetryMs = 60_000
 
 export class Watch {
   readonly #state: RedirectState
   readonly #folder: string
-  readonly #dns: NameService | null
+  readonly #naming: Naming
   readonly #emit: (event: RedirectEvent) => void
   readonly #stop = new AbortController()
   #hello: HelloServer | null = null
+  /** ms of performance.now(): the wall clock may be set meanwhile. */
+  #switchedAt = 0
   #lastUsedAt = 0
   #count: number | null | undefined
-  /** When the last resolver has forgotten the old address; never, while the name still has it. */
-  #freshAt = 0
   #told = false
 
   constructor (
@@ -37,8 +34,8 @@ export class Watch {
   ) {
     this.#state = state
     this.#folder = folder
-    this.#dns = dns
     this.#emit = emit
+    this.#naming = new Naming(dns, (error) => emit({ event: 'name', id: state.id, error }))
   }
 
   /** New site: answers the old one from now on. */
@@ -50,80 +47,53 @@ export class Watch {
 
   /** The old site wants to end: not while names still lead there. */
   #onOver (): boolean {
-    if (this.#freshAt > Date.now()) return false
+    if (this.#naming.freshAt > performance.now()) return false
     this.#told = true
     return true
   }
 
-  /** The first attempt; while it fails, others follow until stop(). */
+  /** Resolves after the first attempt, whatever comes of it; others follow. */
   async changeName (): Promise<void> {
-    const dns = this.#dns
-    if (dns === null) return
-    this.#freshAt = Infinity
-    try {
-      await this.#tryName(dns)
-    } catch (error) {
-      void this.#retryName(dns)
-      throw error
-    }
-  }
-
-  async #tryName (dns: NameService): Promise<void> {
-    const { id } = this.#state
-    try {
-      await dns.switchOver()
-    } catch (thrown) {
-      const error = toBlockferryError(thrown, { owner: 'destination' })
-      this.#emit({ event: 'name', id, error })
-      throw error
-    }
-    this.#freshAt = Date.now() + dns.staleMs
-    this.#emit({ event: 'name', id, error: null })
-  }
-
-  async #retryName (dns: NameService): Promise<void> {
-    for (let wait = kFirstRetryMs; ; wait = Math.min(2 * wait, kLongestRetryMs)) {
-      if (!await this.#sleep(wait)) return
-      if (await this.#tryName(dns).then(() => true, () => false)) return
-    }
+    await this.#naming.change()
   }
 
   /** Waits for the end of the tunnel, and makes it. Null: stop() was called first. */
   async untilEnd (): Promise<TunnelEnd | null> {
-    this.#lastUsedAt = this.#switchedAt()
+    const { switchedAt, preparedAt } = this.#state
+    const age = Math.max(0, Date.now() - Date.parse(switchedAt ?? preparedAt))
+    this.#lastUsedAt = performance.now()
+    this.#switchedAt = this.#lastUsedAt - age
     for (;;) {
       const end = await this.#look()
+      if (this.#stop.signal.aborted) return null
       if (end !== null) {
         await this.#end(end)
         return end
       }
-      if (!await this.#sleep(this.#state.pollMs)) return null
+      await sleep(this.#state.pollMs, undefined, { signal: this.#stop.signal }).catch(() => {})
     }
   }
 
-  #switchedAt (): number {
-    return Date.parse(this.#state.switchedAt ?? this.#state.preparedAt)
-  }
-
   async #look (): Promise<TunnelEnd | null> {
-    const { role, quietMs, deadlineMs } = this.#state
+    const { id, role, quietMs, deadlineMs } = this.#state
     if (this.#told) return 'other-site'
-    const now = Date.now()
+    // Somebody else has removed it all.
+    if (!await hasState(this.#folder, id, role)) return 'removed'
     const connections = role === 'old' ? await this.#connections() : null
+    const now = performance.now()
     if (connections !== null && connections > 0) this.#lastUsedAt = now
-    const switchedAt = this.#switchedAt()
     const end = tunnelEnd({
       now,
-      switchedAt,
+      switchedAt: this.#switchedAt,
       lastUsedAt: this.#lastUsedAt,
       connections,
-      staleMs: this.#freshAt - switchedAt,
+      staleMs: this.#naming.freshAt - this.#switchedAt,
       quietMs,
       deadlineMs
     })
     if (end === null || role === 'new') return end
     // A host that is gone has no objection.
-    const answer = await say('over', this.#state.id, this.#state.inner).catch(() => 'yes')
+    const answer = await say('over', id, this.#state.inner).catch(() => 'yes')
     return end === 'deadline' || answer === 'yes' ? end : null
   }
 
@@ -136,39 +106,45 @@ export class Watch {
 
   async #end (reason: TunnelEnd): Promise<void> {
     const state = this.#state
-    this.stop()
-    await remove(state.tunnelChanges)
-    state.tunnelChanges = []
-    await this.#dns?.settle().catch((thrown: unknown) => {
-      const error = toBlockferryError(thrown)
-      this.#emit({ event: 'failed', id: state.id, error })
-    })
-    if (state.role === 'old') {
-      await removeState(this.#folder, state.id, state.role)
-    } else {
-      state.phase = 'settled'
-      state.dns = null
-      state.stayChanges.push(...state.afterChanges)
-      await writeState(this.#folder, state)
-      await apply(state.afterChanges)
+    this.#closeHello()
+    if (reason !== 'removed') {
+      await this.#removeTunnel()
+      const error = await this.#naming.settle()
+      if (error !== null) this.#emit({ event: 'failed', id: state.id, error })
+      if (state.role === 'old') await removeState(this.#folder, state.id, state.role)
+      else await this.#stay()
     }
+    await this.stop()
     this.#emit({ event: 'ended', id: state.id, reason })
   }
 
-  /** False when stop() comes first. */
-  async #sleep (ms: number): Promise<boolean> {
-    return await sleep(ms, true, { signal: this.#stop.signal }).catch(() => false)
+  async #removeTunnel (): Promise<void> {
+    const state = this.#state
+    const needed = await neededByOthers(this.#folder, state)
+    const own = settingsIn([{ ...state, tunnelChanges: [] }])
+    await remove(state.tunnelChanges, new Set([...needed, ...own.keys()]))
+    state.tunnelChanges = []
   }
 
-  /** Leaves everything as it is. */
-  stop (): void {
+  /** New site: the new address stays. */
+  async #stay (): Promise<void> {
+    const state = this.#state
+    state.phase = 'settled'
+    state.dns = null
+    state.stayChanges.push(...state.afterChanges)
+    await writeState(this.#folder, state)
+    await apply(state.afterChanges)
+  }
+
+  /** Leaves everything as it is. Resolves when nothing is under way. */
+  async stop (): Promise<void> {
     this.#stop.abort()
+    this.#closeHello()
+    await this.#naming.stop()
+  }
+
+  #closeHello (): void {
     this.#hello?.close()
     this.#hello = null
   }
-
-  get stopped (): boolean {
-    return this.#stop.signal.aborted
-  }
 }
-

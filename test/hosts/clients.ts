@@ -42,6 +42,12 @@ export interface Echoed {
   readonly broken: number
 }
 
+export interface Idled {
+  /** How long the connection was idle before its last word. */
+  readonly idleMs: number
+  readonly broken: number
+}
+
 export class Client<Result = object> {
   readonly #child: ChildProcess
   readonly #intervalMs: number
@@ -117,8 +123,23 @@ export function downloadSlowly(
   bytesPerSecond = 256 * 1024,
 ): Client<Downloaded> {
   const { namespace, address } = options
-  const url = `http://${address}/slow/${largeFile}?rate=${bytesPerSecond}`
+  const url = `http://${hostOf(address)}/slow/${largeFile}?rate=${bytesPerSecond}`
   return new Client(namespace, 'download', [url], 0)
+}
+
+/** As the host of a URL. */
+function hostOf(address: string): string {
+  return address.includes(':') ? `[${address}]` : address
+}
+
+/** Reads the numbered events of the guest. */
+export function followEvents({ namespace, address }: ClientOptions): Client<Echoed> {
+  return new Client(namespace, 'events', [`http://${hostOf(address)}:8/`], 50)
+}
+
+/** Keeps a connection open that is idle until stop(): then it speaks. */
+export function keepIdle({ namespace, address }: ClientOptions): Client<Idled> {
+  return new Client(namespace, 'idle', [address, '7'], 0)
 }
 
 /** Sends numbers to the echo server over one connection. */

@@ -94,6 +94,8 @@ async function addOurs(tree: string): Promise<void> {
   const inGuest = (names: string[]) => names.map((name) => `guest/${name}`)
   const service = inGuest(['service.c', 'log.c', 'stress.c', 'memory.c', 'random.c', 'service.h'])
   copyFileSync(await compile(service, '-static'), join(tree, 'usr/sbin/service'))
-  const echo = inGuest(['echo-server.c'])
-  copyFileSync(await compile(echo, '-static'), join(tree, 'usr/sbin/echo-server'))
+  for (const name of ['echo-server', 'event-server']) {
+    const program = await compile(inGuest([`${name}.c`]), '-static')
+    copyFileSync(program, join(tree, 'usr/sbin', name))
+  }
 }

@@ -38,6 +38,9 @@ export interface GuestOptions {
   /** Its address and the bits of its network: '10.80.0.10/24'. */
   readonly address: string
   readonly gateway?: string
+  /** The same for IPv6, both or none; a gateway's link-local address will do. */
+  readonly address6?: string
+  readonly gateway6?: string
   /** Default: 256. */
   readonly memoryMiB?: number
   /** It waits, paused, for `migrate-incoming` on its QMP socket. Default: false. */
@@ -142,11 +145,12 @@ function tail(path: string): string {
 }
 
 function kernelArguments({ kernel, initrd }: GuestKernel, options: GuestOptions): string[] {
-  const { address, gateway } = options
+  const { address, gateway, address6, gateway6 } = options
   const line = [
     ...['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'nokaslr'],
     ...['random.trust_cpu=on', ...clockArguments(), `guest.address=${address}`],
     ...(gateway === undefined ? [] : [`guest.gateway=${gateway}`]),
+    ...(address6 === undefined ? [] : [`guest.address6=${address6} guest.gateway6=${gateway6}`]),
   ]
   return ['-kernel', kernel, '-initrd', initrd, '-append', line.join(' ')]
 }

@@ -6,6 +6,7 @@ import t from 'tap'
 
 import type { Network, Receiver } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
+import { FrameProxy } from '../support/frame-proxy.js'
 import { makeImage, temporary } from '../support/images.js'
 import { failureOf } from '../support/unharmed.js'
 
@@ -83,6 +84,32 @@ t.test('a cancelled migration undoes it at both sites', async (t) => {
   t.match(await failureOf(migration), { code: 'CANCELLED', owner: 'source' })
   await receiver.close()
   t.same(calls.slice(3).sort(), ['new.undo', 'old.undo'])
+})
+
+t.test('a link that is lost: the old site stays prepared, the new one prepares again', async (t) => {
+  const { calls, receiver, source } = await setting(t)
+  const proxy = await FrameProxy.to(receiver.address)
+  t.teardown(() => proxy.close())
+  const migration = migrate({
+    disks: [{ source }],
+    destination: proxy.address,
+    switchover: 'manual',
+    network: network(calls, 'old')
+  })
+  let losses = 0
+  migration.on('ready', () => {
+    if (losses++ < 2) proxy.cut()
+    else migration.switchover()
+  })
+  migration.on('reconnecting', () => proxy.restore())
+  await migration
+  await receiver.done
+  t.same(calls.filter((call) => call.startsWith('old')), [
+    'old.prepare', 'old.verify', 'old.verify', 'old.verify', 'old.switchOver'
+  ])
+  t.same(calls.filter((call) => call.startsWith('new')), [
+    'new.prepare', 'new.undo', 'new.prepare', 'new.undo', 'new.prepare', 'new.switchOver'
+  ])
 })
 
 t.test('old site: switchOver() fails when the destination owns the disks', async (t) => {

@@ -6,9 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import { run, tryRun } from '../../bench/support/command.js'
 import { end, start } from '../hosts/process.js'
-import { kMachine, kNames, type Sites } from './sites.js'
-
-export const kName = 'www.example.test'
+import { kMachine, kName, kNames, type Sites } from './sites.js'
 
 const kZone = `$TTL 3600
 @ SOA ns hostmaster 1 3600 600 86400 60

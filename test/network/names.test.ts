@@ -11,9 +11,9 @@ import t, { type Test } from 'tap'
 
 import { dyndns2, rfc2136 } from '../../lib/index.js'
 import { Client } from '../hosts/clients.js'
-import { NameServer, kName } from './name-server.js'
+import { NameServer } from './name-server.js'
 import { missing, Setting } from './setting.js'
-import { kFresh, kMachine, kNames } from './sites.js'
+import { kFresh, kMachine, kName, kNames } from './sites.js'
 
 const skip = await missing()
 
@@ -112,7 +112,8 @@ t.test('a server that is late at the switchover', { skip }, async (t) => {
   names.hang()
   await setting.sites.plug('b')
   const answers = await Promise.all([pair.oldSite.call('switchOver'), pair.newSite.call('switchOver')])
-  t.match(answers, [{ code: 'TIMEOUT', owner: 'destination' }, null], 'it is told')
+  t.same(answers, [null, null], 'the switchover is none the worse for it')
+  t.match(await pair.oldSite.event('name'), { error: { code: 'TIMEOUT', owner: 'destination' } }, 'it is told')
   t.equal(await setting.ask(kMachine[4]), 'here\n', 'clients that have the old address arrive')
   t.notOk(pair.oldSite.lines.some(({ event }) => event === 'ended'), 'through the tunnel, which stays')
   names.goOn()
@@ -120,6 +121,18 @@ t.test('a server that is late at the switchover', { skip }, async (t) => {
   t.equal(await names.records('A'), `1 ${kFresh[4]}`)
   t.match(await pair.oldSite.event('ended'), { reason: 'unused' })
   t.equal(await names.records('A'), `20 ${kFresh[4]}`)
+})
+
+t.test('a server that comes back only when the tunnel goes', { skip }, async (t) => {
+  const { setting, names, dns } = await withNames(t)
+  const pair = await setting.prepared([4, 6], { dns, deadline: '2s' })
+  names.hang()
+  await setting.move(pair)
+  await sleep(2500)
+  names.goOn()
+  t.match(await pair.oldSite.event('ended'), { reason: 'deadline' })
+  t.equal(await names.records('A'), `20 ${kFresh[4]}`, 'the new address alone')
+  t.equal(await names.records('AAAA'), `20 ${kFresh[6]}`)
 })
 
 /** A service that speaks dyndns2, for one user. */

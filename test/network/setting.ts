@@ -67,7 +67,7 @@ export class Setting {
       address: families.map((family) => kMachine[family]),
       device: 'lan',
       tunnel: { local: kHostA[4], remote: kHostB[4] },
-      quiet: '500ms',
+      quiet: '3s',
       poll: '200ms',
       runtimeFolder: this.state('a')
     }

@@ -6,6 +6,7 @@
 //
 // The cable leads to one of the hosts; the machine never loses its carrier, so nobody tells it (nor
 // the hosts) that it has moved, and it knows the neighbours of the old site, as after a migration.
+import { EmulatedLink, type LinkOptions } from '../hosts/link.js'
 import { Namespace } from '../hosts/namespace.js'
 import { run } from '../../bench/support/command.js'
 
@@ -15,6 +16,7 @@ export const kHostA = { 4: '10.10.0.2', 6: 'fd10::2' }
 export const kHostB = { 4: '10.20.0.2', 6: 'fd20::2' }
 export const kRouterA = { 4: '10.10.0.1', 6: 'fe80::1' }
 export const kNames = '10.40.0.2'
+export const kName = 'www.example.test'
 
 const kNetworks = { a: 10, b: 20, client: 30, names: 40 }
 type Place = keyof typeof kNetworks
@@ -27,9 +29,11 @@ export class Sites {
   readonly machine: Namespace
   readonly router: Namespace
   readonly #cable: Namespace
+  #link: EmulatedLink | null = null
 
-  /** With `vm` the hosts have a tap device `guest0` for a virtual machine instead of the cable. */
-  static async make ({ vm = false } = {}): Promise<Sites> {
+  /** With `vm` the hosts have a tap device `guest0` for a virtual machine instead of the cable;
+   * `link`: what is between site B and the router, default as fast as it goes. */
+  static async make ({ vm = false, link }: { vm?: boolean, link?: LinkOptions } = {}): Promise<Sites> {
     const all = []
     for (const label of ['a', 'b', 'client', 'names', 'machine', 'router', 'cable']) {
       const namespace = await Namespace.make(label)
@@ -37,7 +41,7 @@ export class Sites {
       await settings(namespace, label)
     }
     const sites = new Sites(all)
-    await sites.#connect(vm)
+    await sites.#connect(vm, link)
     return sites
   }
 
@@ -53,11 +57,12 @@ export class Sites {
     this.#cable = cable
   }
 
-  async #connect (vm: boolean): Promise<void> {
+  async #connect (vm: boolean, link?: LinkOptions): Promise<void> {
     const { a, b, client, names, machine, router } = this
     for (const [place, namespace] of Object.entries({ a, b, client, names })) {
       const net = kNetworks[place as Place]
-      await namespace.connect('uplink', router, place)
+      if (place === 'b' && link !== undefined) await this.#emulate(link)
+      else await namespace.connect('uplink', router, place)
       await router.address(place, `10.${net}.0.1/24`)
       await router.address(place, `fd${net}::1/64`)
       await router.address(place, 'fe80::1/64')
@@ -78,6 +83,14 @@ export class Sites {
     await this.#cable.join('to-machine', 'cable')
     await settle(machine, 'eth0', kNetworks.a, 10)
     await this.plug('a')
+  }
+
+  async #emulate (options: LinkOptions): Promise<void> {
+    this.#link = await EmulatedLink.open('tap', [this.router, this.b], 'wan', options)
+    for (const [namespace, name] of [[this.router, 'b'], [this.b, 'uplink']] as const) {
+      await namespace.ip('link', 'set', 'dev', 'wan', 'name', name)
+      await namespace.ip('link', 'set', 'dev', name, 'up')
+    }
   }
 
   /** Drops what comes with another site's address, and counts it. */
@@ -104,6 +117,7 @@ export class Sites {
   }
 
   close (): void {
+    void this.#link?.close()
     const { a, b, client, names, machine, router } = this
     for (const namespace of [a, b, client, names, machine, router, this.#cable]) namespace.close()
   }

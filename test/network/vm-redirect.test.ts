@@ -91,7 +91,8 @@ t.test('to another site', { skip }, async (t) => {
   t.comment(`longest gaps, ms: pages ${polled.longestGapMs}, writes ${written.longestGapMs}, ` +
     `echo ${echoed.longestGapMs}, download ${downloaded.longestGapMs}; ` +
     `downtime ${JSON.stringify(report.downtime)}`)
-  t.match(await source.next(), { event: 'ended', reason: 'unused' }, 'the tunnel goes by itself')
+  const ended = await source.until(({ redirect }) => redirect?.event === 'ended')
+  t.match(ended, { redirect: { reason: 'unused' } }, 'the tunnel goes by itself')
   t.equal(await sites.wrongSources(), 0)
   await arriving.kill()
   await destination.close()

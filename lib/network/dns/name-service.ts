@@ -10,7 +10,7 @@ export interface NameService {
   prepare (from: readonly string[]): Promise<void>
   /** The name gets the new addresses. */
   switchOver (): Promise<void>
-  /** Everything has settled: the TTL becomes what it was. */
+  /** Everything has settled: the name has the new addresses, and the TTL that it had. */
   settle (): Promise<void>
   /** The name gets back what it had before prepare(), if anything was changed. */
   undo (): Promise<void>

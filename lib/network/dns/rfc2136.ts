@@ -92,7 +92,9 @@ export class Rfc2136 implements NameService {
   }
 
   async settle (): Promise<void> {
-    await this.#set(this.#had().map((one) => ({ ...one, remove: [one.to], add: one.to })))
+    // Whether switchOver() came through or not: the machine is there.
+    await this.#set(this.#had().map((one) => (
+      { ...one, remove: [one.from, one.to], add: one.to })))
   }
 
   async undo (): Promise<void> {

@@ -26,11 +26,11 @@ _Noreturn static void echo(int client) {
 int main(int count, char **arguments) {
   if (count != 2) errx(2, "needs a port");
   signal(SIGCHLD, SIG_IGN); /* nobody waits for the children */
-  const int listener = socket(AF_INET, SOCK_STREAM, 0);
+  const int listener = socket(AF_INET6, SOCK_STREAM, 0);
   const int yes = 1;
   setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  const struct sockaddr_in here = {.sin_family = AF_INET,
-                                   .sin_port = htons((unsigned short)atoi(arguments[1]))};
+  const struct sockaddr_in6 here = {.sin6_family = AF_INET6,
+                                    .sin6_port = htons((unsigned short)atoi(arguments[1]))};
   if (bind(listener, (const struct sockaddr *)&here, sizeof here) != 0) err(1, "bind");
   if (listen(listener, 128) != 0) err(1, "listen");
   for (;;) {

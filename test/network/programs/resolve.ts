@@ -1,14 +1,15 @@
 // New clients: each resolves the name and gets the page on a connection of its own. Answers are
 // cached for as long as they may be, or longer.
 //
-//   resolve SERVER NAME INTERVAL_MS CACHE     (CACHE: how many times the TTL)
+//   resolve SERVER NAME INTERVAL_MS CACHE [FAMILY]     (CACHE: how many times the TTL)
 import { Resolver } from 'node:dns/promises'
 import { get } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { finish, nowMs, stopSignal, type Sample } from '../../hosts/clients/timeline.js'
 
-const [server, name, interval, cache] = process.argv.slice(2) as [string, string, string, string]
+const [server, name, interval, cache, family = '4'] = process.argv.slice(2) as
+  [string, string, string, string, string?]
 const stop = stopSignal()
 const resolver = new Resolver({ timeout: 500, tries: 2 })
 resolver.setServers([server])
@@ -19,7 +20,9 @@ let cached = { address: '', until: 0 }
 
 async function resolve (): Promise<string> {
   if (nowMs() >= cached.until) {
-    const [answer] = await resolver.resolve4(name, { ttl: true })
+    const [answer] = family === '4'
+      ? await resolver.resolve4(name, { ttl: true })
+      : await resolver.resolve6(name, { ttl: true })
     cached = { address: answer!.address, until: nowMs() + answer!.ttl * 1000 * Number(cache) }
   }
   return cached.address
@@ -27,7 +30,7 @@ async function resolve (): Promise<string> {
 
 function fetchPage (host: string): Promise<boolean> {
   return new Promise((done) => {
-    const request = get({ host, path: '/', agent: false, timeout: 3000 }, (response) => {
+    const request = get({ host, path: '/', agent: false, timeout: 20_000 }, (response) => {
       response.resume()
       response.on('end', () => done(response.statusCode === 200))
     })
