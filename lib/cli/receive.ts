@@ -14,6 +14,7 @@ import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { formatBytes } from './format.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
+import { checkPlainNbd, kTlsHelp, kTlsOptions, tlsAt } from './tls-args.js'
 import { log, openControl, openJournal, untilInterrupted } from './serving.js'
 
 export const receive: Command = {
@@ -41,6 +42,8 @@ What a disk's file holds is overwritten.
   --direct               O_DIRECT: bypass the page cache
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does)
+${kTlsHelp}; with --serve: also the NBD
+                         clients' connections
 ${args.kLinkHelp}
   --json                 events on stdout, one JSON object a line
 
@@ -56,14 +59,17 @@ ${kExitHelp}`,
     journal: { type: 'string' },
     'keep-listening': { type: 'boolean' },
     machine: { type: 'string' },
-    'link-timeout': { type: 'string' }
+    'link-timeout': { type: 'string' },
+    ...kTlsOptions
   },
   run
 }
 
 async function run (values: Values, output: Output): Promise<number> {
+  const listen = args.hostPort('--listen', args.required(values, 'listen'))
   const request: ReceiveRequest = {
-    listen: args.hostPort('--listen', args.required(values, 'listen')),
+    listen,
+    ...tlsAt(values, '--listen', listen),
     keepListening: args.flag(values, 'keep-listening'),
     ...args.machine(values),
     ...args.linkTimeout(values)
@@ -85,7 +91,10 @@ async function receiveHere (
   disks: args.NamedPath[], request: ReceiveRequest, values: Values, output: Output
 ): Promise<number> {
   const address = args.text(values, 'serve')
-  if (address !== undefined) args.listenAddress('--serve', address)
+  if (address !== undefined) {
+    args.listenAddress('--serve', address)
+    checkPlainNbd(values, '--serve', address)
+  }
   const server = address === undefined ? null : new NbdServer()
   const teller = new Teller(output)
   let hasArrived = false
