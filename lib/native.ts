@@ -149,6 +149,8 @@ export interface NativeMigrationListener {
 export interface NativeTlsFiles {
   pskKeyFile?: string
   pskIdentity?: string
+  /** For a side that connects, not for one that listens. */
+  connects?: boolean
   certificate?: string
   key?: string
   ca?: string

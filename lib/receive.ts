@@ -267,7 +267,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
  */
 export async function receive (options: ReceiveOptions): Promise<Receiver> {
   const checked = checkReceiveOptions(options)
-  const receiver = new Receiver(checked, await loadTls(checked.tls))
+  const receiver = new Receiver(checked, await loadTls(checked.tls, { connects: false }))
   await receiver.open()
   return receiver
 }

@@ -95,7 +95,7 @@ async function receiveHere (
     args.listenAddress('--serve', address)
     checkPlainNbd(values, '--serve', address)
   }
-  const server = address === undefined ? null : new NbdServer()
+  const server = address === undefined ? null : new NbdServer({ plain: args.flag(values, 'plain') })
   const teller = new Teller(output)
   let hasArrived = false
   const onEvent = (event: HostEvent, migration: string) => {

@@ -60,7 +60,7 @@ async function run (values: Values, output: Output): Promise<number> {
   const journal = await openJournal(values)
   const host = new DiskHost({
     journal,
-    server: new NbdServer(),
+    server: new NbdServer({ plain: args.flag(values, 'plain') }),
     track: args.flag(values, 'track'),
     onEvent: (event, migration) => log(event, migration, output)
   })

@@ -1,8 +1,8 @@
 // --tls-… and --plain: how a command's connections are protected.
 import { resolve } from 'node:path'
 
+import { isLoopback } from '../loopback.js'
 import type { TlsOptions } from '../migration/tls.js'
-import { isLoopback } from '../migration/tls.js'
 import { parseHostPort, parseListen } from '../units.js'
 import { flag, text, texts } from './args.js'
 import type { Values } from './command.js'

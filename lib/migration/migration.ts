@@ -142,7 +142,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       })
       unlisten.signal = this.#listenToSignal()
       const { disks, blockSize, journal, host, port, tls } = this.#options
-      this.#tls = await loadTls(tls)
+      this.#tls = await loadTls(tls, { connects: true })
       this.#disks = await SourceDisks.open(disks, blockSize)
       this.#ownership = await SourceOwnership.begin(
         journal, this.id, hostPortText({ host, port }), disks.map(({ name }) => name))

@@ -1,7 +1,6 @@
 // TLS of a migration's connections: its options, and when there must be some.
-import { BlockList, isIP } from 'node:net'
-
 import { BlockferryError, toBlockferryError } from '../errors.js'
+import { isLoopback } from '../loopback.js'
 import type { NativeTls, NativeTlsFiles } from '../native.js'
 import { native } from '../native.js'
 
@@ -31,17 +30,6 @@ export interface TlsCertificateOptions {
 }
 
 export type TlsOptions = TlsPskOptions | TlsCertificateOptions
-
-const kLoopback = new BlockList()
-kLoopback.addSubnet('127.0.0.0', 8)
-kLoopback.addAddress('::1', 'ipv6')
-
-/** Whether only this host can be meant. A name other than localhost can be any host's. */
-export function isLoopback (host: string): boolean {
-  const family = isIP(host)
-  if (family === 0) return host === 'localhost'
-  return kLoopback.check(host, family === 4 ? 'ipv4' : 'ipv6')
-}
 
 const kForms = 'false, { psk: { keyFile, identity? } } or { certificate, key, ca, peer? }'
 
@@ -104,9 +92,11 @@ function onlyPsk (tls: TlsPskOptions): TlsPskOptions {
   return tls
 }
 
-/** Reads the files. Errors: NOT_FOUND, NO_PERMISSION and the like, INVALID for what is in them,
+/** Reads the files, for a side that connects or one that listens. Errors: NOT_FOUND, NO_PERMISSION and the like, INVALID for what is in them,
  * UNSUPPORTED when the addon was built without TLS. */
-export async function loadTls (files: NativeTlsFiles | null): Promise<NativeTls | null> {
+export async function loadTls (
+  files: NativeTlsFiles | null, { connects }: { connects: boolean }
+): Promise<NativeTls | null> {
   if (files === null) return null
-  return await native.loadTls(files).catch((error: unknown) => { throw toBlockferryError(error) })
+  return await native.loadTls({ ...files, connects }).catch((error: unknown) => { throw toBlockferryError(error) })
 }

@@ -57,7 +57,7 @@ async function outcomeOf (
   if (token?.migration === record.migration) return token.committed
   if (patienceMs === 0 || record.peer === undefined) return null
   const { host, port } = parseHostPort('peer', record.peer)
-  const loaded = await loadTls(checkTls(tls, 'the destination', host))
+  const loaded = await loadTls(checkTls(tls, 'the destination', host), { connects: true })
   try {
     const { committed } = await askOutcome({
       host,

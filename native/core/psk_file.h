@@ -1,5 +1,6 @@
-// A file of pre-shared keys as psktool and nbdkit have it: a line for each, IDENTITY:KEY, the key in
-// hexadecimal. Empty lines and those that begin with # don't count.
+// A file of pre-shared keys as GnuTLS's psktool and nbdkit have it: a line for each, IDENTITY:KEY,
+// the key in hexadecimal; an identity that begins with # is in hexadecimal, too (psktool writes one
+// with a colon in it so). Empty lines don't count.
 #pragma once
 
 #include <map>

@@ -82,6 +82,10 @@ Status TlsCredentials::load_psk(const TlsFiles& files) {
                                                 " has no key for " + files.psk_identity);
     }
   }
+  if (files.connects && keys_.size() > 1) {
+    return Status::failure(Code::invalid, "tls.psk.identity: is needed: " + files.psk_key_file +
+                                              " has several keys");
+  }
   gnutls_psk_allocate_server_credentials(&psk_server_);
   gnutls_psk_set_server_credentials_function(psk_server_, key_for);
   if (keys_.size() != 1) return {};

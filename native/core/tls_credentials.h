@@ -20,6 +20,7 @@ namespace blockferry {
 struct TlsFiles {
   std::string psk_key_file;           // psk_file.h
   std::string psk_identity;           // ours, and the only one welcome; empty: see load()
+  bool connects = false;              // for a side that connects, not for one that listens
   std::string certificate, key, ca;   // PEM: ours (with its chain), its key, whom we trust
   std::vector<std::string> peers;     // a receiver: the names that a client's certificate may have,
                                       // any without one; a source: what the destination's must
@@ -34,7 +35,7 @@ class TlsCredentials {
 
   // Code::unsupported in a build without GnuTLS; not_found, no_permission and the like for files
   // (no_permission also for a key that others may read); invalid for what is in them. Without an
-  // identity a receiver welcomes every one in the key file, and a source needs a file with one.
+  // identity who listens welcomes every one in the key file, and who connects needs a file with one.
   static Status load(const TlsFiles& files, std::shared_ptr<const TlsCredentials>* credentials);
   // Whether this build has TLS.
   static bool supported();

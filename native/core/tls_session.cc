@@ -81,24 +81,24 @@ Status TlsSession::set_up() {
   gnutls_handshake_set_max_packet_length(session_, kMaxHandshake);
   gnutls_priority_set(session_, credentials_->priority_);
   incoming_.resize(kHandshakeIncoming);
-  return set_up_credentials();
+  set_up_credentials();
+  return {};
 }
 
-Status TlsSession::set_up_credentials() {
+void TlsSession::set_up_credentials() {
   bool client = side_ == Side::client;
   if (!credentials_->has_psk()) {
     gnutls_credentials_set(session_, GNUTLS_CRD_CERTIFICATE, credentials_->certificates_);
     gnutls_session_set_verify_function(session_, TlsCallbacks::verify);
-    if (!client) gnutls_certificate_server_set_request(session_, GNUTLS_CERT_REQUIRE);
-    return {};
+    if (client) return;
+    gnutls_certificate_server_set_request(session_, GNUTLS_CERT_REQUIRE);
+    // Strangers need not learn whom we trust, and who has another CA's certificate is to show it.
+    gnutls_certificate_send_x509_rdn_sequence(session_, 1);
+  } else if (client) {
+    gnutls_credentials_set(session_, GNUTLS_CRD_PSK, credentials_->psk_client_);
+  } else {
+    gnutls_credentials_set(session_, GNUTLS_CRD_PSK, credentials_->psk_server_);
   }
-  if (client && credentials_->psk_client_ == nullptr) {
-    return Status::failure(Code::invalid,
-                           "tls.psk.identity: is needed, the key file has several keys");
-  }
-  if (client) gnutls_credentials_set(session_, GNUTLS_CRD_PSK, credentials_->psk_client_);
-  else gnutls_credentials_set(session_, GNUTLS_CRD_PSK, credentials_->psk_server_);
-  return {};
 }
 
 Status TlsSession::shake_hands(int fd, Deadline deadline) {

@@ -55,7 +55,7 @@ class TlsSession {
   friend struct TlsCallbacks;
 
   Status set_up();
-  Status set_up_credentials();
+  void set_up_credentials();
   Status negotiate(Deadline deadline);
   Status give_up(int code, Deadline deadline);
   Status take_peer();

@@ -10,6 +10,7 @@ TlsFiles read_files(const Napi::Object& object) {
   TlsFiles files;
   files.psk_key_file = string_or(object, "pskKeyFile", "");
   files.psk_identity = string_or(object, "pskIdentity", "");
+  files.connects = bool_or(object, "connects", false);
   files.certificate = string_or(object, "certificate", "");
   files.key = string_or(object, "key", "");
   files.ca = string_or(object, "ca", "");
