@@ -109,7 +109,7 @@ t.test('files that are missing, for others to read, or nonsense', async (t) => {
     [psk(join(folder, 'none')), 'NOT_FOUND', /tls\.psk\.keyFile: .*none/],
     [psk(wide), 'NO_PERMISSION', /wide\.psk.*0644.*chmod 600/],
     [psk(junk), 'INVALID', /line 1 of .*junk/],
-    [psk(folder), 'NO_PERMISSION', /keyFile/],
+    [psk(folder), 'IS_DIRECTORY', /keyFile/],
     [psk(keys, 'nobody'), 'INVALID', /tls\.psk\.identity.*nobody/],
     [{ ...host, certificate: join(folder, 'none') }, 'NOT_FOUND', /tls\.certificate: .*none/],
     [{ ...host, ca: join(folder, 'none') }, 'NOT_FOUND', /tls\.ca: .*none/],
