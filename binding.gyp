@@ -16,6 +16,10 @@
         ["'<!(pkg-config --exists liburing && echo yes || echo no)' == 'yes'", {
           "defines": ["BLOCKFERRY_HAVE_LIBURING"],
           "libraries": ["<!@(pkg-config --libs liburing)"]
+        }],
+        ["'<!(pkg-config --exists gnutls && echo yes || echo no)' == 'yes'", {
+          "defines": ["BLOCKFERRY_HAVE_GNUTLS"],
+          "libraries": ["<!@(pkg-config --libs gnutls)"]
         }]
       ]
     }

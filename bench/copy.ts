@@ -4,9 +4,9 @@ import { truncateSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { barePeer } from './peers/bare.js'
 import { mirrorPeer } from './peers/mirror.js'
-import { nbdcopyPeers } from './peers/nbdcopy.js'
+import { nbdcopyOverTls, nbdcopyPeers } from './peers/nbdcopy.js'
 import { rsyncPeer } from './peers/rsync.js'
-import { blockferryCopiers } from './support/blockferry.js'
+import { blockferryCopiers, blockferryOverTls } from './support/blockferry.js'
 import { areEqual } from './support/compare.js'
 import type { Copier } from './support/copying.js'
 import { type CaseReport, ours, printCase } from './support/figures.js'
@@ -16,19 +16,24 @@ import { placeImage } from './support/image.js'
 import { machine } from './support/machine.js'
 import { privateLoopback } from './support/network.js'
 import { readOptions } from './support/options.js'
+import { makeKeyFile } from './support/psk.js'
 import { type Contender, takeTurns } from './support/rotation.js'
 
 const fullSize = { sizeMiB: 4096, filesMiB: 2048 }
 const quickSize = { sizeMiB: 512, filesMiB: 256 }
 
-const rivals = [...nbdcopyPeers, mirrorPeer, rsyncPeer]
-const rivalNames = new Set(rivals.map(({ name }) => name))
-
-const options = readOptions({ runs: 5, quickRuns: 1 })
+const options = readOptions({ runs: 5, quickRuns: 1 }, [], ['tls'])
 const size = options.quick ? quickSize : fullSize
 const folder = memoryFolder()
 const source = join(folder, 'source')
 const namespace = await privateLoopback()
+
+const keyFile = options.flags.has('tls') ? makeKeyFile(folder) : null
+const rivals = keyFile ? nbdcopyOverTls(keyFile) : [...nbdcopyPeers, mirrorPeer, rsyncPeer]
+const rivalNames = new Set(rivals.map(({ name }) => name))
+const plain = blockferryCopiers.filter(({ name }) => name === ours)
+const measured = keyFile ? [blockferryOverTls(keyFile), ...plain] : blockferryCopiers
+const subject = keyFile ? `${ours}-tls` : ours
 
 function asContender(copier: Copier): Contender {
   return { name: copier.name, run: () => copyOnce(copier) }
@@ -52,18 +57,20 @@ function printVerdict({ runs, peers }: CaseReport): void {
   const seconds = (name: string) => Number(peers[name]?.['seconds'] ?? Infinity)
   const ran = Object.keys(peers).filter((name) => rivalNames.has(name))
   const fastest = ran.reduce((a, b) => (seconds(a) <= seconds(b) ? a : b), '')
-  for (const name of [ours, fastest]) {
+  for (const name of new Set([subject, ours, fastest])) {
     const speed = ratio(runs, 'seconds', barePeer.name, name)
     if (speed !== null) console.log(`  ${name}: ${speed.toFixed(2)} of the bare loop's speed`)
   }
-  const lead = ratio(runs, 'seconds', fastest, ours)
-  if (lead !== null) console.log(`  ${ours}: ${lead.toFixed(2)} of the speed of ${fastest}`)
+  const lead = ratio(runs, 'seconds', fastest, subject)
+  if (lead !== null) console.log(`  ${subject}: ${lead.toFixed(2)} of the speed of ${fastest}`)
+  const cost = keyFile ? ratio(runs, 'seconds', ours, subject) : null
+  if (cost !== null) console.log(`  ${subject}: ${cost.toFixed(2)} of the speed of ${ours}`)
 }
 
 const dataMiB = await placeImage(source, size)
 const name = `${size.sizeMiB} MiB image, ${dataMiB} MiB of data`
 const others = [...rivals, barePeer]
-const copiers = options.peersOnly ? others : [...blockferryCopiers, ...others]
+const copiers = options.peersOnly ? others : [...measured, ...others]
 const contenders = copiers.filter((copier) => options.wants(copier.name)).map(asContender)
 console.error(`${name}; ${options.runs} runs${options.quick ? ', quick sizes' : ''}`)
 const report = reportCase(name, await takeTurns(contenders, options.runs))

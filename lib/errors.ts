@@ -7,6 +7,11 @@ export type ErrorCode =
   | 'NO_PERMISSION' | 'BUSY' | 'NO_SPACE' | 'IO_ERROR' | 'SHORT_READ' | 'ADDRESS_IN_USE'
   | 'UNREACHABLE' | 'TIMEOUT' | 'PEER_GONE' | 'PROTOCOL' | 'VERSION' | 'CHECKSUM' | 'REFUSED'
   | 'NOT_EQUAL' | 'NO_MEMORY' | 'UNSUPPORTED' | 'CLOSED'
+  /** One side speaks TLS, the other does not. */
+  | 'TLS'
+  /** The other side is not who it has to be, or says so of this one: a wrong key, a certificate of
+   * an unknown CA, one that has expired or is for another name. */
+  | 'UNAUTHORIZED'
   /** The deadline passed before the downtime budget could be met. */
   | 'DEADLINE'
   /** The journal is damaged in its middle, or none of ours. */

@@ -6,6 +6,7 @@ export { receive } from './receive.js'
 export type { Receiver } from './receive.js'
 export type { Migration } from './migration/migration.js'
 export type { MigrateOptions, ReceiveOptions, SourceDisk, TargetDisk } from './migration/options.js'
+export type { TlsCertificateOptions, TlsOptions, TlsPskOptions } from './migration/tls.js'
 export type { MigrationEvent, Progress, ReceiveEvent } from './migration/events.js'
 export type {
   ByteCounts, DestinationReport, DiskReport, DowntimePhases, Report

@@ -146,25 +146,46 @@ export interface NativeMigrationListener {
   close (): Promise<void>
 }
 
+export interface NativeTlsFiles {
+  pskKeyFile?: string
+  pskIdentity?: string
+  /** For a side that connects, not for one that listens. */
+  connects?: boolean
+  certificate?: string
+  key?: string
+  ca?: string
+  peers: readonly string[]
+}
+
+/** What was in the files; nothing of it can be seen from here. */
+export interface NativeTls { readonly _tls: unique symbol }
+
 /** Called on the JavaScript thread with an event's name and value. */
 export type NativeListener = (event: string, value: any) => void
 
 export interface Native {
   openTap (options: NativeTapOptions): Promise<NativeTap>
   NbdServer: new (options: { maxConnections?: number, handshakeTimeoutMs?: number }) => NativeNbdServer
-  Sender: new (options: { linkTimeoutMs?: number }, listener: NativeListener) => NativeSender
+  Sender: new (
+    options: { linkTimeoutMs?: number, tls: NativeTls | null }, listener: NativeListener
+  ) => NativeSender
   MigrationListener: new (
     options: {
       maxSessions?: number
       maxGreeting?: number
       greetingTimeoutMs?: number
       linkTimeoutMs?: number
+      tls: NativeTls | null
     },
     listener: NativeListener
   ) => NativeMigrationListener
   lockFile (fd: number): boolean
   Bandwidth: new () => NativeBandwidth
+  /** Reads the files. */
+  loadTls (files: NativeTlsFiles): Promise<NativeTls>
   ioUring: boolean
+  /** Whether loadTls() does anything but fail. */
+  tls: boolean
 }
 
 export const native: Native = bindings('blockferry')

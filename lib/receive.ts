@@ -9,10 +9,11 @@ import type { IncomingHost, Outcome } from './migration/incoming.js'
 import { Incoming } from './migration/incoming.js'
 import type { CheckedReceiveOptions, ReceiveOptions } from './migration/options.js'
 import { checkReceiveOptions } from './migration/options.js'
+import { loadTls } from './migration/tls.js'
 import type { TargetDisks } from './migration/target-disks.js'
 import { isMemoryMachine } from './machine/machine.js'
 import { Journal } from './ownership/journal.js'
-import type { NativeMigrationListener, NativeSession } from './native.js'
+import type { NativeMigrationListener, NativeSession, NativeTls } from './native.js'
 import { native } from './native.js'
 import { Tap } from './tap.js'
 
@@ -47,7 +48,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   readonly done: Promise<DestinationReport>
 
   /** For receive(). */
-  constructor (options: CheckedReceiveOptions) {
+  constructor (options: CheckedReceiveOptions, tls: NativeTls | null) {
     super()
     this.#options = options
     this.done = new Promise((resolve, reject) => {
@@ -57,7 +58,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     this.done.catch(() => {})
     this.#host = this.#makeHost()
     this.#listener = new native.MigrationListener(
-      { linkTimeoutMs: options.linkTimeoutMs },
+      { linkTimeoutMs: options.linkTimeoutMs, tls },
       (_event, session: NativeSession) => this.#welcome(session))
   }
 
@@ -266,11 +267,12 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
 /**
  * Listens for migrations of the disks it is told of. What a disk's target holds is overwritten.
  *
- * Errors: INVALID, ADDRESS_IN_USE, NO_PERMISSION. What is wrong with a target shows when a source
+ * Errors: INVALID, ADDRESS_IN_USE, NO_PERMISSION, and those of the files that `tls` names. What is wrong with a target shows when a source
  * offers the disk: the source gets the error, the receiver a `failed` event, and it goes on.
  */
 export async function receive (options: ReceiveOptions): Promise<Receiver> {
-  const receiver = new Receiver(checkReceiveOptions(options))
+  const checked = checkReceiveOptions(options)
+  const receiver = new Receiver(checked, await loadTls(checked.tls, { connects: false }))
   await receiver.open()
   return receiver
 }

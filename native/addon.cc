@@ -9,6 +9,7 @@
 #include "node/sender_wrap.h"
 #include "node/session_wrap.h"
 #include "node/tap_wrap.h"
+#include "node/tls_wrap.h"
 
 static Napi::Object install(Napi::Env env, Napi::Object exports) {
   using namespace blockferry::node;
@@ -19,6 +20,7 @@ static Napi::Object install(Napi::Env env, Napi::Object exports) {
   SenderWrap::install(env, exports);
   ListenerWrap::install(env, exports);
   SessionWrap::install(env);
+  TlsWrap::install(env, exports);
   install_file_lock(env, exports);
 #ifdef BLOCKFERRY_HAVE_LIBURING
   exports.Set("ioUring", Napi::Boolean::New(env, true));

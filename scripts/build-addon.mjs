@@ -23,7 +23,8 @@ const stamp = join(root, 'build', '.built')
 const commands = ['g++', 'make', 'python3', 'pkg-config']
 const libraries = ['liburing', 'libxxhash', 'libzstd']
 const installLine =
-  'apt-get install g++ make python3 pkg-config liburing-dev libxxhash-dev libzstd-dev'
+  'apt-get install g++ make python3 pkg-config ' +
+  'libgnutls28-dev liburing-dev libxxhash-dev libzstd-dev'
 
 /** Builds the addon if need be. False, with the reason printed, when it could not be built. */
 export function buildAddon({ ifMissing = false } = {}) {

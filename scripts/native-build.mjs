@@ -18,8 +18,9 @@ import { Failure, isMain, main, root } from './support.mjs'
 
 const jobs = 2
 const compiler = process.env.CXX ?? 'g++'
-const libraries = ['liburing', 'libxxhash', 'libzstd']
-const commonFlags = ['-std=c++20', '-O1', '-g', '-Wall', '-Wextra', '-pthread']
+const libraries = ['gnutls', 'liburing', 'libxxhash', 'libzstd']
+const defines = ['-DBLOCKFERRY_HAVE_GNUTLS']
+const commonFlags = ['-std=c++20', '-O1', '-g', '-Wall', '-Wextra', '-pthread', ...defines]
 const includes = ['-Inative', '-Inative/core']
 
 /** The flags of each flavour. What a sanitizer finds ends the test at once, as a failure. */

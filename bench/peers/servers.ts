@@ -13,6 +13,14 @@ export function nbdkit(address: ServerAddress, disk: string): string[] {
   return ['nbdkit', '--foreground', ...listen, 'file', disk]
 }
 
+/** The same over TLS only, for whoever has the pre-shared key in this file. */
+export function nbdkitOverTls(keyFile: string): (address: ServerAddress, disk: string) => string[] {
+  return (address, disk) => {
+    const [command = '', ...args] = nbdkit(address, disk)
+    return [command, '--tls=require', `--tls-psk=${keyFile}`, ...args]
+  }
+}
+
 /** qemu-nbd with a write-back cache, discards passed on, and room for several connections. */
 export function qemuNbd(address: ServerAddress, disk: string): string[] {
   const listen =

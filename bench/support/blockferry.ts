@@ -23,8 +23,9 @@ export async function startReceiver(
   destination: string,
   host: string,
   namespace: string | undefined,
+  protection: readonly string[],
 ): Promise<Receiver> {
-  const listen = ['--listen', `${host}:0`, '--json']
+  const listen = ['--listen', `${host}:0`, '--json', ...protection]
   const command = blockferry('receive', '--disk', `disk=${destination}`, ...listen)
   const receiver = await MeasuredProcess.start(command, namespace)
   const line = await receiver.line((text) => eventOf(text)?.event === 'listening')
@@ -65,9 +66,10 @@ export function reportOf(sender: MeasuredProcess): MigrationReport {
   throw new Error(`send failed: ${code ?? sender.errors} ${message ?? ''}`)
 }
 
-async function copy(job: CopyJob, options: readonly string[]) {
-  const receiver = await startReceiver(job.destination, '127.0.0.1', job.namespace)
-  const target = ['--to', receiver.address, '--json', ...options]
+async function copy(job: CopyJob, options: readonly string[], protection: readonly string[] = []) {
+  const { destination, namespace } = job
+  const receiver = await startReceiver(destination, '127.0.0.1', namespace, protection)
+  const target = ['--to', receiver.address, '--json', ...protection, ...options]
   const command = blockferry('send', '--disk', `disk=${job.source}`, ...target)
   const send = async () => {
     const sender = await MeasuredProcess.start(command, job.namespace)
@@ -84,6 +86,11 @@ export const blockferryCopiers: readonly Copier[] = [
   { name: `${ours}-unchecked`, copy: (job) => copy(job, ['--no-equality']) },
 ]
 
+/** Over TLS with the pre-shared key in this file. */
+export function blockferryOverTls(keyFile: string): Copier {
+  return { name: `${ours}-tls`, copy: (job) => copy(job, [], ['--tls-psk', keyFile]) }
+}
+
 /** Moves a disk under its writer: `serve` holds it, `send` moves it to a `receive`. */
 export async function moveLive(move: Move): Promise<Outcome> {
   const { link, folder } = move
@@ -91,7 +98,7 @@ export async function moveLive(move: Move): Promise<Outcome> {
   const listen = ['--listen', `unix:${socket}`, '--control', control]
   const serve = blockferry('serve', '--disk', `disk=${move.source}`, ...listen)
   const server = await MeasuredProcess.start(serve, link.source)
-  const receiver = await startReceiver(move.destination, link.address, link.destination)
+  const receiver = await startReceiver(move.destination, link.address, link.destination, ['--plain'])
   try {
     await whenServing(diskUri(socket))
     const writer = await TimedWriter.start(socket, move.workload)
@@ -111,7 +118,7 @@ async function sendLive(
   writer: TimedWriter,
 ): Promise<Outcome> {
   const budget = ['--downtime', `${move.budgetMs}ms`, '--deadline', `${move.limitMs / 1000}s`]
-  const target = ['--control', control, '--to', receiver.address, '--json']
+  const target = ['--control', control, '--to', receiver.address, '--plain', '--json']
   const bytesBefore = await move.link.wireBytes()
   const sender = await MeasuredProcess.start(
     blockferry('send', ...target, ...budget),

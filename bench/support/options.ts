@@ -15,17 +15,24 @@ export interface BenchOptions {
   readonly wants: (name: string) => boolean
   /** The values of the benchmark's own options. */
   readonly own: Readonly<Record<string, string | undefined>>
+  /** Those of its own flags that were given. */
+  readonly flags: ReadonlySet<string>
 }
 
 /**
  * Reads the command line. Throws on options that make no sense.
  * @param own the names of options that only this benchmark has, each with a value
+ * @param ownFlags the same without a value
  */
 export function readOptions(
   defaults: { runs: number; quickRuns: number },
   own: readonly string[] = [],
+  ownFlags: readonly string[] = [],
 ): BenchOptions {
-  const ownOptions = own.map((name) => [name, { type: 'string' as const }])
+  const ownOptions = [
+    ...own.map((name) => [name, { type: 'string' as const }]),
+    ...ownFlags.map((name) => [name, { type: 'boolean' as const }]),
+  ]
   const { values } = parseArgs({
     options: {
       ...(Object.fromEntries(ownOptions) as Record<string, { type: 'string' }>),
@@ -44,5 +51,6 @@ export function readOptions(
   const { json, quick, 'peers-only': peersOnly } = values
   const all = values as Record<string, unknown>
   const found = Object.fromEntries(own.map((name) => [name, all[name]])) as BenchOptions['own']
-  return { json, quick, peersOnly, runs, wants, own: found }
+  const flags = new Set(ownFlags.filter((name) => all[name] === true))
+  return { json, quick, peersOnly, runs, wants, own: found, flags }
 }

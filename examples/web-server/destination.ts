@@ -19,6 +19,7 @@ await using receiver = await receive({
   disks: [{ target: tap }],
   machine: qemu({ qmp }),
   listen: { host, port: 0 },
+  tls: false, // the two hosts have a network of their own; elsewhere: keys
   ...(options !== undefined && { network: networkOf(options) })
 })
 console.log(JSON.stringify({ event: 'serving', port: receiver.address.port }))

@@ -25,6 +25,7 @@ const [destination, downtime] = line.split(' ') as [string, string]
 const migration = migrate({
   disks: [{ source: tap }],
   destination,
+  tls: false, // as at the destination
   machine: qemu({ qmp }),
   budgets: { downtime },
   ...(network !== null && { network })

@@ -16,6 +16,7 @@ import { kRedirectHelp, redirectFile } from './redirect-option.js'
 import { redirectEventText } from './redirect-text.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
+import { checkPlainNbd, kTlsHelp, kTlsOptions, tlsAt } from './tls-args.js'
 import { log, openControl, openJournal, untilInterrupted } from './serving.js'
 
 export const receive: Command = {
@@ -44,6 +45,8 @@ ${kRedirectHelp}
   --direct               O_DIRECT: bypass the page cache
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does)
+${kTlsHelp}; with --serve: also the NBD
+                         clients' connections
 ${args.kLinkHelp}
   --json                 events on stdout, one JSON object a line
 
@@ -60,14 +63,17 @@ ${kExitHelp}`,
     'keep-listening': { type: 'boolean' },
     machine: { type: 'string' },
     redirect: { type: 'string' },
-    'link-timeout': { type: 'string' }
+    'link-timeout': { type: 'string' },
+    ...kTlsOptions
   },
   run
 }
 
 async function run (values: Values, output: Output): Promise<number> {
+  const listen = args.hostPort('--listen', args.required(values, 'listen'))
   const request: ReceiveRequest = {
-    listen: args.hostPort('--listen', args.required(values, 'listen')),
+    listen,
+    ...tlsAt(values, '--listen', listen),
     keepListening: args.flag(values, 'keep-listening'),
     ...args.machine(values),
     ...await redirectFile(values, 'new'),
@@ -91,8 +97,11 @@ async function receiveHere (
   disks: args.NamedPath[], request: ReceiveRequest, values: Values, output: Output
 ): Promise<number> {
   const address = args.text(values, 'serve')
-  if (address !== undefined) args.listenAddress('--serve', address)
-  const server = address === undefined ? null : new NbdServer()
+  if (address !== undefined) {
+    args.listenAddress('--serve', address)
+    checkPlainNbd(values, '--serve', address)
+  }
+  const server = address === undefined ? null : new NbdServer({ plain: args.flag(values, 'plain') })
   const teller = new Teller(output)
   let hasArrived = false
   const onEvent = (event: HostEvent, migration: string) => {

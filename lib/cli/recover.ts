@@ -4,6 +4,7 @@ import { recover as recoverJournal } from '../ownership/recover.js'
 import { parseTime } from '../units.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
+import { kTlsHelp, kTlsOptions, tls } from './tls-args.js'
 import { kExit } from './exit-codes.js'
 import type { Output } from './output.js'
 
@@ -20,12 +21,17 @@ run it at the destination and give the token that it prints to the one at the so
   --token TOKEN          what recover printed on the other host
   --patience TIME        how long to ask the destination (default 10s)
   --no-ask               don't
+${kTlsHelp}
   --json                 the answer on stdout as one JSON object
 
 Exit codes: 0 every disk is owned here; 1 something else went wrong; 3 a disk is owned by the other
 side; 4 nobody knows yet.`,
   options: {
-    journal: { type: 'string' }, token: { type: 'string' }, patience: { type: 'string' }, 'no-ask': { type: 'boolean' }
+    journal: { type: 'string' },
+    token: { type: 'string' },
+    patience: { type: 'string' },
+    'no-ask': { type: 'boolean' },
+    ...kTlsOptions
   },
   run
 }
@@ -35,6 +41,7 @@ async function run (values: Values, output: Output): Promise<number> {
   const patience = args.text(values, 'patience')
   const recovered = await recoverJournal(args.required(values, 'journal'), {
     ...(token !== undefined && { token }),
+    ...tls(values),
     ...(args.flag(values, 'no-ask') && { patienceMs: 0 }),
     ...(patience !== undefined && { patienceMs: args.checked(() => parseTime('--patience', patience)) })
   })

@@ -17,6 +17,7 @@ import type { Output } from './output.js'
 import { kRedirectHelp, redirectFile } from './redirect-option.js'
 import { ProgressDisplay } from './progress-display.js'
 import { reportText } from './report-text.js'
+import { kTlsHelp, kTlsOptions, tlsAt } from './tls-args.js'
 
 type Settings = Omit<
   MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine' | 'network' | 'journal'
@@ -57,6 +58,7 @@ ${args.kBudgetHelp}
   --compression WHEN     auto (the default), on, off
   --streams N            TCP connections for data, 1 to 16 (default 2)
   --block-size SIZE      tracking unit, a power of two from 4KiB (the default) to 1MiB
+${kTlsHelp}
 ${args.kLinkHelp}
   --reconnect TIME       how long a lost link is tried again (default 2min, 0 not at all)
   --json                 events on stdout, one JSON object a line, the last "done" or "failed"
@@ -80,14 +82,15 @@ ${kExitHelp}`,
     machine: { type: 'string' },
     redirect: { type: 'string' },
     journal: { type: 'string' },
-    'link-timeout': { type: 'string' }
+    'link-timeout': { type: 'string' },
+    ...kTlsOptions
   },
   run
 }
 
 async function run (values: Values, output: Output): Promise<number> {
   const to = args.hostPort('--to', args.required(values, 'to'))
-  const settings = readSettings(values)
+  const settings = { ...readSettings(values), ...tlsAt(values, '--to', to) }
   const control = args.text(values, 'control')
   const disks = args.texts(values, 'disk')
   const journal = args.text(values, 'journal')

@@ -7,6 +7,7 @@ import * as args from './args.js'
 import type { Command, Values } from './command.js'
 import { UsageError } from './command.js'
 import type { Output } from './output.js'
+import { checkPlainNbd } from './tls-args.js'
 import { log, openControl, openJournal, untilInterrupted } from './serving.js'
 
 export const serve: Command = {
@@ -24,6 +25,8 @@ such migrations. Where a disk is not owned, writes to it fail.
   --control PATH         make a control socket here, for this user only
   --journal PATH         remember here, across crashes, who owns the disks: one that has moved
                          away, or may have, is not written to after a restart
+  --plain                listen also on an address that is not this host's loopback; NBD is not
+                         encrypted, and whoever reaches it can read and write the disks
   --read-only            refuse writes
   --away                 the disks are owned elsewhere: refuse writes until \`blockferry receive\`
                          has brought them here
@@ -41,7 +44,8 @@ exit code is 130; else 0.`,
     'read-only': { type: 'boolean' },
     away: { type: 'boolean' },
     direct: { type: 'boolean' },
-    track: { type: 'boolean' }
+    track: { type: 'boolean' },
+    plain: { type: 'boolean' }
   },
   run
 }
@@ -52,10 +56,11 @@ async function run (values: Values, output: Output): Promise<number> {
     .map((address) => args.listenAddress('--listen', address))
   if (disks.length === 0) throw new UsageError('--disk: is needed')
   if (listen.length === 0) throw new UsageError('--listen: is needed')
+  for (const address of listen) checkPlainNbd(values, '--listen', address)
   const journal = await openJournal(values)
   const host = new DiskHost({
     journal,
-    server: new NbdServer(),
+    server: new NbdServer({ plain: args.flag(values, 'plain') }),
     track: args.flag(values, 'track'),
     onEvent: (event, migration) => log(event, migration, output)
   })

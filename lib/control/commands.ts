@@ -26,15 +26,16 @@ const kCommands: { [C in CommandName]: Entry<C> } = {
   send: {
     // migrate() looks at what is let through here.
     checks: {
-      disks: isTexts, to: isText, switchover: isText, machine: isText, redirect: isObject, budgets: isObject, throttle: isAny,
+      disks: isTexts, to: isText, tls: isAny, switchover: isText, machine: isText,
+      redirect: isObject, budgets: isObject, throttle: isAny,
       equality: isAny, reuse: isAny, reconnect: isAny, compression: isAny, blockSize: isAny, streams: isAny, linkTimeout: isAny
     },
     run: async (host, request, emit) => ({ report: await host.send(request, emit) })
   },
   receive: {
     checks: {
-      disks: isTexts, listen: isText, keepListening: isFlag, machine: isText, redirect: isObject,
-      linkTimeout: isAny
+      disks: isTexts, listen: isText, tls: isAny, keepListening: isFlag, machine: isText,
+      redirect: isObject, linkTimeout: isAny
     },
     run: async (host, request, emit) => {
       await host.takeBack(request, emit)

@@ -14,6 +14,7 @@
 import type { Progress } from '../migration/events.js'
 import type { Report } from '../migration/report.js'
 import type { MigrateOptions } from '../migration/options.js'
+import type { TlsOptions } from '../migration/tls.js'
 import type { RedirectFile } from '../network/redirect-file.js'
 import type { TapState } from '../tap.js'
 
@@ -61,6 +62,8 @@ export interface ReceiveRequest {
   disks?: string[]
   /** 'HOST:PORT'. */
   listen: string
+  /** As in ReceiveOptions; the process reads the files. */
+  tls?: TlsOptions | false
   /** A migration that fails does not end the listening. Default false. */
   keepListening?: boolean
   /** The machine that waits here, as in --machine. */

@@ -2,12 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { BlockferryError } from '../errors.js'
+import type { NativeTls } from '../native.js'
 import type { Messages } from './messages.js'
 import { SourceLink } from './source-link.js'
 
 export interface AskOptions {
   host: string
   port: number
+  tls: NativeTls | null
   migration: string
   linkTimeoutMs: number
   /** Gives up after this long, ms. */
@@ -19,7 +21,7 @@ export async function askOutcome (options: AskOptions): Promise<Messages['outcom
   const end = performance.now() + options.patienceMs
   let last: unknown
   for (let wait = 100; performance.now() < end; wait = Math.min(wait * 2, 2000)) {
-    const link = new SourceLink(options.linkTimeoutMs, () => {})
+    const link = new SourceLink(options.linkTimeoutMs, options.tls, () => {})
     try {
       await link.connect(options.host, options.port, options.linkTimeoutMs)
       return await link.ask('query', { migration: options.migration }, 'outcome')

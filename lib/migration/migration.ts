@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ErrorDetails } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
+import type { NativeTls } from '../native.js'
 import { SourceOwnership } from '../ownership/source-ownership.js'
 import type { Forecast } from '../policy/types.js'
 import { hostPortText } from '../units.js'
@@ -24,6 +25,7 @@ import { SourceLink } from './source-link.js'
 import { SourceMachine } from './source-machine.js'
 import type { SwitchoverResult } from './switchover.js'
 import { switchOver } from './switchover.js'
+import { loadTls } from './tls.js'
 
 const kConnectMs = 10_000
 const kNoForecast: Forecast = { eta: null, predictedDowntimeMs: null, limitedBy: 'none', relax: null }
@@ -45,6 +47,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #reporter: Reporter | null = null
   #paused = false
   #wanted = true
+  #tls: NativeTls | null = null
   #machine: SourceMachine | null = null
   #ownership: SourceOwnership | null = null
   #network = new NetworkSteps(null)
@@ -138,7 +141,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
         if (!this.#committing) this.#cancel(toBlockferryError(reason))
       })
       unlisten.signal = this.#listenToSignal()
-      const { disks, blockSize, journal, host, port } = this.#options
+      const { disks, blockSize, journal, host, port, tls } = this.#options
+      this.#tls = await loadTls(tls, { connects: true })
       this.#disks = await SourceDisks.open(disks, blockSize)
       this.#ownership = await SourceOwnership.begin(
         journal, this.id, hostPortText({ host, port }), disks.map(({ name }) => name))
@@ -236,7 +240,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
 
   async #connect (): Promise<Copying> {
     const { host, port, streams, equality, reuse, linkTimeoutMs } = this.#options
-    const link = new SourceLink(linkTimeoutMs, () => this.#copying?.bulkDone())
+    const link = new SourceLink(linkTimeoutMs, this.#tls, () => this.#copying?.bulkDone())
     this.#link = link
     const machine = await this.#orCancelled(this.#machine!.prepare())
     await this.#orCancelled(this.#network.prepare())
@@ -323,7 +327,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const source = this.#disks.taps.map((_tap, index) => this.#link.sender.digest(index))
     const { host, port, linkTimeoutMs } = this.#options
     const outcome = await askOutcome({
-      host, port, migration: this.id, linkTimeoutMs, patienceMs: 3 * linkTimeoutMs
+      host, port, tls: this.#tls, migration: this.id, linkTimeoutMs, patienceMs: 3 * linkTimeoutMs
     })
     if (!outcome.committed) {
       this.#committing = false

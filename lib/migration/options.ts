@@ -9,6 +9,9 @@ import type { Budgets } from '../policy/types.js'
 import { SharedBandwidth } from '../shared-bandwidth.js'
 import { checkBlockSize, Tap } from '../tap.js'
 import { parseHostPort, parseRate, parseTime } from '../units.js'
+import type { NativeTlsFiles } from '../native.js'
+import type { TlsOptions } from './tls.js'
+import { checkTls } from './tls.js'
 
 /** A disk to be moved: a tap that serves it, or the path of a disk that nobody writes. */
 export interface SourceDisk {
@@ -22,6 +25,10 @@ export interface MigrateOptions {
   disks: readonly SourceDisk[]
   /** A receive() elsewhere: 'HOST:PORT' or an object. */
   destination: string | { host: string, port: number }
+  /** How all of its connections are encrypted, and who may be at the other end: the same kind of key
+   * on both sides. False: not at all, for networks that are safe without. Default: not at all if
+   * the destination is this host's loopback; else INVALID. */
+  tls?: TlsOptions | false
   /** What writes to the disks: pause() and resume() of your own, or a machine whose memory moves,
    * too, such as qemu(). Default: nothing to pause; the taps hold the writers. */
   machine?: Machine
@@ -74,6 +81,7 @@ export interface CheckedMigrateOptions {
   disks: ReadonlyArray<{ source: Tap | string, name: string }>
   host: string
   port: number
+  tls: NativeTlsFiles | null
   machine: Machine
   network: Network | null
   budgets: Budgets
@@ -104,6 +112,8 @@ export interface ReceiveOptions {
   disks: readonly TargetDisk[]
   /** 'HOST:PORT'; port 0 takes a free one. Default '127.0.0.1:0'. */
   listen?: string | { host: string, port: number }
+  /** As in MigrateOptions. With it nobody gets further than the handshake without a key. */
+  tls?: TlsOptions | false
   /** Resumed when this side owns the disks; one whose memory moves must wait for that here. */
   machine?: Machine
   /** Takes the machine's connections along, this site's half: redirect({ role: 'new', … }) or hooks
@@ -122,6 +132,7 @@ export interface CheckedReceiveOptions {
   disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean }>
   host: string
   port: number
+  tls: NativeTlsFiles | null
   machine: Machine
   network: Network | null
   serve: NbdServer | null
@@ -231,7 +242,7 @@ export function sharedIn (budgets: NonNullable<MigrateOptions['budgets']>): Shar
 export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
-    'disks', 'destination', 'machine', 'network', 'budgets', 'switchover', 'throttle', 'equality',
+    'disks', 'destination', 'tls', 'machine', 'network', 'budgets', 'switchover', 'throttle', 'equality',
     'reuse', 'compression', 'blockSize', 'streams', 'linkTimeout', 'reconnect', 'journal', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
@@ -251,9 +262,11 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   if (!(switchover instanceof Date && !Number.isNaN(switchover.getTime()))) {
     oneOf('switchover', switchover as string, ['auto', 'manual'])
   }
+  const destination = checkAddress('destination', options.destination)
   return {
     disks,
-    ...checkAddress('destination', options.destination),
+    ...destination,
+    tls: checkTls(options.tls, 'destination', destination.host),
     machine: checkMachine(options.machine),
     network: checkNetwork(options.network),
     budgets: checkBudgets(options.budgets ?? {}),
@@ -275,7 +288,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
 export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
-    'disks', 'listen', 'machine', 'network', 'serve', 'linkTimeout', 'journal', 'signal'
+    'disks', 'listen', 'tls', 'machine', 'network', 'serve', 'linkTimeout', 'journal', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: TargetDisk, index) => {
@@ -285,9 +298,11 @@ export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOpt
     return { target, name: name ?? (target instanceof Tap ? target.name : 'disk'), direct }
   })
   checkNames(disks.map((disk) => disk.name))
+  const listen = checkAddress('listen', options.listen ?? '127.0.0.1:0')
   return {
     disks,
-    ...checkAddress('listen', options.listen ?? '127.0.0.1:0'),
+    ...listen,
+    tls: checkTls(options.tls, 'listen', listen.host),
     machine: checkMachine(options.machine),
     network: checkNetwork(options.network),
     serve: options.serve ?? null,

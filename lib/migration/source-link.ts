@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ErrorCode } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
-import type { NativeSender, WrongRange } from '../native.js'
+import type { NativeSender, NativeTls, WrongRange } from '../native.js'
 import { native } from '../native.js'
 import { Heartbeat } from './heartbeat.js'
 import type { Message, Messages, MessageType } from './messages.js'
@@ -28,7 +28,8 @@ export class SourceLink {
   readonly #onBulkDone: () => void
   #left: ((number: number) => void) | null = null
 
-  constructor (linkTimeoutMs: number, onBulkDone: () => void) {
+  /** Null `tls`: plain TCP. */
+  constructor (linkTimeoutMs: number, tls: NativeTls | null, onBulkDone: () => void) {
     this.failed = new Promise((_resolve, reject) => {
       this.#fail = (error) => {
         this.#isBroken = true
@@ -37,7 +38,7 @@ export class SourceLink {
     })
     this.failed.catch(() => {})
     this.#onBulkDone = onBulkDone
-    this.sender = new native.Sender({ linkTimeoutMs }, (event, value) => this.#onEvent(event, value))
+    this.sender = new native.Sender({ linkTimeoutMs, tls }, (event, value) => this.#onEvent(event, value))
     this.#heartbeat = new Heartbeat(linkTimeoutMs, (number) => this.send('ping', { number }), (error) => this.#fail(error))
   }
 

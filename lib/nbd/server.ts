@@ -1,5 +1,6 @@
 // Serves taps over NBD to any client: QEMU, the kernel, libnbd's tools, fio.
-import { toBlockferryError } from '../errors.js'
+import { BlockferryError, toBlockferryError } from '../errors.js'
+import { isLoopback } from '../loopback.js'
 import type { NativeAddress, NativeNbdServer } from '../native.js'
 import { native } from '../native.js'
 import type { Tap } from '../tap.js'
@@ -10,21 +11,31 @@ export interface NbdServerOptions {
   maxConnections?: number
   /** A client must have chosen its export within this time, ms. Default 10,000. */
   handshakeTimeoutMs?: number
+  /** Listen on TCP also where other hosts reach it: NBD is not encrypted here, and whoever connects
+   * can read and write the disks. Default false. */
+  plain?: boolean
 }
 
 export type NbdAddress = NativeAddress
 
 export class NbdServer implements AsyncDisposable {
   readonly #server: NativeNbdServer
+  readonly #plain: boolean
 
   constructor (options: NbdServerOptions = {}) {
-    this.#server = new native.NbdServer(options)
+    const { plain = false, ...others } = options
+    this.#plain = plain
+    this.#server = new native.NbdServer(others)
   }
 
   /** 'unix:PATH', 'tcp:HOST:PORT' or the like as an object; port 0 takes a free one. Resolves to
-   * the address it got. Errors: ADDRESS_IN_USE, NO_PERMISSION, NOT_FOUND. */
+   * the address it got. Errors: INVALID (not this host's loopback, without `plain`), ADDRESS_IN_USE, NO_PERMISSION, NOT_FOUND. */
   async listen (address: string | NbdAddress): Promise<NbdAddress> {
     const where = typeof address === 'string' ? parseListen('listen', address) : address
+    if ('host' in where && !this.#plain && !isLoopback(where.host)) {
+      throw new BlockferryError(
+        'INVALID', `plain: ${where.host} is not this host's loopback, and NBD is not encrypted`)
+    }
     return await this.#server.listen(where).catch((error: unknown) => { throw toBlockferryError(error) })
   }
 

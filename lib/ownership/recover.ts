@@ -1,5 +1,7 @@
 // After a crash, or a switchover whose outcome was not heard: who owns the disks?
 import { askOutcome } from '../migration/ask-outcome.js'
+import type { TlsOptions } from '../migration/tls.js'
+import { checkTls, loadTls } from '../migration/tls.js'
 import type { Owner } from '../errors.js'
 import { parseHostPort } from '../units.js'
 import type { OwnershipRecord, Whereabouts } from './journal.js'
@@ -11,6 +13,9 @@ export interface RecoverOptions {
   patienceMs?: number
   /** What recover() answered on the other host, carried by hand. */
   token?: string
+  /** To ask with: as the migration's own. Whoever can answer in the destination's place decides
+   * who starts the machine, so INVALID without a word when that is another host. */
+  tls?: TlsOptions | false
 }
 
 export interface Recovered {
@@ -32,13 +37,13 @@ export interface Recovered {
  * Settles what a crash has left in a journal, and says who owns each disk that ever moved; both
  * are durable when it resolves. The process that wrote the journal must have ended.
  *
- * Errors: BUSY (it has not), JOURNAL, INVALID (the token), and those of files.
+ * Errors: BUSY (it has not), JOURNAL, INVALID (the token, `tls`), and those of files.
  */
 export async function recover (journal: string, options: RecoverOptions = {}): Promise<Recovered[]> {
   const token = options.token === undefined ? null : parseToken(options.token)
   await using opened = await Journal.open(journal)
   for (const record of opened.unknown()) {
-    const committed = await outcomeOf(record, options.patienceMs ?? 10_000, token)
+    const committed = await outcomeOf(record, options, token)
     if (committed !== null) await opened.settle(record, committed ? 'moved' : 'kept')
   }
   return lastMigrations(opened).map(describe)
@@ -46,14 +51,21 @@ export async function recover (journal: string, options: RecoverOptions = {}): P
 
 /** Whether the destination has committed; null when that can't be told here. */
 async function outcomeOf (
-  record: OwnershipRecord, patienceMs: number, token: ReturnType<typeof parseToken> | null
+  record: OwnershipRecord, { patienceMs = 10_000, tls }: RecoverOptions,
+  token: ReturnType<typeof parseToken> | null
 ): Promise<boolean | null> {
   if (token?.migration === record.migration) return token.committed
   if (patienceMs === 0 || record.peer === undefined) return null
   const { host, port } = parseHostPort('peer', record.peer)
+  const loaded = await loadTls(checkTls(tls, 'the destination', host), { connects: true })
   try {
     const { committed } = await askOutcome({
-      host, port, migration: record.migration, linkTimeoutMs: Math.max(1000, patienceMs / 2), patienceMs
+      host,
+      port,
+      tls: loaded,
+      migration: record.migration,
+      linkTimeoutMs: Math.max(1000, patienceMs / 2),
+      patienceMs
     })
     return committed
   } catch {

@@ -1,10 +1,9 @@
 #include "control_channel.h"
 
-#include <sys/socket.h>
-
 namespace blockferry {
 
-void ControlChannel::start(FileDescriptor socket, FrameReader reader, Events events) {
+void ControlChannel::start(std::unique_ptr<Socket> socket, FrameReader reader,
+                           Events events) {
   std::lock_guard lock(send_mutex_);
   if (closed_.load()) return;  // somebody was quicker: the socket goes with this call
   socket_ = std::move(socket);
@@ -42,19 +41,22 @@ Status ControlChannel::send(const std::string& text) {
   encode_header(text_header(FrameType::control, text), reinterpret_cast<uint8_t*>(frame.data()));
   frame += text;
   std::lock_guard lock(send_mutex_);
-  if (closed_.load() || !socket_.open()) return Status::failure(Code::closed, "closed");
-  ssize_t sent = ::send(socket_.get(), frame.data(), frame.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
-  if (sent == static_cast<ssize_t>(frame.size())) return {};
-  int error = sent < 0 && errno != EAGAIN ? errno : ETIMEDOUT;
-  shutdown(socket_.get(), SHUT_RDWR);
-  return Status::from_errno(error, "send a control message");
+  if (closed_.load() || !socket_) return Status::failure(Code::closed, "closed");
+  Status status = socket_->send_at_once(frame.data(), frame.size());
+  if (!status.ok()) socket_->shut_down();
+  return status;
+}
+
+SocketProgress ControlChannel::progress() const {
+  std::lock_guard lock(send_mutex_);
+  return socket_ ? socket_->progress() : SocketProgress{};
 }
 
 void ControlChannel::close() {
   std::lock_guard closing(close_mutex_);
   {
     std::lock_guard lock(send_mutex_);
-    if (!closed_.exchange(true) && socket_.open()) shutdown(socket_.get(), SHUT_RDWR);
+    if (!closed_.exchange(true) && socket_) socket_->shut_down();
   }
   if (thread_.joinable()) thread_.join();
   std::lock_guard lock(send_mutex_);

@@ -3,11 +3,11 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
 
-#include "file_descriptor.h"
 #include "frame_io.h"
 
 namespace blockferry {
@@ -23,20 +23,20 @@ class ControlChannel {
   ~ControlChannel() { close(); }
 
   // After close() this does nothing.
-  void start(FileDescriptor socket, FrameReader reader, Events events);
+  void start(std::unique_ptr<Socket> socket, FrameReader reader, Events events);
   // From any thread; never blocks. A peer that does not read its messages is ended.
   Status send(const std::string& text);
   // Closes the connection and waits for the thread. Not from the events.
   void close();
-  SocketProgress progress() const { return socket_progress(socket_.get()); }
+  SocketProgress progress() const;
 
  private:
   void run(FrameReader reader);
   Status read_message(FrameReader& reader, std::string* text);
 
-  FileDescriptor socket_;
+  std::unique_ptr<Socket> socket_;
   Events events_;
-  std::mutex send_mutex_;
+  mutable std::mutex send_mutex_;  // socket_, and one sender at a time
   std::mutex close_mutex_;  // a second close() waits for the first
   std::atomic<bool> closed_{false};
   std::thread thread_;

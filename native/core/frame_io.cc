@@ -5,12 +5,12 @@
 
 namespace blockferry {
 
-FrameReader::FrameReader(int fd) : fd_(fd), buffer_(new uint8_t[kBuffer]) {}
+FrameReader::FrameReader(Socket& socket) : socket_(&socket), buffer_(new uint8_t[kBuffer]) {}
 
 Status FrameReader::fill() {
   size_t got = 0;
   start_ = end_ = 0;
-  Status status = receive_some(fd_, buffer_.get(), kBuffer, deadline_, &got);
+  Status status = socket_->receive(buffer_.get(), kBuffer, deadline_, &got);
   end_ = got;
   return status;
 }
@@ -23,7 +23,7 @@ Status FrameReader::payload(void* buffer, size_t length) {
       memcpy(at, buffer_.get() + start_, part);
       start_ += part;
     } else if (length >= kBuffer) {
-      Status status = receive_some(fd_, at, length, deadline_, &part);
+      Status status = socket_->receive(at, length, deadline_, &part);
       if (!status.ok()) return status;
     } else {
       Status status = fill();
@@ -47,11 +47,11 @@ Status FrameReader::text(const FrameHeader& header, std::string* text) {
   return status.ok() ? check_text(header, *text) : status;
 }
 
-Status send_text(int fd, FrameType type, const std::string& text) {
+Status send_text(Socket& socket, FrameType type, const std::string& text) {
   uint8_t header[kHeaderSize];
   encode_header(text_header(type, text), header);
   iovec parts[2] = {{header, sizeof header}, {const_cast<char*>(text.data()), text.size()}};
-  return send_all(fd, parts, 2);
+  return socket.send(parts, 2);
 }
 
 std::string error_text(const Status& status) {
@@ -61,7 +61,7 @@ std::string error_text(const Status& status) {
 Status error_from_text(const std::string& text) {
   size_t space = std::min(text.find(' '), text.size());
   std::string words = text.substr(std::min(space + 1, text.size()));
-  for (int i = 1; i <= static_cast<int>(Code::closed); i++) {
+  for (int i = 1; i <= static_cast<int>(kLastCode); i++) {
     Code code = static_cast<Code>(i);
     if (text.compare(0, space, code_name(code)) == 0) {
       return Status::failure(code, "the peer says: " + words);

@@ -12,7 +12,7 @@ namespace blockferry {
 // Reads frames of one connection, for one thread. Large payloads go straight to their buffer.
 class FrameReader {
  public:
-  explicit FrameReader(int fd);
+  explicit FrameReader(Socket& socket);
   // Applies to every following call, as a whole.
   void set_deadline(Deadline deadline) { deadline_ = deadline; }
   Status header(FrameHeader* header);
@@ -24,14 +24,14 @@ class FrameReader {
   Status fill();
 
   static constexpr size_t kBuffer = 64 << 10;
-  int fd_;
+  Socket* socket_;
   Deadline deadline_ = kNoDeadline;
   std::unique_ptr<uint8_t[]> buffer_;
   size_t start_ = 0;
   size_t end_ = 0;
 };
 
-Status send_text(int fd, FrameType type, const std::string& text);
+Status send_text(Socket& socket, FrameType type, const std::string& text);
 
 // An ERROR frame's text is "CODE words"; these are its two directions.
 std::string error_text(const Status& status);

@@ -1,7 +1,5 @@
 // The destination's inventory: what its disks hold, by hashes, so that the source need not send it.
 // It makes a second attempt, a copy that comes back and a template cheap.
-#include <sys/socket.h>
-
 #include <algorithm>
 
 #include "aligned_buffer.h"
@@ -29,7 +27,7 @@ Status hash_range(Origin& origin, uint64_t offset, uint64_t length, uint32_t blo
   return status;
 }
 
-Status send_hashes(int fd, uint32_t disk, uint64_t offset, uint64_t length,
+Status send_hashes(Socket& socket, uint32_t disk, uint64_t offset, uint64_t length,
                    std::vector<uint64_t>& hashes) {
   FrameHeader header;
   header.type = FrameType::hashes;
@@ -42,12 +40,12 @@ Status send_hashes(int fd, uint32_t disk, uint64_t offset, uint64_t length,
   uint8_t bytes[kHeaderSize];
   encode_header(header, bytes);
   iovec parts[2] = {{bytes, sizeof bytes}, {hashes.data(), header.payload}};
-  return send_all(fd, parts, header.payload == 0 ? 1 : 2);
+  return socket.send(parts, header.payload == 0 ? 1 : 2);
 }
 
 }  // namespace
 
-Status ReceiverSession::join_inventory(int fd) {
+Status ReceiverSession::join_inventory(Socket& socket) {
   std::lock_guard lock(mutex_);
   if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
   bool agreed = std::any_of(disks_.begin(), disks_.end(), [](auto& disk) { return disk->inventory; });
@@ -55,37 +53,37 @@ Status ReceiverSession::join_inventory(int fd) {
     return Status::failure(Code::protocol, "an inventory that was not agreed on");
   }
   inventory_asked_ = true;
-  other_fds_.insert(fd);
+  other_sockets_.insert(&socket);
   running_streams_++;
   return {};
 }
 
-void ReceiverSession::run_inventory(int fd) {
+void ReceiverSession::run_inventory(Socket& socket) {
   Status status;
   for (uint32_t disk = 0; disk < disks_.size() && status.ok(); disk++) {
-    if (disks_[disk]->inventory) status = tell_inventory(fd, disk);
+    if (disks_[disk]->inventory) status = tell_inventory(socket, disk);
   }
   std::vector<uint64_t> none;
-  if (status.ok()) status = send_hashes(fd, 0, 0, 0, none);
+  if (status.ok()) status = send_hashes(socket, 0, 0, 0, none);
   if (!status.ok()) fail(std::move(status));
   std::lock_guard lock(mutex_);
-  other_fds_.erase(fd);
+  other_sockets_.erase(&socket);
   running_streams_--;
   changed_.notify_all();
 }
 
 // Flushed first: what is counted as there must be on stable storage.
-Status ReceiverSession::tell_inventory(int fd, uint32_t disk) {
+Status ReceiverSession::tell_inventory(Socket& socket, uint32_t disk) {
   uint64_t size = disks_[disk]->size;
   Status status = disks_[disk]->tap->origin().flush();
   for (uint64_t at = 0; at < size && status.ok(); at += kStripe) {
     if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
-    status = tell_stripe(fd, disk, at, std::min(kStripe, size - at));
+    status = tell_stripe(socket, disk, at, std::min(kStripe, size - at));
   }
   return status;
 }
 
-Status ReceiverSession::tell_stripe(int fd, uint32_t disk, uint64_t offset, uint64_t length) {
+Status ReceiverSession::tell_stripe(Socket& socket, uint32_t disk, uint64_t offset, uint64_t length) {
   ReceivedDisk& received = *disks_[disk];
   uint64_t block_size = received.block_size;
   uint64_t chunk = std::max(kChunk, block_size);
@@ -97,7 +95,7 @@ Status ReceiverSession::tell_stripe(int fd, uint32_t disk, uint64_t offset, uint
     if (!status.ok()) return status;
   }
   received.digest.found({offset / block_size, hashes.size()}, hashes.data());
-  return send_hashes(fd, disk, offset, length, hashes);
+  return send_hashes(socket, disk, offset, length, hashes);
 }
 
 }  // namespace blockferry

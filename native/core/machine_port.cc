@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/socket.h>
 
 namespace blockferry {
 
@@ -37,7 +36,7 @@ void MachinePort::accept_connections() {
 }
 
 void MachinePort::start_relay(FileDescriptor local) {
-  FileDescriptor peer;
+  std::unique_ptr<Socket> peer;
   std::unique_ptr<FrameReader> reader;
   Status status = connect_(&peer, &reader);
   if (!status.ok()) return failed_(std::move(status));
@@ -47,7 +46,7 @@ void MachinePort::start_relay(FileDescriptor local) {
   connection.peer = std::move(peer);
   connection.reader = std::move(reader);
   connection.relay = std::make_unique<MachineRelay>(
-      std::move(local), connection.peer.get(), *connection.reader, limits_, counters_);
+      std::move(local), *connection.peer, *connection.reader, limits_, counters_);
   connection.thread = std::thread([this, &connection] { run_relay(connection); });
 }
 
@@ -58,7 +57,7 @@ void MachinePort::run_relay(Connection& connection) {
     ended_bytes_ += connection.relay->progress().acknowledged;
     connection.done = true;
   }
-  shutdown(connection.peer.get(), SHUT_RDWR);
+  connection.peer->shut_down();
   if (!status.ok() && !limits_.stop.load()) failed_(std::move(status));
 }
 
@@ -84,7 +83,7 @@ void MachinePort::close() {
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
-    for (Connection& connection : connections_) shutdown(connection.peer.get(), SHUT_RDWR);
+    for (Connection& connection : connections_) connection.peer->shut_down();
   }
   if (acceptor_.joinable()) acceptor_.join();
   for (Connection& connection : connections_) {

@@ -24,7 +24,8 @@ struct MachineStats {
 class MachinePort {
  public:
   // A connection to the destination, greeted; `reader` has what came behind the greeting.
-  using Connect = std::function<Status(FileDescriptor* socket, std::unique_ptr<FrameReader>*)>;
+  using Connect =
+      std::function<Status(std::unique_ptr<Socket>* socket, std::unique_ptr<FrameReader>*)>;
   using Failed = std::function<void(Status)>;
 
   MachinePort(RelayLimits& limits, Connect connect, Failed failed);
@@ -37,7 +38,7 @@ class MachinePort {
  private:
   struct Connection {
     std::thread thread;
-    FileDescriptor peer;
+    std::unique_ptr<Socket> peer;
     std::unique_ptr<FrameReader> reader;
     std::unique_ptr<MachineRelay> relay;
     bool done = false;

@@ -42,7 +42,7 @@ Status connect_unix(const std::string& path, FileDescriptor* socket) {
   return {};
 }
 
-MachineRelay::MachineRelay(FileDescriptor local, int peer, FrameReader& reader,
+MachineRelay::MachineRelay(FileDescriptor local, Socket& peer, FrameReader& reader,
                            RelayLimits& limits, RelayCounters& counters)
     : local_(std::move(local)),
       peer_(peer),
@@ -61,14 +61,14 @@ Status MachineRelay::run() {
 
 void MachineRelay::break_off() {
   shutdown(local_.get(), SHUT_RDWR);
-  shutdown(peer_, SHUT_RDWR);
+  peer_.shut_down();
 }
 
 // What the hypervisor has not handed over yet needs no queue of ours.
 void MachineRelay::wait_for_room() {
   uint64_t limit;
   while (!limits_.stop.load() && (limit = limits_.max_in_flight.load()) != 0 &&
-         socket_progress(peer_).in_flight >= limit) {
+         peer_.progress().in_flight >= limit) {
     std::this_thread::sleep_for(kRoomWait);
   }
 }
@@ -120,7 +120,7 @@ Status MachineRelay::send_piece(const uint8_t* bytes, size_t length) {
   iovec parts[2] = {{head, sizeof head}, {const_cast<uint8_t*>(payload), header.payload}};
   counters_.content_bytes += length;
   counters_.wire_bytes += wire;
-  return send_all(peer_, parts, header.payload == 0 ? 1 : 2);
+  return peer_.send(parts, header.payload == 0 ? 1 : 2);
 }
 
 Status MachineRelay::from_peer() {

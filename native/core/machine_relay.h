@@ -31,12 +31,12 @@ struct RelayCounters {
 
 class MachineRelay {
  public:
-  MachineRelay(FileDescriptor local, int peer, FrameReader& reader, RelayLimits& limits,
+  MachineRelay(FileDescriptor local, Socket& peer, FrameReader& reader, RelayLimits& limits,
                RelayCounters& counters);
   // Until both directions have ended. Ok when they did in good order, and when it was the local
   // side that broke off: the hypervisor knows best why. Else what is wrong with the peer.
   Status run();
-  SocketProgress progress() const { return socket_progress(peer_); }
+  SocketProgress progress() const { return peer_.progress(); }
 
  private:
   Status to_peer();
@@ -49,7 +49,7 @@ class MachineRelay {
   void break_off();
 
   FileDescriptor local_;
-  int peer_;
+  Socket& peer_;
   FrameReader& reader_;
   RelayLimits& limits_;
   RelayCounters& counters_;

@@ -1,16 +1,35 @@
 #include "migration_listener.h"
 
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <system_error>
 
 namespace blockferry {
 
 namespace {
+
+// How long a stranger that was cut off may take to go.
+constexpr std::chrono::milliseconds kRoomWait{500};
+
+// The address of an IPv4 peer, the network (/64) of an IPv6 one: whoever has one has all of it.
+std::string network_of(int fd) {
+  sockaddr_storage address = {};
+  socklen_t length = sizeof address;
+  getpeername(fd, reinterpret_cast<sockaddr*>(&address), &length);
+  if (address.ss_family == AF_INET) {
+    auto& v4 = reinterpret_cast<sockaddr_in&>(address).sin_addr;
+    return std::string(reinterpret_cast<char*>(&v4), sizeof v4);
+  }
+  auto& v6 = reinterpret_cast<sockaddr_in6&>(address).sin6_addr;
+  bool mapped = IN6_IS_ADDR_V4MAPPED(&v6);
+  return std::string(reinterpret_cast<char*>(&v6), mapped ? sizeof v6 : sizeof v6 / 2);
+}
 
 // 128 random bits in hexadecimal: who knows it may join the session.
 std::string random_id() {
@@ -51,72 +70,115 @@ void MigrationListener::accept_connections() {
       if (error != 0) poll(&waits[1], 1, 100);
       continue;
     }
-    if (greeting_.load() >= options_.max_greeting) continue;
+    if (!make_room()) continue;
     tune_socket(socket.get(), options_.link_timeout_ms);
     start_connection(std::move(socket));
   }
 }
 
+// False when the newcomer must be dropped.
+bool MigrationListener::make_room() {
+  std::unique_lock lock(mutex_);
+  if (greeting_ < options_.max_greeting) return true;
+  if (Connection* victim = longest_of_the_most()) victim->socket->cut();
+  return room_.wait_for(lock, kRoomWait, [this] { return greeting_ < options_.max_greeting; });
+}
+
+// Under the lock. The list is in the order of their coming.
+MigrationListener::Connection* MigrationListener::longest_of_the_most() {
+  std::map<std::string, uint32_t> waiting;
+  uint32_t most = 0;
+  for (const Connection& connection : connections_) {
+    if (connection.greeting) most = std::max(most, ++waiting[connection.network]);
+  }
+  for (Connection& connection : connections_) {
+    bool of_the_most = connection.greeting && waiting[connection.network] == most;
+    if (of_the_most && connection.socket != nullptr) return &connection;
+  }
+  return nullptr;
+}
+
 // Without a thread to be had, the connection is dropped.
-void MigrationListener::start_connection(FileDescriptor socket) {
-  int fd = socket.get();
+void MigrationListener::start_connection(FileDescriptor fd) {
+  std::string network = network_of(fd.get());
+  auto socket = std::make_unique<Socket>(std::move(fd));
   std::lock_guard lock(mutex_);
   Connection& connection = connections_.emplace_back();
+  connection.network = std::move(network);
+  connection.socket = socket.get();
   try {
-    connection.thread = std::thread([this, &connection, fd] { serve(connection, FileDescriptor(fd)); });
+    connection.thread = std::thread([this, &connection, owner = std::move(socket)]() mutable {
+      serve(connection, std::move(owner));
+    });
   } catch (const std::system_error&) {
     connections_.pop_back();
     return;
   }
-  connection.fd = socket.release();
   greeting_++;
 }
 
-void MigrationListener::serve(Connection& connection, FileDescriptor socket) {
-  int fd = socket.get();
-  FrameReader reader(fd);
+void MigrationListener::serve(Connection& connection, std::unique_ptr<Socket> socket) {
+  std::unique_ptr<FrameReader> reader;
   std::string hello;
-  Status status = greet(reader, &hello);
-  greeting_--;
-  if (status.ok()) {
-    status = hello == "control" ? welcome_control(connection, socket, reader)
-                                : welcome_data(socket, reader, hello);
-  }
+  Status status = greet(*socket, &reader, &hello);
+  greeted(connection);
+  if (status.ok()) status = welcome(connection, socket, *reader, hello);
   // Whether the peer still hears why makes no difference here.
-  if (!status.ok() && socket.open()) {
-    (void)send_text(fd, FrameType::error, error_text(status));
-  }
+  if (!status.ok() && socket) (void)send_text(*socket, FrameType::error, error_text(status));
+  if (socket) socket->shut_down();
   std::lock_guard lock(mutex_);
-  connection.fd = -1;
+  connection.socket = nullptr;
   connection.done = true;
 }
 
-Status MigrationListener::greet(FrameReader& reader, std::string* hello) {
-  reader.set_deadline(Clock::now() + std::chrono::milliseconds(options_.greeting_timeout_ms));
+void MigrationListener::greeted(Connection& connection) {
+  std::lock_guard lock(mutex_);
+  connection.greeting = false;
+  greeting_--;
+  room_.notify_one();
+}
+
+// A stranger gets no buffers of ours before it has shown who it is.
+Status MigrationListener::greet(Socket& socket, std::unique_ptr<FrameReader>* reader,
+                                std::string* hello) {
+  Deadline deadline = Clock::now() + std::chrono::milliseconds(options_.greeting_timeout_ms);
+  if (options_.tls) {
+    auto session = std::make_unique<TlsSession>(options_.tls, TlsSession::Side::server, "");
+    Status status = socket.secure(std::move(session), deadline);
+    if (!status.ok()) return status;
+  }
+  *reader = std::make_unique<FrameReader>(socket);
+  (*reader)->set_deadline(deadline);
   FrameHeader header;
-  Status status = reader.header(&header);
+  Status status = (*reader)->header(&header);
   if (!status.ok()) return status;
   if (header.type != FrameType::hello) {
     return Status::failure(Code::protocol, "the connection does not begin with a greeting");
   }
-  status = reader.text(header, hello);
-  reader.set_deadline(kNoDeadline);
+  status = (*reader)->text(header, hello);
+  (*reader)->set_deadline(kNoDeadline);
   return status;
+}
+
+Status MigrationListener::welcome(Connection& connection, std::unique_ptr<Socket>& socket,
+                                  FrameReader& reader, const std::string& hello) {
+  return hello == "control" ? welcome_control(connection, socket, reader)
+                            : welcome_data(*socket, reader, hello);
 }
 
 // A data connection can't come before the source was told of the session's disks, which is after
 // on_session_: so the session may enter the list last.
-Status MigrationListener::welcome_control(Connection& connection, FileDescriptor& socket,
+Status MigrationListener::welcome_control(Connection& connection, std::unique_ptr<Socket>& socket,
                                           FrameReader& reader) {
-  auto session = std::make_shared<ReceiverSession>(random_id());
+  auto session = std::make_shared<ReceiverSession>(random_id(), socket->peer());
   std::unique_lock lock(mutex_);
   if (stop_.load()) return Status::failure(Code::closed, "the receiver is closing");
   if (sessions_.size() >= options_.max_sessions) {
     return Status::failure(Code::busy, "too many migrations at once");
   }
-  Status status = send_text(socket.get(), FrameType::welcome, session->id());
+  Status status = send_text(*socket, FrameType::welcome, session->id());
   if (!status.ok()) return status;
-  connection.fd = -1;  // the session's from here on
+  connection.socket = nullptr;  // the session's from here on
   session->adopt_control(std::move(socket), std::move(reader));
   sessions_[session->id()] = session;
   lock.unlock();
@@ -124,13 +186,16 @@ Status MigrationListener::welcome_control(Connection& connection, FileDescriptor
   return {};
 }
 
-std::shared_ptr<ReceiverSession> MigrationListener::session_of(const std::string& id) {
+// Whoever opened it, and nobody else, may join it.
+std::shared_ptr<ReceiverSession> MigrationListener::session_of(const std::string& id,
+                                                               const Socket& socket) {
   std::lock_guard lock(mutex_);
   auto found = sessions_.find(id);
-  return found == sessions_.end() ? nullptr : found->second;
+  bool is_its_own = found != sessions_.end() && found->second->peer() == socket.peer();
+  return is_its_own ? found->second : nullptr;
 }
 
-Status MigrationListener::welcome_data(FileDescriptor& socket, FrameReader& reader,
+Status MigrationListener::welcome_data(Socket& socket, FrameReader& reader,
                                        const std::string& hello) {
   char id[33] = {};
   unsigned index = 0, count = 0;
@@ -141,35 +206,35 @@ Status MigrationListener::welcome_data(FileDescriptor& socket, FrameReader& read
   if (sscanf(hello.c_str(), "data %32[0-9a-f] %u %u", id, &index, &count) != 3) {
     return Status::failure(Code::protocol, "an unknown greeting");
   }
-  auto session = session_of(id);
+  auto session = session_of(id, socket);
   if (!session) return Status::failure(Code::not_found, "no such session");
-  Status status = session->join_stream(index, count, socket.get());
+  Status status = session->join_stream(index, count, socket);
   if (!status.ok()) return status;
   // A peer that is gone already shows in the first read.
-  status = send_text(socket.get(), FrameType::welcome, id);
-  session->run_stream(index, socket.get(), reader);
+  status = send_text(socket, FrameType::welcome, id);
+  session->run_stream(index, socket, reader);
   return {};
 }
 
-Status MigrationListener::welcome_machine(FileDescriptor& socket, FrameReader& reader,
+Status MigrationListener::welcome_machine(Socket& socket, FrameReader& reader,
                                           const std::string& id) {
-  auto session = session_of(id);
+  auto session = session_of(id, socket);
   if (!session) return Status::failure(Code::not_found, "no such session");
   FileDescriptor local;
-  Status status = session->join_machine(socket.get(), &local);
+  Status status = session->join_machine(socket, &local);
   if (!status.ok()) return status;
-  status = send_text(socket.get(), FrameType::welcome, id);
-  session->run_machine(std::move(local), socket.get(), reader);
+  status = send_text(socket, FrameType::welcome, id);
+  session->run_machine(std::move(local), socket, reader);
   return {};
 }
 
-Status MigrationListener::welcome_inventory(FileDescriptor& socket, const std::string& id) {
-  auto session = session_of(id);
+Status MigrationListener::welcome_inventory(Socket& socket, const std::string& id) {
+  auto session = session_of(id, socket);
   if (!session) return Status::failure(Code::not_found, "no such session");
-  Status status = session->join_inventory(socket.get());
+  Status status = session->join_inventory(socket);
   if (!status.ok()) return status;
-  status = send_text(socket.get(), FrameType::welcome, id);
-  session->run_inventory(socket.get());
+  status = send_text(socket, FrameType::welcome, id);
+  session->run_inventory(socket);
   return {};
 }
 
@@ -200,7 +265,7 @@ void MigrationListener::close() {
     std::lock_guard lock(mutex_);
     sessions.swap(sessions_);
     for (auto& connection : connections_) {
-      if (connection.fd >= 0) shutdown(connection.fd, SHUT_RDWR);
+      if (connection.socket != nullptr) connection.socket->cut();
     }
   }
   for (auto& [id, session] : sessions) session->close();

@@ -20,9 +20,14 @@ namespace blockferry {
 
 struct MigrationListenerOptions {
   uint32_t max_sessions = 64;
-  uint32_t max_greeting = 64;            // connections that have not greeted yet
-  uint32_t greeting_timeout_ms = 10'000;
+  // Connections that have not greeted yet: strangers. Each costs a thread and up to 100 KiB. When
+  // there are as many, the next one takes the place of the longest wait among those from the
+  // network that has the most: strangers can't keep out who comes from elsewhere, and who is quick
+  // gets through even from among them.
+  uint32_t max_greeting = 64;
+  uint32_t greeting_timeout_ms = 10'000;  // for all of it, TLS's handshake included
   uint32_t link_timeout_ms = 20'000;
+  std::shared_ptr<const TlsCredentials> tls;  // null: plain TCP
 };
 
 class MigrationListener {
@@ -42,19 +47,27 @@ class MigrationListener {
  private:
   struct Connection {
     std::thread thread;
-    int fd = -1;
+    std::string network;       // where it comes from
+    Socket* socket = nullptr;  // while the connection's thread owns it
+    bool greeting = true;
     bool done = false;
   };
 
   void accept_connections();
-  void start_connection(FileDescriptor socket);
-  void serve(Connection& connection, FileDescriptor socket);
-  Status greet(FrameReader& reader, std::string* hello);
-  Status welcome_control(Connection& connection, FileDescriptor& socket, FrameReader& reader);
-  std::shared_ptr<ReceiverSession> session_of(const std::string& id);
-  Status welcome_machine(FileDescriptor& socket, FrameReader& reader, const std::string& id);
-  Status welcome_inventory(FileDescriptor& socket, const std::string& id);
-  Status welcome_data(FileDescriptor& socket, FrameReader& reader, const std::string& hello);
+  bool make_room();
+  Connection* longest_of_the_most();
+  void start_connection(FileDescriptor fd);
+  void serve(Connection& connection, std::unique_ptr<Socket> socket);
+  Status greet(Socket& socket, std::unique_ptr<FrameReader>* reader, std::string* hello);
+  void greeted(Connection& connection);
+  Status welcome(Connection& connection, std::unique_ptr<Socket>& socket, FrameReader& reader,
+                 const std::string& hello);
+  Status welcome_control(Connection& connection, std::unique_ptr<Socket>& socket,
+                         FrameReader& reader);
+  std::shared_ptr<ReceiverSession> session_of(const std::string& id, const Socket& socket);
+  Status welcome_machine(Socket& socket, FrameReader& reader, const std::string& id);
+  Status welcome_inventory(Socket& socket, const std::string& id);
+  Status welcome_data(Socket& socket, FrameReader& reader, const std::string& hello);
   void reap_connections();
 
   MigrationListenerOptions options_;
@@ -63,9 +76,10 @@ class MigrationListener {
   FileDescriptor wake_;  // an eventfd: close() was called
   std::thread acceptor_;
   std::atomic<bool> stop_{false};
-  std::atomic<uint32_t> greeting_{0};
   std::mutex close_mutex_;  // a second close() waits for the first
-  std::mutex mutex_;  // sessions_, connections_
+  std::mutex mutex_;  // what follows
+  std::condition_variable room_;  // greeting_ has become less
+  uint32_t greeting_ = 0;
   std::map<std::string, std::shared_ptr<ReceiverSession>> sessions_;
   std::list<Connection> connections_;
 };

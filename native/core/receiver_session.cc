@@ -1,7 +1,5 @@
 #include "receiver_session.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 
 #include "stream_receiver.h"
@@ -16,7 +14,7 @@ ReceivedDisk::ReceivedDisk(std::shared_ptr<Tap> the_tap, uint64_t the_size,
       inventory(with_inventory),
       digest(size, block_size, !inventory && tap->origin().blank()) {}
 
-void ReceiverSession::adopt_control(FileDescriptor socket, FrameReader reader) {
+void ReceiverSession::adopt_control(std::unique_ptr<Socket> socket, FrameReader reader) {
   waiting_control_ = std::move(socket);
   waiting_reader_ = std::make_unique<FrameReader>(std::move(reader));
 }
@@ -37,32 +35,32 @@ void ReceiverSession::accept_streams(unsigned count, bool verify) {
   std::lock_guard lock(mutex_);
   stream_count_ = count;
   verify_ = verify;
-  stream_fds_.assign(count, -1);
+  places_.assign(count, {});
   stream_marks_.assign(count, 0);
   checkpoints_ = std::thread([this] { run_checkpoints(); });
 }
 
-Status ReceiverSession::join_stream(unsigned index, unsigned count, int fd) {
+Status ReceiverSession::join_stream(unsigned index, unsigned count, Socket& socket) {
   std::lock_guard lock(mutex_);
   if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
   if (stream_count_ == 0 || count != stream_count_ || index >= count) {
     return Status::failure(Code::protocol, "a stream that was not agreed on");
   }
-  if (stream_fds_[index] != -1) {
+  if (places_[index].taken) {
     return Status::failure(Code::busy, "this stream is connected already");
   }
-  stream_fds_[index] = fd;
+  places_[index] = {true, &socket};
   running_streams_++;
   return {};
 }
 
-void ReceiverSession::run_stream(unsigned index, int fd, FrameReader& reader) {
+void ReceiverSession::run_stream(unsigned index, Socket& socket, FrameReader& reader) {
   StreamReceiver receiver(*this, index, stream_count_, reader);
   Status status = receiver.run();
-  shutdown(fd, SHUT_RDWR);
+  socket.shut_down();
   fail(std::move(status));
   std::lock_guard lock(mutex_);
-  stream_fds_[index] = -2;  // its place is not given out again
+  places_[index].socket = nullptr;
   running_streams_--;
   changed_.notify_all();
 }
@@ -72,7 +70,7 @@ void ReceiverSession::accept_machine(const std::string& path) {
   machine_path_ = path;
 }
 
-Status ReceiverSession::join_machine(int fd, FileDescriptor* local) {
+Status ReceiverSession::join_machine(Socket& socket, FileDescriptor* local) {
   std::string path;
   {
     std::lock_guard lock(mutex_);
@@ -83,20 +81,20 @@ Status ReceiverSession::join_machine(int fd, FileDescriptor* local) {
   if (!status.ok()) return status;
   std::lock_guard lock(mutex_);
   if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
-  if (other_fds_.size() >= kMaxStreams) {
+  if (other_sockets_.size() >= kMaxStreams) {
     return Status::failure(Code::busy, "too many connections with the machine's memory");
   }
-  other_fds_.insert(fd);
+  other_sockets_.insert(&socket);
   running_streams_++;
   return {};
 }
 
-void ReceiverSession::run_machine(FileDescriptor local, int fd, FrameReader& reader) {
-  Status status = MachineRelay(std::move(local), fd, reader, machine_limits_, machine_counters_)
+void ReceiverSession::run_machine(FileDescriptor local, Socket& socket, FrameReader& reader) {
+  Status status = MachineRelay(std::move(local), socket, reader, machine_limits_, machine_counters_)
                       .run();
   if (!status.ok()) fail(std::move(status));
   std::lock_guard lock(mutex_);
-  other_fds_.erase(fd);
+  other_sockets_.erase(&socket);
   running_streams_--;
   changed_.notify_all();
 }
@@ -164,10 +162,10 @@ void ReceiverSession::fail(Status status) {
 // Under the lock.
 void ReceiverSession::shut_down() {
   stop_ = machine_limits_.stop = true;
-  for (int fd : stream_fds_) {
-    if (fd >= 0) shutdown(fd, SHUT_RDWR);
+  for (Place& place : places_) {
+    if (place.socket != nullptr) place.socket->shut_down();
   }
-  for (int fd : other_fds_) shutdown(fd, SHUT_RDWR);
+  for (Socket* socket : other_sockets_) socket->shut_down();
   changed_.notify_all();
 }
 

@@ -59,10 +59,12 @@ struct ReceiverStats {
 
 class ReceiverSession {
  public:
-  explicit ReceiverSession(std::string id) : id_(std::move(id)) {}
+  // `peer`: who has opened it (Socket::peer()).
+  ReceiverSession(std::string id, std::string peer) : id_(std::move(id)), peer_(std::move(peer)) {}
   ~ReceiverSession() { close(); }
 
   const std::string& id() const { return id_; }
+  const std::string& peer() const { return peer_; }
   // Begins to deliver control messages.
   void start(ReceiverEvents events);
   Status send_message(const std::string& text) { return control_.send(text); }
@@ -84,34 +86,34 @@ class ReceiverSession {
   void close();
 
   // For the listener: the control connection after its greeting.
-  void adopt_control(FileDescriptor socket, FrameReader reader);
+  void adopt_control(std::unique_ptr<Socket> socket, FrameReader reader);
   // For the listener: claims a stream's place. Afterwards run_stream() must be called.
-  Status join_stream(unsigned index, unsigned count, int fd);
+  Status join_stream(unsigned index, unsigned count, Socket& socket);
   // Receives on the calling thread until the stream ends.
-  void run_stream(unsigned index, int fd, FrameReader& reader);
+  void run_stream(unsigned index, Socket& socket, FrameReader& reader);
   // For the listener: the connection on which the source is told what the disks hold, and the
   // telling, until all is told.
-  Status join_inventory(int fd);
-  void run_inventory(int fd);
+  Status join_inventory(Socket& socket);
+  void run_inventory(Socket& socket);
   // The same for a connection with the machine's memory.
-  Status join_machine(int fd, FileDescriptor* local);
-  void run_machine(FileDescriptor local, int fd, FrameReader& reader);
+  Status join_machine(Socket& socket, FileDescriptor* local);
+  void run_machine(FileDescriptor local, Socket& socket, FrameReader& reader);
 
  private:
   friend class StreamReceiver;
 
-  Status tell_inventory(int fd, uint32_t disk);
-  Status tell_stripe(int fd, uint32_t disk, uint64_t offset, uint64_t length);
+  Status tell_inventory(Socket& socket, uint32_t disk);
+  Status tell_stripe(Socket& socket, uint32_t disk, uint64_t offset, uint64_t length);
   void shut_down();
   void stream_marked(unsigned index, uint64_t number);
   void run_checkpoints();
   Status checkpoint(uint64_t number);
   void fail(Status status);
 
-  std::string id_;
+  std::string id_, peer_;
   ReceiverEvents events_;
   ControlChannel control_;
-  FileDescriptor waiting_control_;
+  std::unique_ptr<Socket> waiting_control_;
   std::unique_ptr<FrameReader> waiting_reader_;
   std::vector<std::unique_ptr<ReceivedDisk>> disks_;
   std::atomic<uint64_t> wire_bytes_{0}, content_bytes_{0}, zero_bytes_{0};
@@ -125,11 +127,15 @@ class ReceiverSession {
   std::condition_variable changed_;
   unsigned stream_count_ = 0;
   bool verify_ = true;
-  std::vector<int> stream_fds_;        // -1: not connected
+  struct Place {
+    bool taken = false;                // once and for all
+    Socket* socket = nullptr;          // while it is connected
+  };
+  std::vector<Place> places_;          // of the streams
   unsigned running_streams_ = 0;       // the machine's connections included
   bool inventory_asked_ = false;
   std::string machine_path_;
-  std::set<int> other_fds_;            // of the machine's memory, and of the inventory
+  std::set<Socket*> other_sockets_;    // of the machine's memory, and of the inventory
   std::vector<uint64_t> stream_marks_;
   uint64_t verified_mark_ = 0;
   std::thread checkpoints_;

@@ -1,7 +1,5 @@
 #include "sender.h"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 
 #include "block_hash.h"
@@ -19,20 +17,21 @@ SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank, bool inventory)
       pending{DirtyMap(dirty->size(), dirty->block_size()),
               DirtyMap(dirty->size(), dirty->block_size())} {}
 
-Sender::Sender(SenderEvents events, uint32_t link_timeout_ms)
-    : events_(std::move(events)), link_timeout_ms_(link_timeout_ms) {
+Sender::Sender(SenderEvents events, uint32_t link_timeout_ms,
+               std::shared_ptr<const TlsCredentials> tls)
+    : events_(std::move(events)), link_timeout_ms_(link_timeout_ms), tls_(std::move(tls)) {
   machine_limits_.pacer = &pacer_;
 }
 
 Sender::~Sender() { close(); }
 
 // Greets, and reads the answer: the session's name, or why not.
-static Status shake_hands(int fd, const std::string& hello, FrameReader& reader,
-                          std::string* session) {
-  Status status = send_text(fd, FrameType::hello, hello);
+static Status greet(Socket& socket, const std::string& hello, FrameReader& reader,
+                    std::string* session) {
+  Status sent = send_text(socket, FrameType::hello, hello);
   FrameHeader header;
-  if (status.ok()) status = reader.header(&header);
-  if (!status.ok()) return status;
+  Status status = reader.header(&header);  // a peer that has hung up may have said why
+  if (!status.ok()) return sent.ok() || status.code == Code::unauthorized ? status : sent;
   if (header.type != FrameType::welcome && header.type != FrameType::error) {
     return Status::failure(Code::protocol, "the peer did not answer the greeting");
   }
@@ -48,7 +47,7 @@ Status Sender::connect(const std::string& host, uint16_t port, uint32_t timeout_
   host_ = host;
   port_ = port;
   connect_timeout_ms_ = timeout_ms;
-  FileDescriptor socket;
+  std::unique_ptr<Socket> socket;
   std::unique_ptr<FrameReader> reader;
   Status status = connect_greeted("control", &socket, &reader, &session_);
   if (!status.ok()) return status;
@@ -62,7 +61,7 @@ void Sender::add_disk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory)
 }
 
 Status Sender::open_inventory() {
-  FileDescriptor socket;
+  std::unique_ptr<Socket> socket;
   std::unique_ptr<FrameReader> reader;
   std::string session;
   Status status = connect_greeted("inventory " + session_, &socket, &reader, &session);
@@ -124,21 +123,29 @@ Status Sender::take_hashes(const FrameHeader& header) {
   return {};
 }
 
-Status Sender::connect_greeted(const std::string& hello, FileDescriptor* socket,
+Status Sender::connect_greeted(const std::string& hello, std::unique_ptr<Socket>* socket,
                                std::unique_ptr<FrameReader>* reader, std::string* answer) {
-  Status status = connect_tcp(host_, port_, connect_timeout_ms_, socket);
+  FileDescriptor fd;
+  Status status = connect_tcp(host_, port_, connect_timeout_ms_, &fd);
   if (!status.ok()) return status;
-  tune_socket(socket->get(), link_timeout_ms_);
-  *reader = std::make_unique<FrameReader>(socket->get());
-  (*reader)->set_deadline(Clock::now() + std::chrono::milliseconds(connect_timeout_ms_));
-  status = shake_hands(socket->get(), hello, **reader, answer);
+  tune_socket(fd.get(), link_timeout_ms_);
+  *socket = std::make_unique<Socket>(std::move(fd));
+  Deadline deadline = Clock::now() + std::chrono::milliseconds(connect_timeout_ms_);
+  if (tls_) {
+    auto session = std::make_unique<TlsSession>(tls_, TlsSession::Side::client, host_);
+    status = (*socket)->secure(std::move(session), deadline);
+    if (!status.ok()) return status;
+  }
+  *reader = std::make_unique<FrameReader>(**socket);
+  (*reader)->set_deadline(deadline);
+  status = greet(**socket, hello, **reader, answer);
   (*reader)->set_deadline(kNoDeadline);
   return status;
 }
 
 Status Sender::open_stream(unsigned index, unsigned count,
                            std::unique_ptr<StreamSender>* stream) {
-  FileDescriptor socket;
+  std::unique_ptr<Socket> socket;
   std::unique_ptr<FrameReader> reader;
   std::string session;
   std::string hello = "data " + session_ + " " + std::to_string(index) + " " +
@@ -150,7 +157,7 @@ Status Sender::open_stream(unsigned index, unsigned count,
 }
 
 Status Sender::open_machine(const std::string& path) {
-  auto connect = [this](FileDescriptor* socket, std::unique_ptr<FrameReader>* reader) {
+  auto connect = [this](std::unique_ptr<Socket>* socket, std::unique_ptr<FrameReader>* reader) {
     std::string session;
     return connect_greeted("machine " + session_, socket, reader, &session);
   };
@@ -187,7 +194,7 @@ void Sender::stop_streams() {
     std::lock_guard lock(mutex_);
     stop_ = true;
     for (auto& stream : streams_) stream->stop();
-    if (inventory_socket_.open()) shutdown(inventory_socket_.get(), SHUT_RDWR);
+    if (inventory_socket_) inventory_socket_->shut_down();
   }
   changed_.notify_all();
   stopping_.notify_all();
@@ -306,6 +313,7 @@ static SentDiskStats stats_of(const SentDisk& disk) {
 
 SenderStats Sender::stats() const {
   SenderStats stats;
+  std::lock_guard lock(mutex_);
   for (auto& disk : disks_) stats.disks.push_back(stats_of(*disk));
   for (auto& stream : streams_) {
     const auto& counters = stream->counters();
@@ -316,7 +324,6 @@ SenderStats Sender::stats() const {
     stats.in_flight_bytes += progress.in_flight;
   }
   stats.round_trip_us = control_.progress().round_trip_us;
-  std::lock_guard lock(mutex_);
   if (machine_) stats.machine = machine_->stats();
   return stats;
 }
@@ -329,6 +336,11 @@ void Sender::close() {
   if (inventory_.joinable()) inventory_.join();
   for (auto& stream : streams_) stream->join();
   control_.close();
+  std::lock_guard lock(mutex_);
+  // Whoever holds on to us must not hold their descriptors.
+  for (auto& stream : streams_) stream->hang_up();
+  inventory_reader_.reset();
+  inventory_socket_.reset();
   for (auto& disk : disks_) disk->tap.reset();  // whoever closes the tap now lets go of its file
 }
 

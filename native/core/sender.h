@@ -76,7 +76,8 @@ struct SenderStats {
 
 class Sender {
  public:
-  Sender(SenderEvents events, uint32_t link_timeout_ms);
+  // Null `tls`: plain TCP.
+  Sender(SenderEvents events, uint32_t link_timeout_ms, std::shared_ptr<const TlsCredentials> tls);
   ~Sender();
 
   // The control connection. Blocks.
@@ -136,7 +137,7 @@ class Sender {
 
   Status take_inventory();
   Status take_hashes(const FrameHeader& header);
-  Status connect_greeted(const std::string& hello, FileDescriptor* socket,
+  Status connect_greeted(const std::string& hello, std::unique_ptr<Socket>* socket,
                          std::unique_ptr<FrameReader>* reader, std::string* answer);
   Status open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream);
   void wake_streams();
@@ -148,6 +149,7 @@ class Sender {
 
   SenderEvents events_;
   uint32_t link_timeout_ms_;
+  std::shared_ptr<const TlsCredentials> tls_;
   std::string host_, session_;
   uint16_t port_ = 0;
   uint32_t connect_timeout_ms_ = 0;
@@ -155,7 +157,7 @@ class Sender {
   std::vector<std::unique_ptr<SentDisk>> disks_;
   std::vector<std::unique_ptr<StreamSender>> streams_;
 
-  FileDescriptor inventory_socket_;
+  std::unique_ptr<Socket> inventory_socket_;
   std::unique_ptr<FrameReader> inventory_reader_;
   std::thread inventory_;
   RelayLimits machine_limits_;

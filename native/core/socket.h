@@ -1,40 +1,47 @@
-// TCP sockets as a migration needs them: connected within a time, telling of a dead peer, and
-// with little unsent data in the kernel.
+// One connection of a migration: TCP, or TLS over it. What sends and receives frames does not
+// know which.
 #pragma once
 
-#include <sys/uio.h>
-
-#include <chrono>
-#include <cstdint>
+#include <memory>
 #include <string>
 
 #include "file_descriptor.h"
 #include "status.h"
+#include "tcp.h"
+#include "tls_session.h"
 
 namespace blockferry {
 
-using Deadline = std::chrono::steady_clock::time_point;
-inline constexpr Deadline kNoDeadline = Deadline::max();
+class Socket {
+ public:
+  explicit Socket(FileDescriptor fd);
+  ~Socket();
 
-Status connect_tcp(const std::string& host, uint16_t port, uint32_t timeout_ms,
-                   FileDescriptor* socket);
+  // Speaks TLS from here on; before anything else is sent or received. The whole handshake must be
+  // over by the deadline. When it fails nothing can be sent any more, unless for Code::tls: then a
+  // peer without TLS can be told so. See TlsSession::shake_hands().
+  Status secure(std::unique_ptr<TlsSession> session, Deadline deadline);
+  // Whom TLS has shown the peer to be (TlsSession::peer()); empty without TLS.
+  const std::string& peer() const { return peer_; }
 
-// No delay, keep-alive, and ETIMEDOUT when sent data stays unacknowledged for `timeout_ms`.
-// Unsent data in the kernel is held low: it would be a queue in front of the residual.
-void tune_socket(int fd, uint32_t timeout_ms);
+  // Sends everything. `parts` is changed. One thread at a time.
+  Status send(iovec* parts, size_t count);
+  // The same without waiting; what does not fit ends the connection (Code::timeout).
+  Status send_at_once(const void* bytes, size_t length);
+  // See receive_some(). One thread at a time, which may be another than the sender's.
+  Status receive(void* buffer, size_t length, Deadline deadline, size_t* got);
 
-// Sends everything. `parts` is changed.
-Status send_all(int fd, iovec* parts, size_t count);
+  // Ends both directions, from any thread: who waits for the socket returns.
+  void shut_down();
+  // The same without TLS's goodbye: may be called while secure() goes on.
+  void cut();
+  SocketProgress progress() const { return socket_progress(fd_.get()); }
 
-// Receives at least 1 and at most `length` bytes; Code::peer_gone at the end of the stream,
-// Code::timeout at the deadline.
-Status receive_some(int fd, void* buffer, size_t length, Deadline deadline, size_t* got);
-
-struct SocketProgress {
-  uint64_t acknowledged = 0;  // bytes, ever
-  uint64_t in_flight = 0;     // bytes written to the socket and not acknowledged
-  uint32_t round_trip_us = 0;
+ private:
+  FileDescriptor fd_;
+  std::unique_ptr<TlsSession> tls_;
+  std::string peer_;
+  bool mute_ = false;  // a handshake failed: no plain text behind it
 };
-SocketProgress socket_progress(int fd);
 
 }  // namespace blockferry

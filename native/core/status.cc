@@ -28,6 +28,8 @@ const char* code_name(Code code) {
     case Code::no_memory: return "NO_MEMORY";
     case Code::unsupported: return "UNSUPPORTED";
     case Code::closed: return "CLOSED";
+    case Code::tls: return "TLS";
+    case Code::unauthorized: return "UNAUTHORIZED";
   }
   return "INVALID";
 }

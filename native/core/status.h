@@ -34,7 +34,11 @@ enum class Code {
   no_memory,
   unsupported,
   closed,          // the object was closed
+  tls,             // one side speaks TLS and the other does not
+  unauthorized,    // the peer is not who it has to be, or says so of us
 };
+
+inline constexpr Code kLastCode = Code::unauthorized;
 
 const char* code_name(Code code);
 

@@ -169,7 +169,7 @@ Status StreamSender::send_frames() {
     bytes += kHeaderSize + header.payload;
   }
   pace(bytes);
-  return send_all(socket_.get(), parts.data(), parts.size());
+  return socket_->send(parts.data(), parts.size());
 }
 
 // Waits for the bandwidth cap, then until little enough waits in the socket.
@@ -181,7 +181,7 @@ void StreamSender::pace(uint64_t bytes) {
   while (!stopped()) {
     uint64_t limit = sender_.max_in_flight_.load() / count_;
     if (limit == 0) return;
-    uint64_t queued = socket_progress(socket_.get()).in_flight;
+    uint64_t queued = socket_->progress().in_flight;
     if (queued == 0 || queued + bytes <= limit) return;
     sender_.stopping_.wait_for(lock, kQueueWait, stopped);
   }

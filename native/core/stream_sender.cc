@@ -1,8 +1,5 @@
 #include "stream_sender.h"
 
-#include <sys/socket.h>
-
-
 namespace blockferry {
 
 namespace {
@@ -11,7 +8,8 @@ constexpr std::chrono::milliseconds kIdleWait{2};
 
 }  // namespace
 
-StreamSender::StreamSender(Sender& sender, FileDescriptor socket, unsigned index, unsigned count)
+StreamSender::StreamSender(Sender& sender, std::unique_ptr<Socket> socket, unsigned index,
+                           unsigned count)
     : sender_(sender),
       socket_(std::move(socket)),
       index_(index),
@@ -28,7 +26,7 @@ void StreamSender::start() {
   thread_ = std::thread([this] { run(); });
 }
 
-void StreamSender::stop() { shutdown(socket_.get(), SHUT_RDWR); }
+void StreamSender::stop() { socket_->shut_down(); }
 
 void StreamSender::join() {
   if (thread_.joinable()) thread_.join();
@@ -83,7 +81,7 @@ Status StreamSender::send_mark(uint64_t number) {
   uint8_t bytes[kHeaderSize];
   encode_header(header, bytes);
   iovec part{bytes, sizeof bytes};
-  Status status = send_all(socket_.get(), &part, 1);
+  Status status = socket_->send(&part, 1);
   if (!status.ok()) return status;
   marked_ = number;
   sender_.stream_marked(number);

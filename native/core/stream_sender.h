@@ -11,7 +11,6 @@
 
 #include "aligned_buffer.h"
 #include "compressor.h"
-#include "file_descriptor.h"
 #include "io_queue.h"
 #include "sender.h"
 
@@ -19,14 +18,16 @@ namespace blockferry {
 
 class StreamSender {
  public:
-  StreamSender(Sender& sender, FileDescriptor socket, unsigned index, unsigned count);
+  StreamSender(Sender& sender, std::unique_ptr<Socket> socket, unsigned index, unsigned count);
   ~StreamSender();
   void start();
   // Makes the thread end soon; join() waits for it.
   void stop();
   void join();
+  // After join().
+  void hang_up() { socket_.reset(); }
 
-  SocketProgress progress() const { return socket_progress(socket_.get()); }
+  SocketProgress progress() const { return socket_ ? socket_->progress() : SocketProgress{}; }
   struct Counters {
     std::atomic<uint64_t> passes{0}, idle_us{0};
   };
@@ -80,7 +81,7 @@ class StreamSender {
   void pace(uint64_t bytes);
 
   Sender& sender_;
-  FileDescriptor socket_;
+  std::unique_ptr<Socket> socket_;
   unsigned index_, count_;
   std::thread thread_;
   Counters counters_;

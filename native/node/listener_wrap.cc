@@ -2,6 +2,7 @@
 
 #include "errors.h"
 #include "session_wrap.h"
+#include "tls_wrap.h"
 #include "values.h"
 
 namespace blockferry::node {
@@ -17,6 +18,7 @@ MigrationListenerOptions read_options(const Napi::Object& object) {
   options.max_greeting = number("maxGreeting", options.max_greeting);
   options.greeting_timeout_ms = number("greetingTimeoutMs", options.greeting_timeout_ms);
   options.link_timeout_ms = number("linkTimeoutMs", options.link_timeout_ms);
+  options.tls = TlsWrap::credentials_of(object.Get("tls"));
   return options;
 }
 

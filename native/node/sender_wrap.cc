@@ -3,6 +3,7 @@
 #include "bandwidth_wrap.h"
 #include "errors.h"
 #include "tap_wrap.h"
+#include "tls_wrap.h"
 #include "values.h"
 
 namespace blockferry::node {
@@ -62,10 +63,11 @@ void SenderWrap::install(Napi::Env env, Napi::Object exports) {
 
 SenderWrap::SenderWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<SenderWrap>(info), loop_(Loop::of(info.Env())) {
-  auto link_timeout = static_cast<uint32_t>(
-      uint_or(info[0].As<Napi::Object>(), "linkTimeoutMs", 20'000));
+  Napi::Object options = info[0].As<Napi::Object>();
+  auto link_timeout = static_cast<uint32_t>(uint_or(options, "linkTimeoutMs", 20'000));
+  auto tls = TlsWrap::credentials_of(options.Get("tls"));
   emitter_ = std::make_shared<Emitter>(loop_, info[1].As<Napi::Function>());
-  sender_ = std::make_shared<Sender>(events_to(emitter_), link_timeout);
+  sender_ = std::make_shared<Sender>(events_to(emitter_), link_timeout, std::move(tls));
   closer_ = loop_->add_closer([sender = sender_] { sender->close(); });
   loop_->hold();
   Ref();

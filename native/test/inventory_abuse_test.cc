@@ -26,19 +26,20 @@ class RawDestination {
   uint16_t port() const { return listener_.bound().port; }
 
   // Takes the next connection and welcomes it.
-  FileDescriptor welcome(const std::string& expected) {
-    FileDescriptor socket;
+  std::unique_ptr<Socket> welcome(const std::string& expected) {
+    FileDescriptor fd;
     int error = 0;
-    while (!socket.open()) {
-      socket = listener_.accept(&error);
+    while (!fd.open()) {
+      fd = listener_.accept(&error);
       std::this_thread::yield();
     }
-    FrameReader reader(socket.get());
+    auto socket = std::make_unique<Socket>(std::move(fd));
+    FrameReader reader(*socket);
     FrameHeader header;
     std::string hello;
     CHECK(reader.header(&header).ok() && reader.text(header, &hello).ok());
     CHECK(hello == expected);
-    CHECK(send_text(socket.get(), FrameType::welcome, kSession).ok());
+    CHECK(send_text(*socket, FrameType::welcome, kSession).ok());
     return socket;
   }
 
@@ -76,12 +77,12 @@ Told end() {
   return told;
 }
 
-void tell(int fd, const Told& told) {
+void tell(Socket& socket, const Told& told) {
   uint8_t bytes[kHeaderSize];
   encode_header(told.header, bytes);
   iovec parts[2] = {{bytes, sizeof bytes},
                     {const_cast<uint64_t*>(told.hashes.data()), told.hashes.size() * 8}};
-  (void)send_all(fd, parts, told.hashes.empty() ? 1 : 2);  // the source may have hung up already
+  (void)socket.send(parts, told.hashes.empty() ? 1 : 2);  // the source may have hung up already
 }
 
 // How a migration ends whose destination tells this.
@@ -90,20 +91,20 @@ Status end_of(const std::vector<Told>& inventory) {
   std::promise<Status> failed;
   Sender sender({[](std::string) {}, [] {}, [](uint64_t) {},
                  [&](Status status) { failed.set_value(std::move(status)); }},
-                20'000);
-  std::future<FileDescriptor> control =
+                20'000, nullptr);
+  std::future<std::unique_ptr<Socket>> control =
       std::async(std::launch::async, [&] { return destination.welcome("control"); });
   CHECK(sender.connect("127.0.0.1", destination.port(), 5000).ok());
   auto tap = std::make_shared<Tap>(make_memory_origin(kSize));
   tap->track(std::make_shared<DirtyMap>(kSize, kBlock));
   sender.add_disk(tap, false, true);
-  std::future<FileDescriptor> told = std::async(std::launch::async, [&] {
-    FileDescriptor socket = destination.welcome("inventory " + kSession);
-    for (const Told& part : inventory) tell(socket.get(), part);
+  std::future<std::unique_ptr<Socket>> told = std::async(std::launch::async, [&] {
+    std::unique_ptr<Socket> socket = destination.welcome("inventory " + kSession);
+    for (const Told& part : inventory) tell(*socket, part);
     return socket;
   });
   CHECK(sender.open_inventory().ok());
-  FileDescriptor open = told.get();
+  std::unique_ptr<Socket> open = told.get();
   Status status = failed.get_future().get();
   sender.close();
   return status;

@@ -71,10 +71,10 @@ void both_directions_arrive(int level, uint64_t max_in_flight, unsigned seed) {
   limits.level = level;
   limits.max_in_flight = max_in_flight;
   RelayCounters there, back;
-  FrameReader source_reader(wire.one.get()), destination_reader(wire.other.get());
-  MachineRelay sender(std::move(source.other), wire.one.get(), source_reader, limits, there);
-  MachineRelay receiver(std::move(destination.other), wire.other.get(), destination_reader,
-                        unlimited, back);
+  Socket one(std::move(wire.one)), other(std::move(wire.other));
+  FrameReader source_reader(one), destination_reader(other);
+  MachineRelay sender(std::move(source.other), one, source_reader, limits, there);
+  MachineRelay receiver(std::move(destination.other), other, destination_reader, unlimited, back);
   std::string memory = memory_like(9'000'001, seed), answer = memory_like(300'000, seed + 1);
   std::string got_memory, got_answer;
   Status sent, received;
@@ -116,8 +116,9 @@ Status after(const FrameHeader& header, const std::string& payload) {
   SocketPair local, wire;
   RelayLimits limits;
   RelayCounters counters;
-  FrameReader reader(wire.one.get());
-  MachineRelay relay(std::move(local.other), wire.one.get(), reader, limits, counters);
+  Socket peer(std::move(wire.one));
+  FrameReader reader(peer);
+  MachineRelay relay(std::move(local.other), peer, reader, limits, counters);
   put_frame(wire.other.get(), header, payload);
   shutdown(wire.other.get(), SHUT_WR);
   Status status = relay.run();
@@ -156,8 +157,9 @@ void the_hypervisor_goes_away() {
   SocketPair local, wire;
   RelayLimits limits;
   RelayCounters counters;
-  FrameReader reader(wire.one.get());
-  MachineRelay relay(std::move(local.other), wire.one.get(), reader, limits, counters);
+  Socket peer(std::move(wire.one));
+  FrameReader reader(peer);
+  MachineRelay relay(std::move(local.other), peer, reader, limits, counters);
   local.one.reset();
   shutdown(wire.other.get(), SHUT_WR);
   Status status = relay.run();

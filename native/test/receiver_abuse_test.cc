@@ -35,17 +35,18 @@ class RawSource {
     uint8_t bytes[kHeaderSize];
     encode_header(header, bytes);
     iovec parts[2] = {{bytes, sizeof bytes}, {const_cast<void*>(payload), length}};
-    return send_all(data_.get(), parts, 2).ok();
+    return data_->send(parts, 2).ok();
   }
   void hang_up() { data_.reset(); }
   Status refusal;  // of the last greeting
 
  private:
-  FileDescriptor greet(const std::string& hello, std::string* answer) {
-    FileDescriptor socket;
-    CHECK(connect_tcp("127.0.0.1", port_, 5000, &socket).ok());
-    CHECK(send_text(socket.get(), FrameType::hello, hello).ok());
-    FrameReader reader(socket.get());
+  std::unique_ptr<Socket> greet(const std::string& hello, std::string* answer) {
+    FileDescriptor fd;
+    CHECK(connect_tcp("127.0.0.1", port_, 5000, &fd).ok());
+    auto socket = std::make_unique<Socket>(std::move(fd));
+    CHECK(send_text(*socket, FrameType::hello, hello).ok());
+    FrameReader reader(*socket);
     FrameHeader header;
     CHECK(reader.header(&header).ok());
     CHECK(reader.text(header, answer).ok());
@@ -55,7 +56,7 @@ class RawSource {
 
   uint16_t port_;
   std::string session_id_;
-  FileDescriptor control_, data_, inventory_;
+  std::unique_ptr<Socket> control_, data_, inventory_;
 };
 
 FrameHeader data_frame(const std::vector<uint8_t>& content, uint64_t offset) {

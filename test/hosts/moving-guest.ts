@@ -184,12 +184,12 @@ export class MovingGuest {
   async begin(...options: readonly string[]): Promise<Move> {
     const { here, there } = this
     const receive = new Command(there.host.namespace, [
-      ...['receive', '--control', there.control, '--listen', `${there.host.address}:0`],
+      ...['receive', '--control', there.control, '--listen', `${there.host.address}:0`, '--plain'],
       ...['--machine', `qemu:${there.guest!.qmpSocket}`, ...this.#linkOptions],
     ])
     const { host, port } = await receive.event('listening')
     const send = new Command(here.host.namespace, [
-      ...['send', '--control', here.control, '--to', `${host}:${port}`, '--reconnect', '0'],
+      ...['send', '--control', here.control, '--to', `${host}:${port}`, '--plain', '--reconnect', '0'],
       ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...this.#linkOptions, ...options],
     ])
     return { send, receive, done: () => this.#done(send, receive) }

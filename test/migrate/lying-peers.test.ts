@@ -12,7 +12,7 @@ import { makeImage, temporary } from '../support/images.js'
 /** A destination that answers as the test says; made of the library's own parts. */
 async function lyingDestination (onMessage: (session: NativeSession, message: any) => void) {
   const sessions: NativeSession[] = []
-  const listener = new native.MigrationListener({}, (_event, session: NativeSession) => {
+  const listener = new native.MigrationListener({ tls: null }, (_event, session: NativeSession) => {
     sessions.push(session)
     session.start((event, value) => {
       if (event === 'message') onMessage(session, JSON.parse(value))
@@ -30,7 +30,7 @@ async function lyingDestination (onMessage: (session: NativeSession, message: an
 
 async function lyingSource (address: { host: string, port: number }, messages: object[]) {
   const heard: any[] = []
-  const sender: NativeSender = new native.Sender({}, (event, value) => {
+  const sender: NativeSender = new native.Sender({ tls: null }, (event, value) => {
     if (event === 'message') heard.push(JSON.parse(value))
   })
   await sender.connect(address.host, address.port, 5000)
@@ -119,7 +119,7 @@ t.test('a commit before everything is there is not believed', async (t) => {
   await using receiver = await receive({ disks: [{ target: join(dir, 'target.img') }] })
   let committed = false
   receiver.on('committed', () => { committed = true })
-  const sender: NativeSender = new native.Sender({}, () => {})
+  const sender: NativeSender = new native.Sender({ tls: null }, () => {})
   await sender.connect(receiver.address.host, receiver.address.port, 5000)
   sender.send(JSON.stringify(offer))
   sender.send(JSON.stringify({ type: 'commit', mark: 1, digests: ['0000000000000000'] }))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import type { Test } from 'tap'
 
-import type { Receiver, Tap } from '../../lib/index.js'
+import type { Receiver, Tap, TlsOptions } from '../../lib/index.js'
 import { NbdServer, openTap, receive } from '../../lib/index.js'
 import { makeImage, temporary } from './images.js'
 
@@ -17,7 +17,7 @@ export interface Pair {
 }
 
 /** Everything is closed when the test is over. */
-export async function makePair (t: Test, size = 16 << 20): Promise<Pair> {
+export async function makePair (t: Test, size = 16 << 20, tls?: TlsOptions): Promise<Pair> {
   const dir = temporary(t)
   const image = makeImage(join(dir, 'source.img'), size)
   const target = join(dir, 'target.img')
@@ -26,7 +26,9 @@ export async function makePair (t: Test, size = 16 << 20): Promise<Pair> {
   const server = new NbdServer()
   server.add(source)
   await server.listen({ path: socket })
-  const receiver = await receive({ disks: [{ target, name: 'web' }] })
+  const receiver = await receive({
+    disks: [{ target, name: 'web' }], ...(tls !== undefined && { tls })
+  })
   t.teardown(async () => {
     await receiver.close()
     for (const tap of receiver.taps.values()) await tap.close()

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Test } from 'tap'
 
-import type { BlockferryError, Migration } from '../../lib/index.js'
+import type { BlockferryError, Migration, TlsOptions } from '../../lib/index.js'
 import { migrate } from '../../lib/index.js'
 import { hashOf } from './images.js'
 import type { Pair } from './pair.js'
@@ -32,13 +32,15 @@ export async function writesOn (t: Test, writer: Writer): Promise<void> {
 
 /** After a failure: the writer writes on at the source, and a second attempt succeeds. */
 export async function checkUnharmed (
-  t: Test, pair: Pair, writer: Writer, destination = pair.receiver.address, target = pair.target
+  t: Test, pair: Pair, writer: Writer, destination = pair.receiver.address, target = pair.target,
+  tls?: TlsOptions
 ): Promise<void> {
   t.equal(pair.source.state, 'open')
   await writesOn(t, writer)
   const report = await migrate({
     disks: [{ source: pair.source }],
     destination,
+    ...(tls !== undefined && { tls }),
     machine: { pause: () => writer.pause() }
   })
   await writer.stop()
