@@ -90,6 +90,9 @@ void MachinePort::close() {
     if (connection.thread.joinable()) connection.thread.join();
   }
   socket_.close();
+  wake_.reset();
+  std::lock_guard lock(mutex_);
+  connections_.clear();
 }
 
 }  // namespace blockferry

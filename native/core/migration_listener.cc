@@ -276,6 +276,7 @@ void MigrationListener::close() {
   }
   for (auto& connection : connections) connection.thread.join();
   socket_.close();
+  wake_.reset();
 }
 
 }  // namespace blockferry

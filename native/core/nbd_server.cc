@@ -221,7 +221,7 @@ void NbdServer::Impl::close() {
   {
     std::lock_guard lock(mutex_);
     closed_ = true;
-    eventfd_write(stop_event_.get(), 1);
+    if (stop_event_.open()) eventfd_write(stop_event_.get(), 1);
   }
   // No listener is added any more, and no lock is held: their threads may need it to end.
   for (Listener& listener : listeners_) listener.thread.join();
@@ -231,6 +231,7 @@ void NbdServer::Impl::close() {
   client_done_.wait(lock, [this] { return live() == 0; });
   join_done();
   removed.swap(exports_);
+  stop_event_.reset();
 }
 
 NbdServer::NbdServer(NbdServerOptions options) : impl_(std::make_unique<Impl>(options)) {}

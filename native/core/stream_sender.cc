@@ -26,7 +26,9 @@ void StreamSender::start() {
   thread_ = std::thread([this] { run(); });
 }
 
-void StreamSender::stop() { socket_->shut_down(); }
+void StreamSender::stop() {
+  if (socket_) socket_->shut_down();
+}
 
 void StreamSender::join() {
   if (thread_.joinable()) thread_.join();
