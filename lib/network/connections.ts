@@ -8,6 +8,8 @@ import { canonical } from './addresses.js'
 interface Tracked {
   protocol: string
   state: string | null
+  /** Packets were seen in both directions. */
+  answered: boolean
   /** Of the first packet, and of the answer to it. */
   original: { source: string, destination: string }
   reply: { source: string, destination: string }
@@ -22,6 +24,11 @@ export async function countConnections (addresses: readonly string[]): Promise<n
   const table = await readTable(addresses)
   if (table === null) return null
   const own = new Set(addresses)
+  return count(table, own)
+}
+
+/** Those in a list of conntrack's that count. */
+export function count (table: string, own: ReadonlySet<string>): number {
   return parse(table).filter((connection) => uses(connection, own)).length
 }
 
@@ -52,6 +59,7 @@ export function parse (table: string): Tracked[] {
     return [{
       protocol: before.find((word) => /^(?!ipv[46]$)[a-z][a-z0-9-]*$/.test(word)) ?? '',
       state: /^[A-Z_0-9]*[A-Z][A-Z_0-9]*$/.test(last) ? last : null,
+      answered: !line.includes('[UNREPLIED]'),
       original: { source, destination: destination! },
       reply: { source: source2, destination: destination2! }
     }]
@@ -62,8 +70,12 @@ function values (line: string, word: RegExp): string[] {
   return [...line.matchAll(word)].map(([, text]) => canonical(text!))
 }
 
-function uses ({ protocol, state, original, reply }: Tracked, own: ReadonlySet<string>): boolean {
+function uses (connection: Tracked, own: ReadonlySet<string>): boolean {
+  const { protocol, state, answered, original, reply } = connection
   if (protocol.startsWith('icmp') || (state !== null && kOver.has(state))) return false
+  // The last packet of a connection that was just ending at the switchover looks like a new one, to
+  // which nobody answers; TCP that lives has an answer at once.
+  if (protocol === 'tcp' && !answered) return false
   const came = own.has(original.destination) && own.has(reply.source)
   const went = own.has(original.source) && own.has(reply.destination)
   return came || went

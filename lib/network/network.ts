@@ -5,8 +5,10 @@
 //
 //   prepare → prepare → verify … (everything is copied, the commit) … switchOver, → switchOver
 //
-// and undo when the migration fails before its commit. What fails after the commit does not undo
-// the machine's move: it is told, with the destination as the owner.
+// and undo when the migration fails before its commit. When the link is lost and the migration goes
+// on over another connection, the old site stays prepared; the new site's is undone and prepared
+// again, and verify is called once more. What fails after the commit does not undo the machine's
+// move: it is told, with the destination as the owner.
 
 /** Hooks of one's own are enough: an object with these. */
 export interface Network {
@@ -18,6 +20,6 @@ export interface Network {
   /** The machine is at the new site. Called once, as soon as this site knows. */
   switchOver (): Promise<void> | void
   /** The machine stays at the old site: removes all that was set up. Called after a prepare() that
-   * succeeded; prepare() may be called once more after it. */
+   * succeeded; prepare() may be called again after it. */
   undo (): Promise<void> | void
 }

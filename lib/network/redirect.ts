@@ -3,20 +3,21 @@
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { EventStream } from '../migration/event-stream.js'
 import { listOf } from './addresses.js'
-import { apply, checkTables, complete, isTaken, remove } from './changes.js'
-import type { NameService } from './dns/name-service.js'
+import { apply, checkTables, complete, isTaken } from './changes.js'
 import { restoreNameService } from './dns/restore.js'
 import { say } from './hello.js'
 import { isAlive, ownKeeper } from './keeper.js'
 import type { Network } from './network.js'
 import type { CheckedRedirectOptions, RedirectOptions } from './options.js'
 import { checkRedirectOptions, kRuntimeFolder } from './options.js'
-import type { Plan, Surroundings } from './plan.js'
+import type { Plan } from './plan.js'
 import { newPlan } from './plan-new.js'
 import { oldPlan } from './plan-old.js'
+import { stateOf } from './plan-state.js'
 import type { RedirectEvent, TunnelEnd } from './redirect-events.js'
+import { removeRedirect } from './remove-redirect.js'
 import type { RedirectState } from './state.js'
-import { listRedirects, neededByOthers, removeState, writeState } from './state.js'
+import { isInUse, listRedirects, writeState } from './state.js'
 import { survey } from './survey.js'
 import { Watch } from './watch.js'
 
@@ -222,61 +223,6 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
     })
     return redirect
   }
-}
-
-/** Packets go the new way, or did. */
-function isInUse ({ phase }: RedirectState): boolean {
-  return phase === 'switching' || phase === 'switched' || phase === 'settled'
-}
-
-/** What the state file holds of a plan. */
-export function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Plan): RedirectState {
-  const { id, role, addresses, newAddresses, quietMs, deadlineMs, pollMs } = options
-  const { device, local, remote, inner } = spec
-  return {
-    version: 1,
-    id,
-    role,
-    phase: 'preparing',
-    addresses: listOf(addresses),
-    newAddresses: listOf(newAddresses),
-    tunnel: { kind: backend.kind, device, local, remote, mtu },
-    inner,
-    keeper: ownKeeper(),
-    preparedAt: new Date().toISOString(),
-    switchedAt: null,
-    quietMs,
-    deadlineMs,
-    pollMs,
-    tunnelChanges: [...plan.prepare.tunnel, ...plan.switchOver.tunnel],
-    stayChanges: [...plan.prepare.stay, ...plan.switchOver.stay],
-    afterChanges: plan.afterwards,
-    dns: null
-  }
-}
-
-/** Removes what is left of a redirection, in whatever state it is: also what a killed process left.
- * The name gets back its old address if packets were not redirected yet, else only its TTL. A
- * process that still looks after it notices. NETWORK, NO_PERMISSION when something could not be removed: then the rest of it is in the list
- * still. */
-export async function removeRedirect (
-  state: RedirectState, folder: string = kRuntimeFolder, own: NameService | null = null
-): Promise<void> {
-  let failed: unknown = null
-  const attempt = async (step: () => Promise<void>) => {
-    await step().catch((error: unknown) => { failed ??= error })
-  }
-  await attempt(async () => {
-    const needed = await neededByOthers(folder, state)
-    await remove([...state.stayChanges, ...state.tunnelChanges], needed)
-  })
-  const dns = own ?? (state.dns === null ? null : restoreNameService(state.dns))
-  // Once it has settled nothing is left to be done, and the name may have changed since.
-  if (dns !== null && state.phase !== 'settled') {
-    await attempt(() => isInUse(state) ? dns.settle() : dns.undo())
-  }
-  if (failed !== null) throw toBlockferryError(failed)
-  await removeState(folder, state.id, state.role)
 }
 
 /**

@@ -70,6 +70,11 @@ export async function hasState (folder: string, id: string, role: string): Promi
   return await access(pathOf(folder, id, role)).then(() => true, () => false)
 }
 
+/** Packets go the new way, or did. */
+export function isInUse ({ phase }: RedirectState): boolean {
+  return phase === 'switching' || phase === 'switched' || phase === 'settled'
+}
+
 /** What redirections have changed of the host's settings: what each was before the first. */
 export function settingsIn (states: readonly RedirectState[]): Map<string, string> {
   const changes = states.flatMap(({ tunnelChanges, stayChanges }) => (

@@ -13,6 +13,9 @@ import { NameServer } from './name-server.js'
 import { SiteClients } from './site-clients.js'
 import { kFresh, kHostA, kHostB, kMachine, kName, kNames, kRouterA, Sites } from './sites.js'
 
+/** A tunnel that does not end by itself before that shows in how it ended. */
+const kDeadline = '4min'
+
 export interface MovingSiteOptions {
   readonly family: 4 | 6
   /** Between site B and everybody else. */
@@ -163,6 +166,7 @@ export class MovingSite {
       },
       quiet: this.#options.quiet,
       poll: '500ms',
+      deadline: kDeadline,
       runtimeFolder: this.#at('a')
     }
   }
@@ -173,6 +177,7 @@ export class MovingSite {
       address: [kMachine[4], kMachine[6]],
       newAddress: [kFresh[4], kFresh[6]],
       gateway: [kRouterA[4], kRouterA[6]],
+      deadline: kDeadline,
       device: 'lan',
       tunnel: { local: kHostB[4], remote: kHostA[4] },
       runtimeFolder: this.#at('b')

@@ -29,8 +29,11 @@ for (const family of [4, 6] as const) {
     const url = `${urlOf(old)}/${largeFile}?rate=2000000&bytes=100000000`
     const download = new Client<Downloaded>(sites.client.name, 'download', [url], 0)
     // The machine's old router is its client, too: a neighbour, which knows its hardware address.
-    const neighbour = new Client<Echoed>(sites.router.name, 'echo', [old, '7', '20'], 20)
-    t.teardown(() => Promise.all([echo.kill(), download.kill(), neighbour.kill()]))
+    // With IPv6 the machine forgets it after a while: it knows it as a router by another address.
+    const neighbour = family === 6
+      ? null
+      : new Client<Echoed>(sites.router.name, 'echo', [old, '7', '20'], 20)
+    t.teardown(() => Promise.all([echo.kill(), download.kill(), neighbour?.kill()]))
     await sleep(1000)
     await setting.move(pair)
     await sleep(1000)
@@ -41,7 +44,7 @@ for (const family of [4, 6] as const) {
     await pair.oldSite.event('connections', ({ count }) => count >= 2)
     const [echoed, downloaded] = [await echo.stop(), await download.stop()]
     t.match(echoed, { wrong: 0, broken: 0, failed: 0 })
-    t.match(await neighbour.stop(), { wrong: 0, broken: 0, failed: 0 })
+    if (neighbour !== null) t.match(await neighbour.stop(), { wrong: 0, broken: 0, failed: 0 })
     t.match(downloaded, { wrongBytes: 0, broken: 0 })
     t.comment(`gaps: echo ${echoed.longestGapMs} ms, download ${downloaded.longestGapMs} ms, ` +
       `${downloaded.bytes} bytes, ${echoed.samples.length} echoes`)

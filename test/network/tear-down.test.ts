@@ -1,7 +1,7 @@
 // When the tunnel may go, and how connections are counted.
 import t from 'tap'
 
-import { parse } from '../../lib/network/connections.js'
+import { count, parse } from '../../lib/network/connections.js'
 import type { TunnelUse } from '../../lib/network/tear-down.js'
 import { tunnelEnd } from '../../lib/network/tear-down.js'
 
@@ -46,4 +46,20 @@ t.test('lists of connections, from the tool and from /proc', async (t) => {
     reply: { source: '10.10.0.10', destination: '10.30.0.2' }
   })
   t.match(second, { protocol: 'udp', state: null, original: { source: 'fd30::2', destination: 'fd10::10' } })
+})
+
+t.test('what counts as a connection that uses an address', async (t) => {
+  const line = (head: string, flags: string) => (
+    `${head} src=10.10.0.10 dst=10.30.0.2 sport=80 dport=4 ${flags} ` +
+    'src=10.30.0.2 dst=10.10.0.10 sport=4 dport=80 mark=0 use=1')
+  for (const [counts, text] of [
+    [1, line('tcp 6 431999 ESTABLISHED', '')],
+    [0, line('tcp 6 97 ESTABLISHED', '[UNREPLIED]')],
+    [0, line('tcp 6 9 TIME_WAIT', '')],
+    [1, line('udp 17 29', '[UNREPLIED]')],
+    [0, line('icmp 1 29', '')]
+  ] as const) {
+    t.equal(count(text, new Set(['10.10.0.10'])), counts, text.slice(0, 30))
+  }
+  t.equal(count(line('tcp 6 431999 ESTABLISHED', ''), new Set(['10.20.0.10'])), 0, 'another address')
 })
