@@ -59,6 +59,8 @@ export class Incoming {
   #session: NativeSession
   #state: State = 'greeting'
   #disks: TargetDisks | null = null
+  /** The native session knows the disks. */
+  #isAccepted = false
   #equality = true
   #startedAt = performance.now()
   #verified = { mark: 0, right: false }
@@ -172,7 +174,8 @@ export class Incoming {
   }
 
   #digests (): string[] {
-    return this.#disks?.taps.map((_tap, index) => this.#session.digest(index)) ?? []
+    if (!this.#isAccepted) return []
+    return this.#disks!.taps.map((_tap, index) => this.#session.digest(index))
   }
 
   #send<T extends MessageType> (type: T, message: Messages[T]): void {
@@ -253,6 +256,7 @@ export class Incoming {
       this.#session.addDisk(tap.native, offered.size, offered.blockSize, inventory[index]!)
     }
     this.#session.acceptStreams(offer.streams, offer.equality)
+    this.#isAccepted = true
     this.#host.started(this)
     this.#send('accept', {
       disks: disks.taps.map(({ tap }, index) => ({ blank: tap.blank, inventory: inventory[index]! }))
@@ -314,7 +318,7 @@ export class Incoming {
   }
 
   #onCommit (commit: Messages['commit']): void {
-    if (this.#state !== 'receiving' || this.#disks === null) {
+    if (this.#state !== 'receiving' || !this.#isAccepted) {
       return this.#fail(new BlockferryError('PROTOCOL', 'a commit without a migration'))
     }
     this.#commit = commit
