@@ -45,8 +45,8 @@ ${kRedirectHelp}
   --direct               O_DIRECT: bypass the page cache
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does)
-${kTlsHelp}; with --serve: also the NBD
-                         clients' connections
+${kTlsHelp};
+                         with --serve tcp:… also for the NBD clients, whom TLS does not cover
 ${args.kLinkHelp}
   --json                 events on stdout, one JSON object a line
 

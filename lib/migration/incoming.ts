@@ -60,7 +60,7 @@ export class Incoming {
   #session: NativeSession
   #state: State = 'greeting'
   #disks: TargetDisks | null = null
-  /** The session knows the disks. */
+  /** The native session knows the disks. */
   #isAccepted = false
   #equality = true
   #startedAt = performance.now()
@@ -176,7 +176,7 @@ export class Incoming {
 
   #digests (): string[] {
     if (!this.#isAccepted) return []
-    return this.#disks?.taps.map((_tap, index) => this.#session.digest(index)) ?? []
+    return this.#disks!.taps.map((_tap, index) => this.#session.digest(index))
   }
 
   #send<T extends MessageType> (type: T, message: Messages[T]): void {
@@ -257,8 +257,8 @@ export class Incoming {
     for (const [index, { tap, offered }] of disks.taps.entries()) {
       this.#session.addDisk(tap.native, offered.size, offered.blockSize, inventory[index]!)
     }
-    this.#isAccepted = true
     this.#session.acceptStreams(offer.streams, offer.equality)
+    this.#isAccepted = true
     this.#host.started(this)
     this.#send('accept', {
       disks: disks.taps.map(({ tap }, index) => ({ blank: tap.blank, inventory: inventory[index]! }))
@@ -320,7 +320,7 @@ export class Incoming {
   }
 
   #onCommit (commit: Messages['commit']): void {
-    if (this.#state !== 'receiving' || this.#disks === null) {
+    if (this.#state !== 'receiving' || !this.#isAccepted) {
       return this.#fail(new BlockferryError('PROTOCOL', 'a commit without a migration'))
     }
     this.#commit = commit

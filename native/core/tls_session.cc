@@ -153,8 +153,10 @@ Status TlsSession::take_peer() {
   return Status::failure(Code::unauthorized, "the peer has not shown who it is");
 }
 
-// For the receiving thread: GnuTLS has taken all that was there.
+// For the receiving thread, when GnuTLS wants to be called again: because it has taken all that
+// was there, or because of what it did with it (a key update).
 Status TlsSession::fill(Deadline deadline) {
+  if (start_ < end_) return {};
   start_ = end_ = 0;
   size_t got = 0;
   Status status = receive_some(fd_, incoming_.data(), incoming_.size(), deadline, &got);

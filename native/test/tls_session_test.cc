@@ -45,7 +45,9 @@ void receive_stream(Socket& socket) {
   std::vector<uint8_t> bytes(100'000);
   for (uint64_t at = 0; at < kTotal;) {
     size_t got = 0;
-    CHECK(socket.receive(bytes.data(), bytes.size(), in_ms(60'000), &got).ok());
+    Status status = socket.receive(bytes.data(), bytes.size(), in_ms(60'000), &got);
+    if (!status.ok()) fprintf(stderr, "%s\n", status.operation.c_str());
+    CHECK(status.ok());
     for (size_t i = 0; i < got; i++) CHECK(bytes[i] == byte_at(at + i));
     at += got;
   }

@@ -132,7 +132,7 @@ t.test('connections that come to nothing leave nothing behind', async (t) => {
   const knock = async (): Promise<void> => {
     for (let i = 0; i < 10; i++) {
       const migration = migrate({
-        disks: [{ source: pair.image }], destination: pair.receiver.address, tls: psk(otherKeys)
+        disks: [{ source: pair.source }], destination: pair.receiver.address, tls: psk(otherKeys)
       })
       t.equal((await failureOf(migration)).code, 'UNAUTHORIZED')
     }
