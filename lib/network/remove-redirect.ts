@@ -9,8 +9,10 @@ import { isInUse, neededByOthers, removeState } from './state.js'
 
 /** Removes what is left of a redirection, in whatever state it is: also what a killed process left.
  * The name gets back its old address if packets were not redirected yet, else only its TTL. A
- * process that still looks after it notices. NETWORK, NO_PERMISSION when something could not be removed: then the rest of it is in the list
- * still. */
+ * process that still looks after it notices.
+ *
+ * Errors: NETWORK, NO_PERMISSION when something could not be removed: then the rest of it is in the
+ * list still. */
 export async function removeRedirect (
   state: RedirectState, folder: string = kRuntimeFolder, own: NameService | null = null
 ): Promise<void> {

@@ -11,7 +11,13 @@ const kKeys = { old: `${'A'.repeat(43)}=`, new: `${'B'.repeat(43)}=` }
 const kFile = {
   address: '198.51.100.10',
   deadline: '1h',
-  old: { host: '198.51.100.2', device: 'br0', quiet: '5m', privateKey: 'key', publicKey: kKeys.old },
+  old: {
+    host: '198.51.100.2',
+    device: 'br0',
+    quiet: '5m',
+    privateKey: 'key',
+    publicKey: kKeys.old
+  },
   new: {
     host: '203.0.113.2',
     device: 'br1',
