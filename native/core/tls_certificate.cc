@@ -26,7 +26,8 @@ constexpr Reason kReasons[] = {
     {GNUTLS_CERT_REVOKED, GNUTLS_A_CERTIFICATE_REVOKED, "was revoked"},
     {GNUTLS_CERT_PURPOSE_MISMATCH, GNUTLS_A_UNSUPPORTED_CERTIFICATE,
      "is not meant for this side (its extended key usage)"},
-    {GNUTLS_CERT_INSECURE_ALGORITHM, GNUTLS_A_BAD_CERTIFICATE, "uses an algorithm that is not secure"},
+    {GNUTLS_CERT_INSECURE_ALGORITHM, GNUTLS_A_BAD_CERTIFICATE,
+     "uses an algorithm that is not secure"},
 };
 
 CertificateVerdict refused(gnutls_alert_description_t alert, const std::string& why) {

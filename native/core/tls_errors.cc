@@ -10,7 +10,8 @@ namespace blockferry {
 namespace {
 
 constexpr const char* kOtherKind =
-    "the two sides have no common kind of key: one may have a pre-shared key, the other a certificate";
+    "the two sides have no common kind of key: one may have a pre-shared key, the other a "
+    "certificate";
 
 Status unauthorized(const std::string& why) { return Status::failure(Code::unauthorized, why); }
 

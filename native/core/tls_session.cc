@@ -70,7 +70,8 @@ TlsSession::~TlsSession() {
 
 Status TlsSession::set_up() {
   unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | GNUTLS_NO_SIGNAL;
-  int code = gnutls_init(&session_, flags | (side_ == Side::client ? GNUTLS_CLIENT : GNUTLS_SERVER));
+  flags |= side_ == Side::client ? GNUTLS_CLIENT : GNUTLS_SERVER;
+  int code = gnutls_init(&session_, flags);
   if (code < 0) return tls_failure(session_, code, false);
   gnutls_session_set_ptr(session_, this);
   gnutls_transport_set_ptr(session_, this);
@@ -140,8 +141,9 @@ Status TlsSession::give_up(int code, Deadline deadline) {
 // the second lock on that door.
 Status TlsSession::take_peer() {
   bool psk = credentials_->has_psk();
+  auto wanted = psk ? GNUTLS_CRD_PSK : GNUTLS_CRD_CERTIFICATE;
   bool as_agreed = gnutls_protocol_get_version(session_) == GNUTLS_TLS1_3 &&
-                   gnutls_auth_get_type(session_) == (psk ? GNUTLS_CRD_PSK : GNUTLS_CRD_CERTIFICATE);
+                   gnutls_auth_get_type(session_) == wanted;
   if (psk && side_ == Side::server) {
     const char* identity = gnutls_psk_server_get_username(session_);
     if (identity != nullptr) peer_ = identity;

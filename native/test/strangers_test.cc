@@ -84,7 +84,8 @@ Status migrate_to(uint16_t port, const std::shared_ptr<const TlsCredentials>& tl
 void many_strangers(std::shared_ptr<const TlsCredentials> tls) {
   Receiver receiver(tls);
   uint16_t port = receiver.listener.bound().port;
-  size_t threads = entries_of("/proc/self/task"), memory = resident_bytes();
+  size_t threads = entries_of("/proc/self/task");
+  [[maybe_unused]] size_t memory = resident_bytes();
   std::vector<FileDescriptor> strangers;
   size_t most_threads = 0;
   for (int i = 0; i < kStrangers; i++) {

@@ -5,10 +5,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import type { Test } from 'tap'
 
-import type { MigrateOptions, Receiver } from '../../lib/index.js'
+import type { MigrateOptions, Receiver, TlsOptions } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
-import { hashOf, noise } from '../support/images.js'
+import { hashOf, noise, temporary } from '../support/images.js'
+import { psk, pskFile } from '../support/keys.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { failureOf } from '../support/unharmed.js'
@@ -20,9 +21,13 @@ const kPages = kSize / 4096
 interface Move extends Pair { from: InMemoryMachine, to: InMemoryMachine, machineReceiver: Receiver }
 
 /** A pair whose destination waits for a machine, too. */
-async function makeMove (t: Test, to = new InMemoryMachine(kSize, { running: false })): Promise<Move> {
+async function makeMove (
+  t: Test, to = new InMemoryMachine(kSize, { running: false }), tls: TlsOptions | false = false
+): Promise<Move> {
   const pair = await makePair(t, 4 << 20)
-  const machineReceiver = await receive({ disks: [{ target: pair.target, name: 'web' }], machine: to })
+  const machineReceiver = await receive({
+    disks: [{ target: pair.target, name: 'web' }], machine: to, tls
+  })
   t.teardown(async () => {
     await machineReceiver.close()
     for (const tap of machineReceiver.taps.values()) await tap.close()
@@ -47,6 +52,16 @@ async function dirty (machine: InMemoryMachine, everyMs: number): Promise<number
   }
   return writes
 }
+
+t.test('memory and disk arrive equal over TLS', async (t) => {
+  const tls = psk(pskFile(temporary(t), 'keys.psk', 'alice'))
+  const move = await makeMove(t, undefined, tls)
+  const dirtied = dirty(move.from, 2)
+  const report = await start(move, { tls })
+  t.ok(await dirtied > 0)
+  t.equal(report.equal, true)
+  t.ok(move.from.memory.equals(move.to.memory), 'all of the memory')
+})
 
 for (const compression of ['on', 'off', 'auto'] as const) {
   t.test(`memory and disk arrive equal, compression ${compression}`, async (t) => {
