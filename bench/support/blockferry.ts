@@ -82,13 +82,13 @@ async function copy(job: CopyJob, options: readonly string[], protection: readon
 
 /** As it is used, and without its own check for equality, which shows what that costs. */
 export const blockferryCopiers: readonly Copier[] = [
-  { name: ours, copy: (job) => copy(job, []) },
+  { name: ours, checks: true, copy: (job) => copy(job, []) },
   { name: `${ours}-unchecked`, copy: (job) => copy(job, ['--no-equality']) },
 ]
 
 /** Over TLS with the pre-shared key in this file. */
 export function blockferryOverTls(keyFile: string): Copier {
-  return { name: `${ours}-tls`, copy: (job) => copy(job, [], ['--tls-psk', keyFile]) }
+  return { name: `${ours}-tls`, checks: true, copy: (job) => copy(job, [], ['--tls-psk', keyFile]) }
 }
 
 /** Moves a disk under its writer: `serve` holds it, `send` moves it to a `receive`. */

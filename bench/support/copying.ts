@@ -16,6 +16,8 @@ export interface CopyJob {
 
 export interface Copier {
   readonly name: string
+  /** It ends only when both sides were compared; the others have to be compared afterwards. */
+  readonly checks?: true
   copy(job: CopyJob): Promise<Figures>
 }
 
