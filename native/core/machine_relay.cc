@@ -113,7 +113,7 @@ Status MachineRelay::send_piece(const uint8_t* bytes, size_t length) {
   }
   uint64_t wire = kHeaderSize + header.payload;
   if (limits_.pacer != nullptr) {
-    std::this_thread::sleep_for(limits_.pacer->reserve(wire, Pacer::Clock::now()));
+    limits_.pacer->wait(wire, [this] { return limits_.stop.load(); });
   }
   uint8_t head[kHeaderSize];
   encode_header(header, head);

@@ -1,10 +1,10 @@
 // The bandwidth cap that all streams of a migration share, and above it perhaps one that several
-// migrations share: who comes first is served first, so streams get equal shares. It answers how
-// long to wait; the caller waits.
+// migrations share: who comes first is served first, so streams get equal shares.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 
@@ -17,14 +17,21 @@ class Pacer {
   void set(double bytes_per_second);
   // Stands under another from now on: what is booked here is booked there, too. Null for none.
   void share(std::shared_ptr<Pacer> above);
-  // Books `bytes` and answers how long to wait before they may be sent. Idle time is not saved
-  // up beyond 5 ms.
-  Clock::duration reserve(uint64_t bytes, Clock::time_point now);
+  // Waits until `bytes` may be sent, or until `stopped` says so. Another cap counts at once, also
+  // for who waits already. Idle time is not saved up beyond 5 ms.
+  void wait(uint64_t bytes, const std::function<bool()>& stopped);
 
  private:
   static constexpr std::chrono::milliseconds kBurst{5};
+  static constexpr std::chrono::milliseconds kLook{20};  // for another cap, and for the end
+
+  // How long to wait before what is booked here may be sent.
+  Clock::duration reserve(uint64_t bytes, Clock::time_point now);
+  // Another number after each change of the cap.
+  uint64_t changes();
   std::mutex mutex_;
   double rate_ = 0;
+  uint64_t changes_ = 0;
   std::shared_ptr<Pacer> above_;
   Clock::time_point next_{};  // when what was booked will have been sent
 };

@@ -174,10 +174,9 @@ Status StreamSender::send_frames() {
 
 // Waits for the bandwidth cap, then until little enough waits in the socket.
 void StreamSender::pace(uint64_t bytes) {
-  auto wait = sender_.pacer_.reserve(bytes, Clock::now());
-  std::unique_lock lock(sender_.mutex_);
   auto stopped = [this] { return sender_.stop_.load(); };
-  if (wait > Clock::duration::zero()) sender_.stopping_.wait_for(lock, wait, stopped);
+  sender_.pacer_.wait(bytes, stopped);
+  std::unique_lock lock(sender_.mutex_);
   while (!stopped()) {
     uint64_t limit = sender_.max_in_flight_.load() / count_;
     if (limit == 0) return;
