@@ -70,9 +70,9 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   /** For receive(). */
   async open (): Promise<void> {
     const { host, port, signal, disks, journal } = this.#options
-    this.#journal = typeof journal === 'string' ? await Journal.open(journal) : journal
-    for (const { target } of disks) if (target instanceof Tap) target.refuse()
     try {
+      this.#journal = typeof journal === 'string' ? await Journal.open(journal) : journal
+      for (const { target } of disks) if (target instanceof Tap) target.refuse()
       this.#address = await this.#listener.listen(host, port)
     } catch (error) {
       await this.close()
@@ -147,7 +147,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     return {
       options: this.#options,
       get journal () { return journal() },
-      freed: (wanting, names) => this.#freed(wanting, names),
+      freed: (wanting, names, machine) => this.#freed(wanting, names, machine),
       closing: () => this.#closing !== null,
       outcomeOf: (migration) => this.#outcomeOf(migration),
       started: (incoming) => this.emit({
@@ -166,20 +166,26 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
 
   /** The same migration on a new connection has lost its old one. A source that gives up and tries
    * again is often quicker than the end of its old connection: who holds what is wanted gets a
-   * little time to let go. */
-  async #freed (wanting: Incoming, names: readonly string[]): Promise<void> {
-    const others = [...this.#incoming].filter((other) => other !== wanting && other.outcome?.committed === false)
+   * little time to let go. There is one machine for all. */
+  async #freed (wanting: Incoming, names: readonly string[], machine: boolean): Promise<void> {
+    if (this.#isCommitted(wanting.migration!)) {
+      throw new BlockferryError('REFUSED', 'this migration has been committed', { owner: 'destination' })
+    }
+    const others = [...this.#incoming].filter((other) => (
+      other !== wanting && other.outcome?.committed === false))
     for (const other of others) {
       if (other.migration !== wanting.migration) continue
       void other.end(new BlockferryError('PEER_GONE', 'the source has connected anew'))
     }
-    const holders = others.filter(({ migration, disks }) => (
-      migration === wanting.migration || disks.some(({ name }) => names.includes(name))))
-    if (holders.length === 0) return
-    const gone = Promise.all(holders.map(({ ended }) => ended)).then(() => true)
+    const holders = others.filter(({ migration, disks, hasMachine }) => (
+      migration === wanting.migration || (machine && hasMachine) ||
+      disks.some(({ name }) => names.includes(name))))
+    const ends = [...holders.map(({ ended }) => ended), ...(machine ? this.#resumed : [])]
+    if (ends.length === 0) return
+    const gone = Promise.all(ends).then(() => true)
     const late = sleep(kLetGoMs, false, { ref: false })
     if (await Promise.race([gone, late])) return
-    throw new BlockferryError('BUSY', `another migration holds ${names.join(', ')} here`)
+    throw new BlockferryError('BUSY', `another migration holds ${names.join(', ')}${machine ? ' or the machine' : ''} here`)
   }
 
   async #outcomeOf (migration: string): Promise<Outcome | null> {
@@ -199,8 +205,13 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     return { committed: record.state === 'committed', digests: record.digests ?? [] }
   }
 
+  /** What was committed once stays so, whoever uses its name again. */
+  #isCommitted (migration: string): boolean {
+    return (this.#outcomes.get(migration) ?? this.#outcomeInJournal(migration))?.committed === true
+  }
+
   #remember (incoming: Incoming, outcome: Outcome): void {
-    if (incoming.migration === null) return
+    if (incoming.migration === null || this.#isCommitted(incoming.migration)) return
     this.#outcomes.set(incoming.migration, outcome)
     if (this.#outcomes.size > kMaxOutcomes) this.#outcomes.delete(this.#outcomes.keys().next().value!)
   }
@@ -267,8 +278,9 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
 /**
  * Listens for migrations of the disks it is told of. What a disk's target holds is overwritten.
  *
- * Errors: INVALID, ADDRESS_IN_USE, NO_PERMISSION, and those of the files that `tls` names. What is wrong with a target shows when a source
- * offers the disk: the source gets the error, the receiver a `failed` event, and it goes on.
+ * Errors: INVALID, ADDRESS_IN_USE, NO_PERMISSION, and those of the journal and of the files that
+ * `tls` names. What is wrong with a target shows when a source offers the disk: the source gets the
+ * error, the receiver a `failed` event, and it goes on.
  */
 export async function receive (options: ReceiveOptions): Promise<Receiver> {
   const checked = checkReceiveOptions(options)

@@ -65,8 +65,9 @@ export interface MachineDescription {
   kind: string
   /** The size of the memory, bytes; it counts in the forecast. */
   memory: number
-  /** The machine is on a bridge here, and has to be on one there: unless its network moves too. */
-  bridged?: boolean
+  /** How many of its network devices are on no bridge here: more there would not find its
+   * neighbours. Not said where that is not known, or its network moves, too. */
+  unbridged?: number
   [detail: string]: string | number | boolean | undefined
 }
 

@@ -141,7 +141,7 @@ export class QemuMachine implements MemoryMachine {
     if (memory !== own.memory) {
       throw refuse(`the memory sizes differ: ${memory} bytes, and ${own.memory} at the destination`)
     }
-    if (description.bridged === true) await this.#checkBridges()
+    await this.#checkBridges(description.unbridged)
     await this.#setCapabilities({ events: true, 'late-block-activate': true })
   }
 
@@ -199,14 +199,16 @@ export class QemuMachine implements MemoryMachine {
     const type = await qmp.run('qom-get', { path: '/machine', property: 'type' })
     const { 'base-memory': memory } = await qmp.run('query-memory-size-summary')
     const taps = await tapDevices(qmp)
-    return { kind: 'qemu', type, memory, bridged: taps.some(({ bridge }) => bridge !== null) }
+    const unbridged = taps.filter(({ bridge }) => bridge === null).length
+    return { kind: 'qemu', type, memory, ...(taps.length > 0 && { unbridged }) }
   }
 
   /** The machine's neighbours would not find it. */
-  async #checkBridges (): Promise<void> {
-    const alone = (await tapDevices(this.#connected())).find(({ bridge }) => bridge === null)
-    if (alone === undefined) return
-    throw refuse(`the destination's ${alone.name} is on no bridge, and at the source it is on one`)
+  async #checkBridges (unbridged = Infinity): Promise<void> {
+    const alone = (await tapDevices(this.#connected())).filter(({ bridge }) => bridge === null)
+    if (alone.length <= unbridged) return
+    const names = alone.map(({ name }) => name).join(', ')
+    throw refuse(`the destination's ${names} is on no bridge (of the source's devices ${unbridged} are on none)`)
   }
 
   async #setCapabilities (wanted: Record<string, boolean>): Promise<void> {

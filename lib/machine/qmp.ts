@@ -53,7 +53,13 @@ export class Qmp extends EventEmitter {
       throw broken(`no monitor at ${where}: ${(cause as Error).message}`, cause)
     }
     const qmp = new Qmp(socket)
-    await qmp.run('qmp_capabilities')
+    try {
+      await qmp.run('qmp_capabilities')
+    } catch (error) {
+      // Its place at the monitor is for the next who tries.
+      qmp.close()
+      throw error
+    }
     return qmp
   }
 

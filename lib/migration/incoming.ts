@@ -31,7 +31,7 @@ export interface IncomingHost {
   closing (): boolean
   /** Resolves when no other migration holds these disks, and nothing is left of an earlier
    * connection of this one. Rejects with BUSY when that takes too long. */
-  freed (wanting: Incoming, names: readonly string[]): Promise<void>
+  freed (wanting: Incoming, names: readonly string[], machine: boolean): Promise<void>
   /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
   outcomeOf (migration: string): Promise<Outcome | null>
   started (incoming: Incoming): void
@@ -62,6 +62,8 @@ export class Incoming {
   #disks: TargetDisks | null = null
   /** The native session knows the disks. */
   #isAccepted = false
+  /** Settles, without an error, when what an offer needs was set up, or was not. */
+  #accepting: Promise<void> | null = null
   #equality = true
   #startedAt = performance.now()
   #verified = { mark: 0, right: false }
@@ -110,6 +112,11 @@ export class Incoming {
    * became of it. */
   get mayBeAsked (): boolean {
     return this.#mayBeAsked
+  }
+
+  /** The machine here waits for this one's. */
+  get hasMachine (): boolean {
+    return this.#expected
   }
 
   get disks (): Array<{ name: string, bytes: number }> {
@@ -184,7 +191,7 @@ export class Incoming {
       this.#session.send(encode(type, message))
     } catch (error) {
       // Of a connection that is gone the end comes as an event, too.
-      this.#fail(toBlockferryError(error))
+      this.#lose(toBlockferryError(error))
     }
   }
 
@@ -214,7 +221,7 @@ export class Incoming {
     switch (message.type) {
       case 'ping': return this.#send('pong', { number: message.number })
       case 'pong': return
-      case 'offer': return void this.#accept(message)
+      case 'offer': return this.#onOffer(message)
       case 'memory': return void this.#receiveMemory()
       case 'switchover':
         this.#isSwitchingOver = true
@@ -228,31 +235,39 @@ export class Incoming {
     }
   }
 
-  async #accept (offer: Messages['offer']): Promise<void> {
+  #onOffer (offer: Messages['offer']): void {
     if (this.#state !== 'greeting') return this.#fail(new BlockferryError('PROTOCOL', 'a second offer'))
     if (this.#host.closing()) return this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
     this.#state = 'receiving'
     this.migration = offer.migration
     this.#equality = offer.equality
-    let disks: TargetDisks
-    try {
-      checkOffer(offer)
-      // What an earlier connection of the same source has set up must be gone first.
-      await this.#host.freed(this, offer.disks.map(({ name }) => name))
-      await this.#expectMachine(offer.machine)
-      disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
-    } catch (error) {
-      return this.#fail(toBlockferryError(error))
-    }
-    this.#disks = disks
-    try {
-      await this.#network.prepare()
-      this.#ownership = await DestinationOwnership.begin(this.#host.journal, offer.migration, offer.disks)
-    } catch (error) {
-      return this.#fail(toBlockferryError(error))
-    }
-    // The session may have ended while the disks were being opened.
-    if (this.#isOver()) return void disks.abandon(true)
+    this.#accepting = this.#prepare(offer)
+      .then((disks) => this.#accept(offer, disks))
+      .catch((error: unknown) => this.#fail(toBlockferryError(error)))
+  }
+
+  /** Sets up, until the session ends; then that waits for this, and takes back what is there. */
+  async #prepare (offer: Messages['offer']): Promise<TargetDisks> {
+    checkOffer(offer)
+    // What an earlier connection of the same source has set up must be gone first.
+    const names = offer.disks.map(({ name }) => name)
+    await this.#unlessOver(this.#host.freed(this, names, offer.machine !== null))
+    await this.#unlessOver(this.#expectMachine(offer.machine))
+    const disks = this.#disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
+    await this.#unlessOver(this.#network.prepare())
+    this.#ownership = await DestinationOwnership.begin(
+      this.#host.journal, offer.migration, offer.disks)
+    return disks
+  }
+
+  /** A step; rejects when the session ended meanwhile. */
+  async #unlessOver (step: Promise<void>): Promise<void> {
+    await step
+    if (this.#isOver()) throw new BlockferryError('CLOSED', 'the session has ended')
+  }
+
+  #accept (offer: Messages['offer'], disks: TargetDisks): void {
+    if (this.#isOver()) return
     const inventory = disks.taps.map(({ tap }) => offer.reuse && !tap.blank)
     for (const [index, { tap, offered }] of disks.taps.entries()) {
       this.#session.addDisk(tap.native, offered.size, offered.blockSize, inventory[index]!)
@@ -370,7 +385,8 @@ export class Incoming {
 
   /** The end of the session, perhaps with that of the link. */
   #lose (error: BlockferryError): void {
-    this.#mayBeAsked = this.#state === 'receiving' && this.#isSwitchingOver && isLinkLoss(error)
+    const isUndecided = this.#state === 'receiving' && this.#isSwitchingOver
+    if (isUndecided && isLinkLoss(error)) this.#mayBeAsked = true
     this.#fail(error)
   }
 
@@ -394,7 +410,8 @@ export class Incoming {
   async #tearDown (began: boolean, error: BlockferryError, remove: boolean): Promise<void> {
     this.#heartbeat.stop()
     await this.#session.close()
-    await this.#disks?.abandon(remove)
+    await this.#accepting
+    await this.#disks?.abandon(remove || !this.#isAccepted)
     await this.#closeMachine()
     if (!this.#isUnknown) await this.#ownership?.refused()
     await this.#network.undo().catch((thrown: unknown) => {

@@ -58,7 +58,8 @@ export class SourceMachine {
       // Once memory goes the transfer knows better what went wrong.
       if (this.#memory === null) this.#onGone(reason)
     })
-    return this.#networkMoves ? { ...description, bridged: false } : description
+    if (this.#networkMoves) delete description.unbridged
+    return description
   }
 
   /** It is about to be paused: it has to be told when that comes to nothing. */

@@ -1,5 +1,5 @@
 // The source's side of a migration in its journal; without one, nothing is remembered.
-import { BlockferryError } from '../errors.js'
+import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { OwnedDisk, SourceState } from './journal.js'
 import { Journal } from './journal.js'
 
@@ -66,7 +66,14 @@ export class SourceOwnership {
 
   async #write (state: SourceState, ahead: number): Promise<void> {
     const disks = this.#disks.map(({ name, epoch }) => ({ name, epoch: epoch + ahead }))
-    await this.#journal?.write({ migration: this.#migration, role: 'source', state, disks, peer: this.#peer })
+    const { migration, peer } = { migration: this.#migration, peer: this.#peer }
+    try {
+      await this.#journal?.write({ migration, role: 'source', state, disks, peer })
+    } catch (thrown) {
+      // Whether it is there or not: no commit message goes without it, so the disks stay ours.
+      const { code, message, errno } = toBlockferryError(thrown)
+      throw new BlockferryError(code, message, { errno, cause: thrown })
+    }
   }
 }
 

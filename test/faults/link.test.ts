@@ -7,6 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import t from 'tap'
 
+import type { TlsOptions } from '../../lib/index.js'
+import { capabilities } from '../../lib/index.js'
+import { temporary } from '../support/images.js'
+import { psk, pskFile } from '../support/keys.js'
 import { linkFaults } from './link-faults.js'
 import type { Trial } from './trial.js'
 import { runTrial } from './trial.js'
@@ -18,10 +22,10 @@ const kAtOnce = 10
 
 t.setTimeout(0)
 
-async function runAll (done: (trial: Trial) => void): Promise<void> {
+async function runAll (key: TlsOptions | false, done: (trial: Trial) => void): Promise<void> {
   let next = 0
   const worker = async () => {
-    while (next < kRuns) done(await runTrial(kFirstSeed + next++))
+    while (next < kRuns) done(await runTrial(kFirstSeed + next++, key))
   }
   await Promise.all(Array.from({ length: Math.min(kAtOnce, kRuns) }, worker))
 }
@@ -32,12 +36,13 @@ function count (folder: string): number {
 
 t.test('whatever happens to the link', async (t) => {
   t.comment(`seeds ${kFirstSeed} to ${kFirstSeed + kRuns - 1}`)
-  await runTrial(kFirstSeed) // what is loaded on first use stays open
+  const key = capabilities().tls ? psk(pskFile(temporary(t), 'key', 'host')) : false
+  await runTrial(kFirstSeed, key) // what is loaded on first use stays open
   const before: Record<string, number> = {
     '/proc/self/fd': count('/proc/self/fd'), '/proc/self/task': count('/proc/self/task')
   }
   const trials: Trial[] = []
-  await runAll((trial) => {
+  await runAll(key, (trial) => {
     trials.push(trial)
     const { seed, fault, error, wrong } = trial
     const outcome = error === null ? 'moved' : `${error.code}, owner ${error.owner}`

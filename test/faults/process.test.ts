@@ -12,9 +12,11 @@ import { Random } from '../simulator/random.js'
 import { hashOf } from '../support/images.js'
 import { receiverProcess } from '../support/receiver-process.js'
 import { FaultyLink } from './faulty-link.js'
-import { kSize, WrittenDisk } from './written-disk.js'
+import { kData, WrittenDisk } from './written-disk.js'
 
 const kRuns = Number(process.env['BLOCKFERRY_FAULTS'] ?? 40)
+/** For a destination to do what it must not. */
+const kLateMs = 300
 const kFirstSeed = Number(process.env['BLOCKFERRY_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 
 t.setTimeout(0)
@@ -39,12 +41,15 @@ async function run (t: Test, seed: number): Promise<void> {
     disks: [{ source: tap }], destination: link.address, linkTimeout: '1s', journal: a!,
     reconnect: random.pick([0, '1s']), budgets: { bandwidth: '20MB/s' }
   })
-  if (random.next() < 0.5) link.after(random.scaleBetween(10, 2 * kSize), strike)
+  if (random.next() < 0.5) link.after(random.scaleBetween(10, 4 * kData), strike)
   else {
     const step = random.pick(['pause', 'residual', 'commit'])
     migration.on('switchover', (event) => { if (event.step === step) void strike() })
   }
   const error = await migration.then(() => null, (thrown: unknown) => thrown as BlockferryError)
+  // What it had received and not read may make it commit, too late.
+  child.kill('SIGCONT')
+  await sleep(kLateMs)
   child.kill('SIGKILL')
   if (child.signalCode === null && child.exitCode === null) await once(child, 'exit')
   await link.close()

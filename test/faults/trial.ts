@@ -1,13 +1,13 @@
 // One migration of a disk that is written, with faults of its link that a seed has drawn, and what
 // became of the disk. The same seed draws the same faults at the same places; what the threads make
 // of them differs from run to run.
-import type { BlockferryError, Migration, Receiver, Report } from '../../lib/index.js'
+import type { BlockferryError, Migration, Receiver, Report, TlsOptions } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { Random } from '../simulator/random.js'
 import { FaultyLink } from './faulty-link.js'
 import { linkFaults } from './link-faults.js'
 import { checkJournals, checkOwner } from './verdict.js'
-import { kData, kSize, WrittenDisk } from './written-disk.js'
+import { kData, WrittenDisk } from './written-disk.js'
 
 export interface Trial {
   seed: number
@@ -33,10 +33,13 @@ export interface Setting {
   receiver: Receiver
   link: FaultyLink
   journals: { source: string, destination: string } | null
+  tls: TlsOptions | false
 }
 
-/** Runs a trial, cleans up after it, and says what happened. */
-export async function runTrial (seed: number, only?: string): Promise<Trial> {
+/** Runs a trial, cleans up after it, and says what happened. With a key every second one is over TLS. */
+export async function runTrial (
+  seed: number, key: TlsOptions | false, only?: string
+): Promise<Trial> {
   const random = new Random(seed)
   const drawn = random.pick(Object.keys(linkFaults))
   const fault = only ?? drawn
@@ -45,13 +48,14 @@ export async function runTrial (seed: number, only?: string): Promise<Trial> {
   const journals = random.next() < 0.5
     ? { source: source.path('a.journal'), destination: source.path('b.journal') }
     : null
+  const tls = random.next() < 0.5 ? key : false
   await using receiver = await receive({
-    disks: [{ target, name: 'web' }], linkTimeout: '1s',
+    disks: [{ target, name: 'web' }], linkTimeout: '1s', tls,
     ...(journals !== null && { journal: journals.destination })
   })
   const link = await FaultyLink.to(receiver.address)
   try {
-    return await move({ source, target, receiver, link, journals }, random, seed, fault)
+    return await move({ source, target, receiver, link, journals, tls }, random, seed, fault)
   } finally {
     await link.close()
     await receiver.close()
@@ -62,9 +66,9 @@ export async function runTrial (seed: number, only?: string): Promise<Trial> {
 async function move (
   setting: Setting, random: Random, seed: number, fault: string
 ): Promise<Trial> {
-  const { source, link, journals } = setting
+  const { source, link, journals, tls } = setting
   const migration = migrate({
-    disks: [{ source: source.tap }], destination: link.address, linkTimeout: '1s',
+    disks: [{ source: source.tap }], destination: link.address, linkTimeout: '1s', tls,
     streams: 1 + random.below(4),
     compression: random.pick(['auto', 'on', 'off'] as const),
     reconnect: random.pick([0, '1s', '4s']),
@@ -109,9 +113,9 @@ function plan (migration: Migration, link: FaultyLink, random: Random, fault: st
     })
     return
   }
-  link.after(random.scaleBetween(10, 2 * kSize), strike)
+  link.after(random.scaleBetween(10, 4 * kData), strike)
   if (random.next() < 0.5) {
-    migration.on('reconnected', () => link.after(random.scaleBetween(10, 2 * kSize), strike))
+    migration.on('reconnected', () => link.after(random.scaleBetween(10, 4 * kData), strike))
   }
 }
 

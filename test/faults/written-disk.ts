@@ -1,16 +1,30 @@
 // The source of a trial: a disk that is served and written all the time.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 import { NbdServer, openTap, type Tap } from '../../lib/index.js'
-import { makeImage } from '../support/images.js'
+import { noise } from '../support/images.js'
 import { Writer } from '../support/writer.js'
 
-export const kSize = 4 << 20
-/** makeImage() fills every second MiB. */
-export const kData = kSize / 2
+const kMiB = 2 ** 20
+/** Of three stripes, which travel on streams of their own. */
+const kSize = 33 * kMiB
+/** Where there is data, and how much at each place. */
+const kPlaces = [kMiB, 17 * kMiB, 32 * kMiB]
+const kPiece = kMiB * 0.75
+export const kData = kPlaces.length * kPiece
+/** The writer's, all over the disk. */
 const kBlocks = 300
+const kSpacing = 28
+
+function makeDisk (path: string, seed: number): string {
+  const file = openSync(path, 'w')
+  ftruncateSync(file, kSize)
+  for (const [index, at] of kPlaces.entries()) writeSync(file, noise(seed + index, kPiece), 0, kPiece, at)
+  closeSync(file)
+  return path
+}
 
 export class WrittenDisk implements AsyncDisposable {
   readonly image: string
@@ -19,13 +33,13 @@ export class WrittenDisk implements AsyncDisposable {
 
   static async open (seed: number): Promise<WrittenDisk> {
     const folder = mkdtempSync(join(tmpdir(), 'blockferry-fault-'))
-    const image = makeImage(join(folder, 'source.img'), kSize, seed)
+    const image = makeDisk(join(folder, 'source.img'), seed)
     const tap = await openTap({ source: image, name: 'web' })
     const server = new NbdServer()
     server.add(tap)
     const socket = join(folder, 'nbd.sock')
     await server.listen({ path: socket })
-    const writer = await Writer.start(socket, 'web', kBlocks, 1)
+    const writer = await Writer.start(socket, 'web', kBlocks, 1, kSpacing)
     return new WrittenDisk(folder, image, tap, server, writer)
   }
 

@@ -59,7 +59,7 @@ t.test('send, receive and serve', { skip }, async (t) => {
   t.teardown(() => echo.kill())
 
   const receive = command(t, setting, 'b', 'receive', '--control', join(setting.folder, 'b.control'),
-    '--listen', `${kHostB[4]}:0`, '--redirect', writeFile(setting, 'b'))
+    '--listen', `${kHostB[4]}:0`, '--plain', '--redirect', writeFile(setting, 'b'))
   const { port } = await receive.event('listening')
   const send = command(t, setting, 'a', 'send', '--control', join(setting.folder, 'a.control'),
     '--to', `${kHostB[4]}:${port}`, '--redirect', writeFile(setting, 'a'))
@@ -87,7 +87,7 @@ t.test('a serve that ends lets go of the tunnel', { skip }, async (t) => {
   const [a] = [await serve(t, setting, 'a'), await serve(t, setting, 'b')]
   const change = { dns: undefined, old: { host: kHostA[4], device: 'lan' } }
   const receive = command(t, setting, 'b', 'receive', '--control', join(setting.folder, 'b.control'),
-    '--listen', `${kHostB[4]}:0`, '--redirect', writeFile(setting, 'b', change))
+    '--listen', `${kHostB[4]}:0`, '--plain', '--redirect', writeFile(setting, 'b', change))
   const { port } = await receive.event('listening')
   const send = command(t, setting, 'a', 'send', '--control', join(setting.folder, 'a.control'),
     '--to', `${kHostB[4]}:${port}`, '--redirect', writeFile(setting, 'a', change))

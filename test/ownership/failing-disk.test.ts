@@ -1,5 +1,5 @@
-// The disk under the destination's journal fails just when the commit is written: it counts as
-// refused only if that is certain.
+// The disk under a journal fails. At the destination, just when the commit is written: it counts as
+// refused only if that is certain. At the source, in the pause: nothing was sent, so it goes on.
 import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -70,4 +70,21 @@ t.test('nobody can tell whether it is there: neither side goes on', async (t) =>
   t.equal(await hashOf(pair.image), before, 'the source took no write')
   pair.source.refuse()
   await writer.stop()
+})
+
+t.test("the source's journal fails in the pause, for good: the source goes on", async (t) => {
+  const pair = await makePair(t)
+  const fail = await failingDatasync(t, join(pair.dir, 'scratch'))
+  const writer = await Writer.start(pair.socket, 'web', 1000)
+  const calls: string[] = []
+  const migration = migrate({
+    disks: [{ source: pair.source }], destination: pair.receiver.address,
+    journal: join(pair.dir, 'journal'),
+    machine: { pause: () => { calls.push('pause') }, resume: () => { calls.push('resume') } }
+  })
+  migration.on('switchover', ({ step }) => { if (step === 'pause') fail(Infinity) })
+  t.match(await failureOf(migration), { code: 'IO_ERROR', owner: 'source' })
+  fail(0)
+  t.same(calls, ['pause', 'resume'])
+  await checkUnharmed(t, pair, writer)
 })

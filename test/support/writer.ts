@@ -25,13 +25,22 @@ export class Writer {
   #running: Promise<void>
   #resting: (() => void) | null = null
 
-  private constructor (readonly client: NbdClient, readonly blocks: number, gapMs: number) {
+  private constructor (
+    readonly client: NbdClient, readonly blocks: number, gapMs: number, readonly spacing: number
+  ) {
     this.#running = this.#run(gapMs)
   }
 
-  /** Writes to the first `blocks` blocks of an export, one after the other, some more often. */
-  static async start (path: string, exportName: string, blocks: number, gapMs = 0): Promise<Writer> {
-    return new Writer(await NbdClient.open({ path, exportName }), blocks, gapMs)
+  /** Writes to `blocks` blocks of an export, from the first on, `spacing` blocks apart: one after the
+   * other, some more often. */
+  static async start (
+    path: string, exportName: string, blocks: number, gapMs = 0, spacing = 1
+  ): Promise<Writer> {
+    return new Writer(await NbdClient.open({ path, exportName }), blocks, gapMs, spacing)
+  }
+
+  #place (block: number): number {
+    return block * this.spacing * kBlock
   }
 
   async #run (gapMs: number): Promise<void> {
@@ -45,7 +54,7 @@ export class Writer {
         const block = i % 3 === 0 ? i % 7 : (i * 7919) % this.blocks
         const version = (this.acknowledged.get(block) ?? 0) + 1
         this.#unsure.set(block, version)
-        await this.client.write(block * kBlock, content(block, version))
+        await this.client.write(this.#place(block), content(block, version))
         this.acknowledged.set(block, version)
         this.#unsure.delete(block)
         this.writes++
@@ -60,7 +69,8 @@ export class Writer {
   /** Resolves when no write is in flight; none begins until resume(). */
   async pause (): Promise<void> {
     this.#paused = new Promise((resolve) => { this.#unpause = resolve })
-    await new Promise<void>((resolve) => { this.#resting = resolve })
+    const resting = new Promise<void>((resolve) => { this.#resting = resolve })
+    await Promise.race([resting, this.#running])
   }
 
   resume (): void {
@@ -80,7 +90,7 @@ export class Writer {
   lostIn (image: string): number[] {
     const bytes = readFileSync(image)
     return [...this.acknowledged].filter(([block, version]) => {
-      const found = bytes.subarray(block * kBlock, (block + 1) * kBlock)
+      const found = bytes.subarray(this.#place(block), this.#place(block) + kBlock)
       const possible = [version, this.#unsure.get(block) ?? version]
       return !possible.some((wanted) => content(block, wanted).equals(found))
     }).map(([block]) => block)

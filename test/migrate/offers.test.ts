@@ -1,0 +1,134 @@
+// Offers that come at the wrong time: under the name of a migration that has been committed, while
+// another one has the machine, and on a connection that breaks while things are set up for it.
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { Test } from 'tap'
+import t from 'tap'
+
+import type { ReceiveOptions } from '../../lib/index.js'
+import { migrate, openTap, receive } from '../../lib/index.js'
+import { InMemoryMachine } from '../../lib/machine/in-memory.js'
+import { askOutcome } from '../../lib/migration/ask-outcome.js'
+import type { NativeSender } from '../../lib/native.js'
+import { native } from '../../lib/native.js'
+import { makeImage, temporary } from '../support/images.js'
+import { failureOf } from '../support/unharmed.js'
+
+const kSize = 1 << 20
+
+/** A source made of the library's own parts, that says what the test wants. */
+async function rawSource (t: Test, { host, port }: { host: string, port: number }) {
+  const heard: any[] = []
+  let look = () => {}
+  const sender: NativeSender = new native.Sender({ tls: null }, (event, value) => {
+    if (event === 'message') heard.push(JSON.parse(value))
+    look()
+  })
+  await sender.connect(host, port, 5000)
+  t.teardown(() => sender.close())
+  const hears = async (type: string): Promise<any> => {
+    for (;;) {
+      const found = heard.find((message) => message.type === type)
+      if (found !== undefined) return found
+      await new Promise<void>((resolve) => { look = resolve })
+    }
+  }
+  return { sender, hears, say: (message: object) => sender.send(JSON.stringify(message)) }
+}
+
+function offerOf (migration: string, name: string, machine: object | null = null) {
+  const disks = [{ name, size: kSize, blockSize: 4096, epoch: 0 }]
+  return { type: 'offer', migration, streams: 1, equality: true, reuse: true, machine, disks }
+}
+
+async function start (t: Test, options: Partial<ReceiveOptions> = {}) {
+  const path = (name: string) => join(dir, name)
+  const dir = temporary(t)
+  const receiver = await receive({
+    disks: [{ target: path('a'), name: 'a' }, { target: path('b'), name: 'b' }], ...options
+  })
+  t.teardown(async () => {
+    await receiver.close()
+    for (const tap of receiver.taps.values()) await tap.close()
+  })
+  return { receiver, path }
+}
+
+t.test('what was committed stays so, whoever uses its name again', async (t) => {
+  const { receiver, path } = await start(t)
+  const report = await migrate({
+    disks: [{ source: makeImage(path('source'), kSize), name: 'a' }], destination: receiver.address
+  })
+  const { migration } = report
+  for (const name of ['a', 'b', 'nobody']) {
+    const { say, hears } = await rawSource(t, receiver.address)
+    say(offerOf(migration, name))
+    t.match(await hears('failed'), { code: 'REFUSED' }, name)
+  }
+  const { committed } = await askOutcome({
+    ...receiver.address, tls: null, migration, linkTimeoutMs: 5000, patienceMs: 5000
+  })
+  t.equal(committed, true)
+  t.equal(receiver.taps.get('a')?.state, 'open')
+})
+
+t.test('one machine at a time', async (t) => {
+  const machine = new InMemoryMachine(kSize, { running: false })
+  const { receiver } = await start(t, { machine })
+  const description = await new InMemoryMachine(kSize).prepare()
+  const first = await rawSource(t, receiver.address)
+  first.say(offerOf('first', 'a', description))
+  await first.hears('accept')
+  let closed = 0
+  const { close } = machine
+  machine.close = async () => {
+    closed++
+    await close.call(machine)
+  }
+  const second = await rawSource(t, receiver.address)
+  second.say(offerOf('second', 'b', description))
+  t.match(await second.hears('failed'), { code: 'BUSY' })
+  t.equal(closed, 0, 'the first one keeps it')
+})
+
+t.test('a connection that breaks while things are set up for it', async (t) => {
+  const calls: string[] = []
+  let prepared = () => {}
+  const preparing = new Promise<void>((resolve) => { prepared = resolve })
+  let goOn = () => {}
+  const held = new Promise<void>((resolve) => { goOn = resolve })
+  const network = {
+    prepare: async () => {
+      calls.push('prepare')
+      prepared()
+      await held
+    },
+    switchOver: async () => { calls.push('switchOver') },
+    undo: async () => { calls.push('undo') }
+  }
+  const { receiver, path } = await start(t, { network })
+  const failed = new Promise<void>((resolve) => receiver.on('failed', () => resolve()))
+  const { sender, say } = await rawSource(t, receiver.address)
+  say(offerOf('one', 'a'))
+  await preparing
+  say({ type: 'failed', code: 'CANCELLED', message: 'gone' })
+  await sender.close()
+  await sleep(100) // the receiver hears it
+  goOn()
+  await failed
+  t.same(calls, ['prepare', 'undo'])
+  t.notOk(existsSync(path('a')), 'a file that was made for it is gone')
+  await using source = await openTap({ source: { memory: '1MiB' }, name: 'a' })
+  const report = await migrate({ disks: [{ source }], destination: receiver.address })
+  t.equal(report.equal, true)
+})
+
+t.test('a receive that can not begin leaves nothing behind', async (t) => {
+  const dir = temporary(t)
+  const error = await failureOf(receive({
+    disks: [{ target: join(dir, 'a') }], journal: join(dir, 'nowhere', 'journal')
+  }))
+  t.match(error, { code: 'NOT_FOUND' })
+})
