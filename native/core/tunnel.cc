@@ -92,7 +92,8 @@ void Tunnel::serve(const std::shared_ptr<Socket>& socket, const std::function<vo
   uninstall(socket, status);
 }
 
-// Who listens says nothing to a peer that does not know the tunnel.
+// Who listens answers whatever came: so the other site can tell that it is started with keys and
+// this one without, or is the end of another tunnel.
 Status Tunnel::greet(Socket& socket, uint32_t* mtu) {
   Deadline deadline =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.greeting_timeout_ms);
@@ -105,8 +106,8 @@ Status Tunnel::greet(Socket& socket, uint32_t* mtu) {
   if (status.ok() && !options_.listens) status = send_greeting(socket, options_);
   uint8_t bytes[kTunnelGreeting];
   if (status.ok()) status = receive_all(socket, bytes, sizeof bytes, deadline);
-  if (status.ok()) status = decode_tunnel_greeting(bytes, options_.number, mtu);
   if (status.ok() && options_.listens) status = send_greeting(socket, options_);
+  if (status.ok()) status = decode_tunnel_greeting(bytes, options_.number, mtu);
   *mtu = std::min(*mtu, options_.mtu);
   return status;
 }
