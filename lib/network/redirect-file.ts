@@ -86,7 +86,9 @@ function siteOf (file: RedirectFile, role: Role): Pick<RedirectOptions, 'device'
     const { host: _host, privateKey: _private, publicKey: _public, tls: _tls, ...others } = file.old
     return others
   }
-  const { host: _host, privateKey: _private, publicKey: _public, tls: _tls, address, ...others } = file.new
+  const {
+    host: _host, privateKey: _private, publicKey: _public, tls: _tls, address, ...others
+  } = file.new
   return { ...others, ...(address !== undefined && { newAddress: address }) } as typeof others
 }
 

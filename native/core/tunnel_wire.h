@@ -1,7 +1,7 @@
 // What goes over the connection of a user-space tunnel: a greeting from each side, then packets.
 // Big endian, as in the packets themselves.
 //
-//   greeting   0 u32 magic "BFTN"   4 u8 version   5 u8 zero   6 u16 MTU   8 u32 number of the tunnel
+//   greeting   0 u32 magic "BFTN"   4 u8 version   5 u8 zero   6 u16 MTU   8 u32 tunnel's number
 //   packet     0 u16 length         2 an IP packet, whose own header has the same length
 //
 // The version byte stays at its place in every version. The smaller MTU of both sides counts.

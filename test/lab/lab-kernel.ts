@@ -83,7 +83,9 @@ function makeTree(tree: string, modules: string, program: string): void {
 /** Paths in the folder of modules; modules.dep has all dependencies of each in its line. */
 function neededIn(modules: string): Set<string> {
   const lines = readFileSync(join(modules, 'modules.dep'), 'utf8').split('\n')
-  const wanted = lines.filter((line) => boot.some((name) => line.split(':')[0]!.endsWith(`/${name}.ko`)))
+  const isWanted = (line: string) => (
+    boot.some((name) => line.split(':')[0]!.endsWith(`/${name}.ko`)))
+  const wanted = lines.filter(isWanted)
   const paths = wanted.flatMap((line) => line.replace(':', '').split(' '))
   return new Set(paths.filter((path) => path !== ''))
 }

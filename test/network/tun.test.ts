@@ -145,7 +145,8 @@ t.test('a narrower link: large transfers that were open go on', { skip }, async 
   await router.ip('link', 'set', 'dev', 'b', 'mtu', '1400')
   const pair = await setting.prepared([4, 6])
   const { id } = await pair.oldSite.event('prepared')
-  t.match(await setting.sites.a.ip('link', 'show', 'dev', `ferry-${id}`), /mtu 1400/, 'the smaller one')
+  const device = await setting.sites.a.ip('link', 'show', 'dev', `ferry-${id}`)
+  t.match(device, /mtu 1400/, 'the smaller one')
   const downloads = ([4, 6] as const).map((family) => {
     const url = `${urlOf(kMachine[family])}/${largeFile}?rate=4000000&bytes=1000000000`
     return new Client<Downloaded>(client.name, 'download', [url], 0)

@@ -25,7 +25,8 @@ function wireguard (): TunnelOf {
     const privateKey = join(folder, site)
     const key = execFileSync('wg', ['genkey'], { encoding: 'utf8' })
     writeFileSync(privateKey, key, { mode: 0o600 })
-    return { privateKey, publicKey: execFileSync('wg', ['pubkey'], { input: key, encoding: 'utf8' }).trim() }
+    const publicKey = execFileSync('wg', ['pubkey'], { input: key, encoding: 'utf8' }).trim()
+    return { privateKey, publicKey }
   }
   const keys = { old: make('old'), new: make('new') }
   return (role) => ({
