@@ -160,6 +160,22 @@ export interface NativeTlsFiles {
 /** What was in the files; nothing of it can be seen from here. */
 export interface NativeTls { readonly _tls: unique symbol }
 
+export interface NativeTunnelOptions {
+  device: string
+  number: number
+  mtu: number
+  local: string
+  remote: string
+  port: number
+  listens: boolean
+  tls: NativeTls | null
+}
+
+export interface NativeTunnel {
+  connected (timeoutMs: number): Promise<void>
+  close (): Promise<void>
+}
+
 /** Called on the JavaScript thread with an event's name and value. */
 export type NativeListener = (event: string, value: any) => void
 
@@ -181,6 +197,7 @@ export interface Native {
   ) => NativeMigrationListener
   lockFile (fd: number): boolean
   Bandwidth: new () => NativeBandwidth
+  Tunnel: new (options: NativeTunnelOptions, listener: NativeListener) => NativeTunnel
   /** Reads the files. */
   loadTls (files: NativeTlsFiles): Promise<NativeTls>
   ioUring: boolean

@@ -10,6 +10,7 @@
 #include "node/session_wrap.h"
 #include "node/tap_wrap.h"
 #include "node/tls_wrap.h"
+#include "node/tunnel_wrap.h"
 
 static Napi::Object install(Napi::Env env, Napi::Object exports) {
   using namespace blockferry::node;
@@ -21,6 +22,7 @@ static Napi::Object install(Napi::Env env, Napi::Object exports) {
   ListenerWrap::install(env, exports);
   SessionWrap::install(env);
   TlsWrap::install(env, exports);
+  TunnelWrap::install(env, exports);
   install_file_lock(env, exports);
 #ifdef BLOCKFERRY_HAVE_LIBURING
   exports.Set("ioUring", Napi::Boolean::New(env, true));

@@ -31,6 +31,7 @@ const packages = {
     { name: 'spin', command: 'spin' },
     { name: 'qemu-utils', command: 'qemu-io' },
     { name: 'qemu-system-common', command: 'qemu-storage-daemon' },
+    { name: 'wireguard-tools', command: 'wg' },
   ],
   bench: [{ name: 'rsync', command: 'rsync' }],
   // For a machine that moves. QEMU itself and what the guest holds are unpacked privately.

@@ -12,10 +12,11 @@ const kPhases = {
 }
 
 export function redirectText (state: RedirectState): string {
-  const { id, role, phase, addresses, newAddresses, tunnel, keeper } = state
+  const { id, role, phase, addresses, newAddresses, tunnel, connection, keeper } = state
   const to = newAddresses.length === 0 ? '' : ` as ${newAddresses.join(', ')}`
   const way = role === 'old' ? 'to' : 'from'
-  const alone = phase === 'settled' || isAlive(keeper) ? '' : ', nobody looks after it'
+  const still = connection === null ? '' : ', and no packet passes'
+  const alone = phase === 'settled' || isAlive(keeper) ? '' : `, nobody looks after it${still}`
   return `redirection ${id} of ${addresses.join(', ')}${to} ${way} ${tunnel.remote} ` +
     `(${tunnel.kind}): ${kPhases[phase]}${alone}`
 }
@@ -26,6 +27,9 @@ export function redirectEventText (event: RedirectEvent): string {
     case 'prepared': return `redirection ${event.id}: prepared, ${event.tunnel.kind} ` +
       `${event.tunnel.device}, packets of ${event.tunnel.mtu} bytes`
     case 'verified': return 'the tunnel works'
+    case 'connection': return event.error === null
+      ? 'the tunnel\'s connection is there'
+      : `the tunnel's connection is lost, another attempt follows: ${event.error.message}`
     case 'switched': return 'packets go the new way'
     case 'name': return event.error === null
       ? 'the name has the new address'

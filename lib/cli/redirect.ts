@@ -16,6 +16,7 @@ import { exitCodeOf, kExit } from './exit-codes.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
 import { redirectEventText, redirectText } from './redirect-text.js'
+import { kTlsHelp, kTlsOptions, tls } from './tls-args.js'
 
 export const redirect: Command = {
   name: 'redirect',
@@ -38,8 +39,10 @@ place: --list shows it, --watch goes on, --remove removes it.
   --device DEVICE        where the machine is: its bridge, or its tap device
   --local IP             this host's address, for the tunnel
   --remote IP            that of the other site's host
-  --tunnel KIND          vxlan, gre, ipip or wireguard (default: the first that the kernel has)
-  --port PORT            UDP port of vxlan and wireguard
+  --tunnel KIND          vxlan, gre, ipip, wireguard, or tun: TCP through this process (default: the
+                         first that the kernel has; else tun, if one of the next is given)
+${kTlsHelp}
+  --port PORT            UDP port of vxlan and wireguard, TCP port of tun
   --mtu BYTES            of packets inside the tunnel (default: what fits)
   --private-key PATH     for wireguard: the file with this site's key
   --peer-key KEY         for wireguard: the other site's public key
@@ -75,6 +78,7 @@ way, but something failed; 130 taken back by a signal before the switchover.`,
     tunnel: { type: 'string' },
     port: { type: 'string' },
     mtu: { type: 'string' },
+    ...kTlsOptions,
     'private-key': { type: 'string' },
     'peer-key': { type: 'string' },
     'new-address': { type: 'string', multiple: true },
@@ -208,7 +212,8 @@ function optionsOf (values: Values): RedirectOptions {
       ...given('kind', text('tunnel')),
       ...given('port', number('port')),
       ...given('mtu', number('mtu')),
-      ...wireguard(text('private-key'), text('peer-key'))
+      ...wireguard(text('private-key'), text('peer-key')),
+      ...tls(values)
     } as TunnelOptions,
     ...given('newAddress', list('new-address')),
     ...given('by', text('by')),

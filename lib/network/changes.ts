@@ -49,7 +49,7 @@ export async function complete (changes: readonly Change[]): Promise<void> {
 
 /** It is there already. */
 export function isTaken (error: unknown): boolean {
-  return error instanceof Error && /File exists|already assigned/i.test(error.message)
+  return error instanceof Error && /File exists|already assigned|resource busy/i.test(error.message)
 }
 
 /** Asks nft whether it would take all of our tables: what is wrong shows before the switchover. */

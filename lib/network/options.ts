@@ -1,27 +1,37 @@
 // The options of redirect(): defaults, units, and what is nonsense.
 import { createHash } from 'node:crypto'
+import { resolve } from 'node:path'
 
 import { BlockferryError } from '../errors.js'
+import type { TlsOptions } from '../migration/tls.js'
+import { checkTls } from '../migration/tls.js'
+import type { NativeTlsFiles } from '../native.js'
 import { parseTime } from '../units.js'
 import type { Addresses } from './addresses.js'
 import { addressesOf, canonical, familyOf, listOf } from './addresses.js'
 import type { NameService } from './dns/name-service.js'
 import type { TunnelKind } from './tunnel/tunnel.js'
+import { kTunnelKinds } from './tunnel/tunnel.js'
 
 export interface TunnelOptions {
   /** This host's and the other site's host's address, outside of the tunnel. */
   local: string
   remote: string
   /** 'auto': the first of vxlan, gre and ipip that this kernel has, wireguard before them if there
-   * are keys. Both sites must come to the same one. Default 'auto'. */
+   * are keys for it; tun, which is TCP through this process, when the kernel has none and `tls` is
+   * given. Both sites must come to the same one. Default 'auto'. */
   kind?: TunnelKind | 'auto'
-  /** UDP port of vxlan and wireguard, the same at both sites. Default: 4789 and 51820. */
+  /** UDP port of vxlan and wireguard, or TCP port where the new site's tun listens, one for each
+   * tunnel; the same at both sites. Default: 4789, 51820, 4792. */
   port?: number
   /** Bytes of a packet inside, at least 1280. Default: what fits on the device that leads to the
-   * other site. */
+   * other site; with tun the smaller one of both sites. */
   mtu?: number
   /** The path of this site's private key, and the other's public key. */
   wireguard?: { privateKey: string, peerKey: string }
+  /** For tun, which needs it: keys, as for a migration, or false for plain TCP. No other kind is
+   * encrypted by it. */
+  tls?: TlsOptions | false
 }
 
 export interface RedirectOptions {
@@ -72,6 +82,8 @@ export interface CheckedRedirectOptions {
     port: number | null
     mtu: number | null
     wireguard: { privateKey: string, peerKey: string } | null
+    /** False: plain TCP. Null: nothing was said. */
+    tls: NativeTlsFiles | false | null
   }
   by: 'nat' | 'guest'
   uplink: string | null
@@ -90,7 +102,7 @@ const kKeys = [
   'role', 'address', 'device', 'tunnel', 'newAddress', 'by', 'uplink', 'gateway', 'dns', 'quiet',
   'deadline', 'poll', 'runtimeFolder'
 ]
-const kTunnelKeys = ['local', 'remote', 'kind', 'port', 'mtu', 'wireguard']
+const kTunnelKeys = ['local', 'remote', 'kind', 'port', 'mtu', 'wireguard', 'tls']
 const kNewOnly = ['newAddress', 'by', 'uplink', 'gateway'] as const
 const kOldOnly = ['quiet', 'poll'] as const
 
@@ -129,7 +141,7 @@ function optional<T, R> (value: T | undefined, check: (value: T) => R): R | null
 
 function checkTunnel (tunnel: TunnelOptions): CheckedRedirectOptions['tunnel'] {
   checkKeys('tunnel', tunnel, kTunnelKeys)
-  const { local, remote, kind = 'auto', port, mtu, wireguard } = tunnel
+  const { local, remote, kind = 'auto', port, mtu, wireguard, tls } = tunnel
   if (familyOf('tunnel.local', local) !== familyOf('tunnel.remote', remote)) {
     throw nonsense('tunnel.remote', 'of the same family as tunnel.local')
   }
@@ -137,7 +149,7 @@ function checkTunnel (tunnel: TunnelOptions): CheckedRedirectOptions['tunnel'] {
   return {
     local: canonical(local),
     remote: canonical(remote),
-    kind: oneOf('tunnel.kind', kind, ['auto', 'vxlan', 'ipip', 'gre', 'wireguard']),
+    kind: oneOf('tunnel.kind', kind, ['auto', ...kTunnelKinds]),
     port: optional(port, (value) => within('tunnel.port', value, 1, 65_535)),
     mtu: optional(mtu, (value) => within('tunnel.mtu', value, 1280, 65_000)),
     wireguard: optional(wireguard, (keys) => {
@@ -146,8 +158,18 @@ function checkTunnel (tunnel: TunnelOptions): CheckedRedirectOptions['tunnel'] {
       if (!/^[A-Za-z0-9+/]{43}=$/.test(peerKey)) throw nonsense('tunnel.wireguard.peerKey', 'a key')
       if (typeof privateKey !== 'string') throw nonsense('tunnel.wireguard.privateKey', 'a path')
       return { privateKey, peerKey }
-    })
+    }),
+    tls: tls === undefined && kind !== 'tun' ? null : tunnelTls(tls, remote)
   }
+}
+
+/** With absolute paths: another process may go on with it. */
+function tunnelTls (tls: TlsOptions | false | undefined, remote: string): NativeTlsFiles | false {
+  const files = checkTls(tls, 'tunnel.remote', remote)
+  if (files === null) return false
+  const paths = (['pskKeyFile', 'certificate', 'key', 'ca'] as const)
+    .flatMap((name) => files[name] === undefined ? [] : [[name, resolve(files[name])]])
+  return { ...files, ...Object.fromEntries(paths) }
 }
 
 function checkPoll (value: number | string): number {

@@ -15,6 +15,7 @@ export function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Pl
     addresses: listOf(addresses),
     newAddresses: listOf(newAddresses),
     tunnel: { kind: backend.kind, device, local, remote, mtu },
+    connection: backend.connection?.(spec) ?? null,
     inner,
     keeper: ownKeeper(),
     preparedAt: new Date().toISOString(),

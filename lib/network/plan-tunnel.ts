@@ -29,7 +29,7 @@ function tunnelChanges ({ options, spec, backend, mtu }: Surroundings): Change[]
   const peer = role === 'old' ? 'new' : 'old'
   const ip = (...words: string[]): Change => (
     { kind: 'ip', family: words.some((word) => word.includes('fe80')) ? 6 : 4, add: words })
-  const add = ['link', 'add', 'name', device, ...backend.link(spec, device)]
+  const add = backend.make(spec, device)
   const changes: Change[] = [
     { kind: 'ip', family: 4, add, remove: ['link', 'delete', 'dev', device] },
     ip('link', 'set', 'dev', device, 'mtu', String(mtu), 'addrgenmode', 'none'),

@@ -8,6 +8,9 @@ export type RedirectEvent =
   | { event: 'prepared', id: string, tunnel: { kind: string, device: string, mtu: number } }
   /** The tunnel works between the two sites. */
   | { event: 'verified', id: string }
+  /** Of a tunnel of the kind tun: the connection between the sites is there (null); or it was lost,
+   * and is made again. */
+  | { event: 'connection', id: string, error: BlockferryError | null }
   /** Packets go the new way. */
   | { event: 'switched', id: string }
   /** The name has the new address; or it has not, and its server is asked again. */

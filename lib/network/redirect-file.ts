@@ -13,8 +13,9 @@ import { checkKeys, checkRedirectOptions } from './options.js'
 
 type Role = 'old' | 'new'
 
-/** With `privateKey` (a path) and `publicKey` of both sites the tunnel can be wireguard. */
-interface Keys { privateKey?: string, publicKey?: string }
+/** With `privateKey` (a path) and `publicKey` of both sites the tunnel can be wireguard, with `tls`
+ * at both tun. */
+interface Keys extends Pick<TunnelOptions, 'tls'> { privateKey?: string, publicKey?: string }
 
 /** What a word means is told by RedirectOptions and by the options of rfc2136() and dyndns2(). */
 export interface RedirectFile extends Pick<RedirectOptions, 'address' | 'deadline' | 'runtimeFolder'> {
@@ -30,13 +31,21 @@ export interface RedirectFile extends Pick<RedirectOptions, 'address' | 'deadlin
 }
 
 const kKeys = ['address', 'deadline', 'runtimeFolder', 'old', 'new', 'tunnel', 'dns']
-const kPaths = { old: ['privateKey'], new: ['privateKey'], dns: ['keyFile', 'passwordFile'] } as const
+/** Where paths are, and what they are called there. */
+const kPaths: ReadonlyArray<[parts: string[], names: string[]]> = [
+  ...['old', 'new'].flatMap((site): Array<[string[], string[]]> => [
+    [[site], ['privateKey']],
+    [[site, 'tls'], ['certificate', 'key', 'ca']],
+    [[site, 'tls', 'psk'], ['keyFile']]
+  ]),
+  [['dns'], ['keyFile', 'passwordFile']]
+]
 
 /** Paths in it are meant from its own folder. Errors: INVALID. */
 export async function readRedirectFile (path: string): Promise<RedirectFile> {
   const file = await parse(path)
-  for (const [part, names] of Object.entries(kPaths)) {
-    const values = (file as any)?.[part]
+  for (const [parts, names] of kPaths) {
+    const values = parts.reduce((inside, part) => inside?.[part], file as any)
     for (const name of names) {
       if (typeof values?.[name] === 'string') values[name] = resolve(dirname(path), values[name])
     }
@@ -74,22 +83,25 @@ export function optionsIn (file: RedirectFile, role: Role): RedirectOptions {
 /** What only this site has; a word that it doesn't know is refused with the rest of the options. */
 function siteOf (file: RedirectFile, role: Role): Pick<RedirectOptions, 'device'> {
   if (role === 'old') {
-    const { host: _host, privateKey: _private, publicKey: _public, ...others } = file.old
+    const { host: _host, privateKey: _private, publicKey: _public, tls: _tls, ...others } = file.old
     return others
   }
-  const { host: _host, privateKey: _private, publicKey: _public, address, ...others } = file.new
+  const {
+    host: _host, privateKey: _private, publicKey: _public, tls: _tls, address, ...others
+  } = file.new
   return { ...others, ...(address !== undefined && { newAddress: address }) } as typeof others
 }
 
 function tunnelOf (file: RedirectFile, role: Role): TunnelOptions {
   const [own, other] = role === 'old' ? [file.old, file.new] : [file.new, file.old]
-  const { privateKey } = own
+  const { privateKey, tls } = own
   const { publicKey: peerKey } = other
   const keys = privateKey === undefined || peerKey === undefined ? null : { privateKey, peerKey }
   return {
     ...file.tunnel,
     local: own.host,
     remote: other.host,
+    ...(tls !== undefined && { tls }),
     ...(keys !== null && { wireguard: keys })
   }
 }

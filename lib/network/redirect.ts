@@ -84,7 +84,7 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
       await this.#write()
       await apply([...plan.prepare.tunnel, ...plan.prepare.stay])
       await checkTables([...plan.switchOver.tunnel, ...plan.switchOver.stay])
-      await this.#watch.listen()
+      await this.#watch.open()
       await this.#prepareName()
       state.phase = 'prepared'
       await this.#write()
@@ -121,10 +121,12 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
     }
   }
 
-  /** Old site: does the tunnel reach the new site, which must have prepared? UNREACHABLE. */
+  /** Old site: does the tunnel reach the new site, which must have prepared? UNREACHABLE; with tun
+   * also UNAUTHORIZED, TLS, REFUSED and the like. */
   async verify (): Promise<void> {
     const state = this.#prepared()
     if (state.role === 'new') return
+    await this.#watch!.connected()
     await say('hello', state.id, state.inner)
     this.emit({ event: 'verified', id: state.id })
   }
@@ -216,7 +218,7 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
     const watch = redirect.#watch = new Watch(
       own, redirect.#folder, dns, (event) => redirect.emit(event))
     await redirect.#write()
-    await watch.listen()
+    await watch.open()
     const changes = [...own.tunnelChanges, ...own.stayChanges]
     void redirect.#switchOver(own, () => complete(changes)).catch((thrown: unknown) => {
       redirect.emit({ event: 'failed', id: own.id, error: toBlockferryError(thrown) })

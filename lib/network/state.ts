@@ -8,6 +8,7 @@ import type { Change } from './changes.js'
 import type { NameServiceState } from './dns/name-service.js'
 import type { Keeper } from './keeper.js'
 import { kRuntimeFolder } from './options.js'
+import type { ConnectionSpec } from './tunnel/connection.js'
 
 /** preparing, prepared: nothing is redirected yet. switching, switched: packets go (or begin to go)
  * the new way. settled: the tunnel has gone, the new address stays. */
@@ -21,6 +22,8 @@ export interface RedirectState {
   addresses: string[]
   newAddresses: string[]
   tunnel: { kind: string, device: string, local: string, remote: string, mtu: number }
+  /** What its keeper has to carry; null: the kernel does all. */
+  connection: ConnectionSpec | null
   inner: { local: string, remote: string }
   /** The process that looks after it; it may be gone. */
   keeper: Keeper

@@ -86,7 +86,7 @@ function find (all: readonly IpLink[], option: string, name: string): IpLink {
 
 function specOf (options: CheckedRedirectOptions): TunnelSpec {
   const { number, role, tunnel } = options
-  const { local, remote, port, wireguard } = tunnel
+  const { local, remote, port, wireguard, tls } = tunnel
   return {
     device: `ferry-${options.id}`,
     number,
@@ -96,7 +96,8 @@ function specOf (options: CheckedRedirectOptions): TunnelSpec {
     underlay: familyOf('tunnel.local', local),
     port,
     inner: innerOf(number, role),
-    wireguard
+    wireguard,
+    tls
   }
 }
 

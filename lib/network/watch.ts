@@ -12,6 +12,7 @@ import type { RedirectEvent, TunnelEnd } from './redirect-events.js'
 import type { RedirectState } from './state.js'
 import { hasState, neededByOthers, removeState, settingsIn, writeState } from './state.js'
 import { tunnelEnd } from './tear-down.js'
+import { TunnelConnection } from './tunnel/connection.js'
 
 export class Watch {
   readonly #state: RedirectState
@@ -19,6 +20,7 @@ export class Watch {
   readonly #naming: Naming
   readonly #emit: (event: RedirectEvent) => void
   readonly #stop = new AbortController()
+  #connection: TunnelConnection | null = null
   #hello: HelloServer | null = null
   /** ms of performance.now(): the wall clock may be set meanwhile. */
   #switchedAt = 0
@@ -38,11 +40,21 @@ export class Watch {
     this.#naming = new Naming(dns, (error) => emit({ event: 'name', id: state.id, error }))
   }
 
-  /** New site: answers the old one from now on. */
-  async listen (): Promise<void> {
-    if (this.#state.role !== 'new') return
+  /** Carries the tunnel's packets, if the kernel doesn't; new site: answers the old one. */
+  async open (): Promise<void> {
+    const { id, tunnel, connection, role } = this.#state
+    if (connection !== null) {
+      this.#connection = await TunnelConnection.open(tunnel, connection, (error) => (
+        this.#emit({ event: 'connection', id, error })))
+    }
+    if (role !== 'new') return
     this.#hello = new HelloServer(this.#state.id, () => this.#onOver())
     await this.#hello.listen(this.#state.inner.local)
+  }
+
+  /** Whether packets can pass; a kernel's tunnel has no connection that could be missing. */
+  async connected (): Promise<void> {
+    await this.#connection?.connected()
   }
 
   /** The old site wants to end: not while names still lead there. */
@@ -106,7 +118,7 @@ export class Watch {
 
   async #end (reason: TunnelEnd): Promise<void> {
     const state = this.#state
-    this.#closeHello()
+    await this.#close()
     if (reason !== 'removed') {
       await this.#removeTunnel()
       const error = await this.#naming.settle()
@@ -139,12 +151,14 @@ export class Watch {
   /** Leaves everything as it is. Resolves when nothing is under way. */
   async stop (): Promise<void> {
     this.#stop.abort()
-    this.#closeHello()
+    await this.#close()
     await this.#naming.stop()
   }
 
-  #closeHello (): void {
-    this.#hello?.close()
-    this.#hello = null
+  async #close (): Promise<void> {
+    const [hello, connection] = [this.#hello, this.#connection]
+    this.#hello = this.#connection = null
+    hello?.close()
+    await connection?.close()
   }
 }

@@ -16,8 +16,6 @@ namespace blockferry {
 
 namespace {
 
-constexpr int kNotSentLowWater = 4 << 20;
-
 int milliseconds_until(Deadline deadline) {
   if (deadline == kNoDeadline) return -1;
   auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
@@ -77,7 +75,7 @@ Status connect_tcp(const std::string& host, uint16_t port, uint32_t timeout_ms,
   return Status::failure(code, "connect to " + where, last);
 }
 
-void tune_socket(int fd, uint32_t timeout_ms) {
+void tune_socket(int fd, uint32_t timeout_ms, int unsent) {
   set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
   int seconds = std::max<int>(1, static_cast<int>(timeout_ms / 1000));
@@ -85,7 +83,7 @@ void tune_socket(int fd, uint32_t timeout_ms) {
   set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, std::max(1, seconds / 3));
   set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
   set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(timeout_ms));
-  set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, kNotSentLowWater);
+  set_option(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, unsent);
 }
 
 Status send_all(int fd, iovec* parts, size_t count, Deadline deadline) {

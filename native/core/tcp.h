@@ -20,8 +20,9 @@ Status connect_tcp(const std::string& host, uint16_t port, uint32_t timeout_ms,
                    FileDescriptor* socket);
 
 // No delay, keep-alive, and ETIMEDOUT when sent data stays unacknowledged for `timeout_ms`.
-// Unsent data in the kernel is held low: it would be a queue in front of the residual.
-void tune_socket(int fd, uint32_t timeout_ms);
+// Unsent data in the kernel is held low (bytes): it would be a queue in front of the residual.
+inline constexpr int kUnsent = 4 << 20;
+void tune_socket(int fd, uint32_t timeout_ms, int unsent = kUnsent);
 
 // Sends everything, by the deadline (else Code::timeout). `parts` is changed.
 Status send_all(int fd, iovec* parts, size_t count, Deadline deadline = kNoDeadline);

@@ -72,7 +72,8 @@ async function makeTree(tree: string, from: string, version: string): Promise<st
   return program
 }
 
-async function pack(program: string, tree: string, initrd: string): Promise<void> {
+/** Makes an initial memory disk of a folder, with this busybox. */
+export async function pack(program: string, tree: string, initrd: string): Promise<void> {
   const list = join(dirname(initrd), 'list')
   writeFileSync(list, await run('find', tree, '-mindepth', '1', '-printf', '%P\n'))
   const command = 'cd "$1" && "$2" cpio -o -H newc < "$3" | gzip -1 > "$4"'

@@ -157,7 +157,7 @@ function kernelArguments({ kernel, initrd }: GuestKernel, options: GuestOptions)
 
 // The guest would measure its clock against a timer, which takes a while and goes wrong under
 // emulation on a busy machine. Under emulation it runs at the real processor's rate.
-function clockArguments(): string[] {
+export function clockArguments(): string[] {
   const rate = /^cpu MHz\s*: ([\d.]+)/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]
   return rate === undefined ? [] : [`tsc_early_khz=${Math.round(Number(rate) * 1000)}`]
 }

@@ -30,13 +30,17 @@ export const kLook = [
   'cat /proc/sys/net/ipv4/conf/lan/src_valid_mark'
 ].join('; ')
 
+/** Options of the tunnel at a site, besides the addresses. */
+export type TunnelOf = (role: 'old' | 'new') => object
+
 export class Setting {
   readonly sites: Sites
   readonly folder: string
   readonly #test: Test
+  readonly #tunnelOf: TunnelOf
 
   /** A machine at A that serves; all goes with the test. */
-  static async make (t: Test): Promise<Setting> {
+  static async make (t: Test, tunnelOf: TunnelOf = () => ({})): Promise<Setting> {
     const folder = mkdtempSync(join(tmpdir(), 'redirect-'))
     t.teardown(() => rmSync(folder, { recursive: true, force: true }))
     const sites = await Sites.make()
@@ -47,11 +51,12 @@ export class Setting {
     })
     t.teardown(() => end(server))
     await once(server.stdout!, 'data')
-    return new Setting(t, sites, folder)
+    return new Setting(t, sites, folder, tunnelOf)
   }
 
-  private constructor (test: Test, sites: Sites, folder: string) {
+  private constructor (test: Test, sites: Sites, folder: string, tunnelOf: TunnelOf) {
     this.#test = test
+    this.#tunnelOf = tunnelOf
     this.sites = sites
     this.folder = folder
   }
@@ -66,7 +71,7 @@ export class Setting {
       role: 'old',
       address: families.map((family) => kMachine[family]),
       device: 'lan',
-      tunnel: { local: kHostA[4], remote: kHostB[4] },
+      tunnel: { local: kHostA[4], remote: kHostB[4], ...this.#tunnelOf('old') },
       quiet: '3s',
       poll: '200ms',
       runtimeFolder: this.state('a')
@@ -78,7 +83,7 @@ export class Setting {
       role: 'new',
       address: families.map((family) => kMachine[family]),
       device: 'lan',
-      tunnel: { local: kHostB[4], remote: kHostA[4] },
+      tunnel: { local: kHostB[4], remote: kHostA[4], ...this.#tunnelOf('new') },
       newAddress: families.map((family) => kFresh[family]),
       gateway: families.map((family) => kRouterA[family]),
       runtimeFolder: this.state('b')

@@ -7,7 +7,8 @@ export const gre: TunnelBackend = {
   frames: false,
   overhead: (underlay) => 8 + (underlay === 4 ? 20 : 40),
   refuses: () => null,
-  link: ({ number, local, remote, underlay }) => [
+  make: ({ number, local, remote, underlay }, device) => [
+    ...['link', 'add', 'name', device],
     ...(underlay === 4 ? ['type', 'gre'] : ['type', 'ip6gre', 'encaplimit', 'none']),
     ...['local', local, 'remote', remote, 'key', String(number), 'ttl', '64']
   ],

@@ -8,7 +8,8 @@ export const ipip: TunnelBackend = {
   overhead: (underlay) => underlay === 4 ? 20 : 40,
   refuses: ({ underlay }, families) => (
     underlay === 4 && families.includes(6) ? 'can\'t carry IPv6 between IPv4 addresses' : null),
-  link: ({ local, remote, underlay }) => [
+  make: ({ local, remote, underlay }, device) => [
+    ...['link', 'add', 'name', device],
     ...['type', ...(underlay === 4 ? ['ipip'] : ['ip6tnl', 'mode', 'any', 'encaplimit', 'none'])],
     ...['local', local, 'remote', remote, 'ttl', '64']
   ],

@@ -3,15 +3,18 @@
 // A kind says how its device is made; the rest (addresses, routes, MTU) is the same for all. At
 // both ends the device has the same name, which comes from what the two sites have in common.
 import { BlockferryError } from '../../errors.js'
+import type { NativeTlsFiles } from '../../native.js'
 import { execute, failure } from '../command.js'
 import type { Change } from '../changes.js'
 import type { Family } from '../ip.js'
+import type { ConnectionSpec } from './connection.js'
 import { gre } from './gre.js'
 import { ipip } from './ipip.js'
+import { tun } from './tun.js'
 import { vxlan } from './vxlan.js'
 import { wireguard } from './wireguard.js'
 
-export type TunnelKind = 'vxlan' | 'ipip' | 'gre' | 'wireguard'
+export type TunnelKind = 'vxlan' | 'ipip' | 'gre' | 'wireguard' | 'tun'
 
 export interface TunnelSpec {
   device: string
@@ -22,11 +25,13 @@ export interface TunnelSpec {
   local: string
   remote: string
   underlay: Family
-  /** UDP port of vxlan and wireguard; null: the kind's own. */
+  /** UDP port of vxlan and wireguard, TCP port of tun; null: the kind's own. */
   port: number | null
   /** The tunnel's own addresses inside, IPv4 link-local: only for the two hosts to speak. */
   inner: { local: string, remote: string }
   wireguard: { privateKey: string, peerKey: string } | null
+  /** Of tun. False: plain TCP; null: nobody has said which. */
+  tls: NativeTlsFiles | false | null
 }
 
 export interface TunnelBackend {
@@ -35,8 +40,8 @@ export interface TunnelBackend {
   overhead: (underlay: Family) => number
   /** Why it can't carry packets of these families, or null. */
   refuses: (spec: TunnelSpec, families: readonly Family[]) => string | null
-  /** Words after `ip link add`, for a device of this name. */
-  link: (spec: TunnelSpec, device: string) => string[]
+  /** The words of `ip` that make a device of this name. */
+  make: (spec: TunnelSpec, device: string) => string[]
   /** What it takes besides the device, once that is there and before it is up. */
   settings: (spec: TunnelSpec) => Change[]
   /** A rule for nftables' input hook that drops what somebody else sends into it; null: the
@@ -44,12 +49,16 @@ export interface TunnelBackend {
   guard: (spec: TunnelSpec) => string | null
   /** It carries frames, so that routes through it need the peer's inner address. */
   frames: boolean
+  /** What a process of ours has to carry; without it, the kernel does all. */
+  connection?: (spec: TunnelSpec) => ConnectionSpec
 }
 
-const kKinds: Record<TunnelKind, TunnelBackend> = { vxlan, ipip, gre, wireguard }
+const kKinds: Record<TunnelKind, TunnelBackend> = { vxlan, ipip, gre, wireguard, tun }
 
-/** Those that need no keys, the best first. */
-const kAutomatic: readonly TunnelKind[] = ['vxlan', 'gre', 'ipip']
+export const kTunnelKinds = Object.keys(kKinds) as TunnelKind[]
+
+/** Those that need no keys of their own, the best first; what the kernel has before tun. */
+const kAutomatic: readonly TunnelKind[] = ['vxlan', 'gre', 'ipip', 'tun']
 
 /**
  * The kind that was asked for, or with 'auto' the first that can do it (wireguard, which encrypts,
@@ -80,10 +89,10 @@ async function checked (
 ): Promise<TunnelBackend> {
   const refusal = backend.refuses(spec, families)
   if (refusal !== null) throw new BlockferryError('UNSUPPORTED', `${backend.kind}: ${refusal}`)
-  const args = ['--net', 'ip', 'link', 'add', 'name', 'probe', ...backend.link(spec, 'probe')]
+  const args = ['--net', 'ip', ...backend.make(spec, 'probe')]
   const { code, stderr } = await execute('unshare', args)
   if (code === 0) return backend
-  if (/unknown device type|not supported/i.test(stderr)) {
+  if (/unknown device type|not supported|no such (file|device)/i.test(stderr)) {
     const words = `this kernel has no tunnels of the kind ${backend.kind}`
     throw new BlockferryError('UNSUPPORTED', words)
   }

@@ -11,7 +11,8 @@ export const vxlan: TunnelBackend = {
   frames: true,
   overhead: (underlay) => kHeaders + (underlay === 4 ? 20 : 40),
   refuses: () => null,
-  link: ({ number, local, remote, port }) => [
+  make: ({ number, local, remote, port }, device) => [
+    ...['link', 'add', 'name', device],
     ...['type', 'vxlan', 'id', String(number), 'local', local, 'remote', remote],
     ...['dstport', String(port ?? kPort), 'nolearning']
   ],

@@ -10,7 +10,7 @@ export const wireguard: TunnelBackend = {
   overhead: (underlay) => 40 + (underlay === 4 ? 20 : 40),
   refuses: ({ wireguard }) => (
     wireguard === null ? 'needs tunnel.wireguard with privateKey (a file) and peerKey' : null),
-  link: () => ['type', 'wireguard'],
+  make: (_spec, device) => ['link', 'add', 'name', device, 'type', 'wireguard'],
   settings: ({ device, remote, port, underlay, wireguard }) => {
     const endpoint = `${underlay === 6 ? `[${remote}]` : remote}:${port ?? kPort}`
     const { privateKey, peerKey } = wireguard!

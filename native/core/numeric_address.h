@@ -1,0 +1,26 @@
+// Addresses in numbers: no name server is ever asked.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <string>
+
+#include "status.h"
+
+namespace blockferry {
+
+struct SocketAddress {
+  sockaddr_storage storage = {};
+  socklen_t length = 0;
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+  int family() const { return storage.ss_family; }
+};
+
+// Code::invalid for what is no IP address.
+Status parse_address(const std::string& host, uint16_t port, SocketAddress* address);
+
+// Whether the other end of a connection has this address.
+bool is_peer(int fd, const std::string& host);
+
+}  // namespace blockferry

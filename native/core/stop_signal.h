@@ -1,0 +1,34 @@
+// Tells threads that wait for something that it is over, once and for all.
+#pragma once
+
+#include <poll.h>
+#include <sys/eventfd.h>
+
+#include "file_descriptor.h"
+
+namespace blockferry {
+
+class StopSignal {
+ public:
+  StopSignal() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  // From any thread.
+  void raise() { eventfd_write(event_.get(), 1); }
+  bool raised() const { return wait(0); }
+  // Whether it was raised within the time.
+  bool wait(int timeout_ms) const {
+    pollfd own{event_.get(), POLLIN, 0};
+    return poll(&own, 1, timeout_ms) > 0;
+  }
+  // Waits for events of another descriptor and answers them; 0 at the time's end (-1: never) and
+  // when it was raised.
+  short wait_for(int other, short events, int timeout_ms) const {
+    pollfd waits[2] = {{other, events, 0}, {event_.get(), POLLIN, 0}};
+    bool over = poll(waits, 2, timeout_ms) <= 0 || waits[1].revents != 0;
+    return over ? short{0} : waits[0].revents;
+  }
+
+ private:
+  FileDescriptor event_;
+};
+
+}  // namespace blockferry
