@@ -18,7 +18,7 @@ import type { Situation } from './situation.js'
 import { assess } from './situation.js'
 import type { Throttled } from './throttle.js'
 import {
-  allowedDirtyRate, burstSize, kWatchMs, kWriterShare, latencyFloor, throttleNeeded, throttleSpare,
+  allowedDirtyRate, burstSize, deadlinePresses, kWatchMs, kWriterShare, latencyFloor, throttleNeeded, throttleSpare,
   uniqueRatio
 } from './throttle.js'
 import type { Budgets, Decision, PolicyOptions, Sample, Throttle } from './types.js'
@@ -143,7 +143,8 @@ function limitWriter (
   const share = state.options.writerShare ?? kWriterShare
   const floor = latencyFloor(budgets.writeLatencyMs, recent)
   const none = { throttled: null, floor }
-  if (!inTail || !mayThrottle(state, situation)) return none
+  const mayBegin = inTail || before !== null || deadlinePresses(pressure)
+  if (!mayBegin || !mayThrottle(state, situation)) return none
   if (before === null) {
     if (fits || !link.settled || !throttleNeeded(pressure)) return none
   } else if (sample.now - before.since > kWatchMs) {

@@ -51,9 +51,10 @@ function timeLeft (situation: Situation, course: Course): [number, number] {
   const { drain } = pressure
   if (course.fits) return [aheadMs, aheadMs]
   if (link.pessimistic === 0) return [0, Infinity]
-  const once = Math.max(0, drain.dirty - drain.target) * 1000 / drain.capacity
   const line = sample.inFlight * 1000 / link.mean + aheadMs
-  const low = line + (inTail ? once : once * (1 + Math.min(1, drain.dirtied / drain.capacity)))
+  const least = timeUnwritten(situation)
+  const again = inTail ? 0 : Math.min(1, drain.dirtied / drain.capacity)
+  const low = least + (least - line) * again
   const slow = { ...drain, capacity: drain.capacity * link.pessimistic / link.mean }
   const bulk = inTail ? 0 : drain.dirty * 1000 / slow.capacity
   const tail = inTail ? slow : tailAfterBulk(slow, sample.size)
@@ -64,6 +65,12 @@ function timeLeft (situation: Situation, course: Course): [number, number] {
     free > pressure.patienceMs
   const high = line + bulk + (course.mayThrottle && limited ? Math.min(free, throttled) : free)
   return [low, Math.max(high, low)]
+}
+
+/** ms until the residual fits if nobody wrote from now on. */
+function timeUnwritten ({ pressure: { drain }, sample, link, aheadMs }: Situation): number {
+  const once = Math.max(0, drain.dirty - drain.target) * 1000 / drain.capacity
+  return once + sample.inFlight * 1000 / link.mean + aheadMs
 }
 
 /** What a writer all over the disk would leave when the bulk copy is through. */
@@ -87,7 +94,7 @@ function destinationDominates (checkpointMs: number | null, course: Course): boo
 function findInfeasible (
   situation: Situation, course: Course, eta: readonly [number, number]
 ): Infeasible | null {
-  return infeasibleDowntime(situation) ?? infeasibleDeadline(situation, eta) ??
+  return infeasibleDowntime(situation) ?? infeasibleDeadline(situation, course, eta) ??
     infeasibleLatency(situation, course)
 }
 
@@ -106,11 +113,14 @@ function infeasibleDowntime (situation: Situation): Infeasible | null {
   }
 }
 
+/** The throttle can hold the writers for it in the bulk copy, too. */
 function infeasibleDeadline (
-  { budgets, elapsedMs, link }: Situation, [low, high]: readonly [number, number]
+  situation: Situation, { mayThrottle }: Course, [low, high]: readonly [number, number]
 ): Infeasible | null {
+  const { budgets, elapsedMs, link } = situation
   if (budgets.deadlineMs === undefined || !link.settled || high === Infinity) return null
-  if (elapsedMs + low <= budgets.deadlineMs) return null
+  const least = mayThrottle ? timeUnwritten(situation) : low
+  if (elapsedMs + least <= budgets.deadlineMs) return null
   return {
     budget: 'deadline',
     asked: budgets.deadlineMs,

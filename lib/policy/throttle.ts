@@ -1,6 +1,7 @@
 // Whether the writers must be slowed, and to what.
 //
-// Only in the tail, and only when the deadline would be missed otherwise, or when all of this
+// Only when the deadline would be missed otherwise (in the bulk copy: if what is dirty now could not
+// be sent in time even with the writers stopped a little later); or, in the tail, when all of this
 // holds: what the writers dirty leaves less than a quarter of the link for draining; and they ask
 // for as much as the link carries, or the tail would take longer than the patience there is. A
 // writer clearly slower than the link drains by itself, and so does one that outruns it on few
@@ -49,6 +50,12 @@ export function throttleNeeded ({ drain, deadlineMs, patienceMs }: Pressure): bo
   if (time > deadlineMs * kTimeShare) return true
   if (drain.dirtied <= kCrowded * drain.capacity) return false
   return drain.demand >= drain.capacity || time > patienceMs
+}
+
+/** In the bulk copy: may the writers run free no longer, if what is dirty now is to go in time? */
+export function deadlinePresses ({ drain, deadlineMs }: Pressure): boolean {
+  const { dirty, target, capacity } = drain
+  return Math.max(0, dirty - target) * 1000 / capacity > deadlineMs * kTimeShare
 }
 
 /** What is remembered while a throttle is on. */

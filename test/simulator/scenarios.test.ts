@@ -144,6 +144,16 @@ t.test('many round trips away, a tight budget', t => {
   t.end()
 })
 
+t.test('a deadline too near for a second copy: the writer is held in the first', t => {
+  const budgets = { downtimeMs: 300, deadlineMs: 30_000 }
+  const outcome = run({ load: 4, budgets })
+  met(t, outcome)
+  t.ok(outcome.totalMs <= budgets.deadlineMs, `${outcome.totalMs} ms`)
+  const ample = run({ load: 4, budgets: { downtimeMs: 300, deadlineMs: 600_000 } })
+  t.ok(ample.totalMs > 30_000, 'no sooner than it has to be')
+  t.end()
+})
+
 t.test('a deadline is met by a throttle, or called infeasible with one that can be met', t => {
   const budgets = { downtimeMs: 300, deadlineMs: 42_000 }
   const free = run({ load: 0.9 })
