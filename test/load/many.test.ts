@@ -19,26 +19,19 @@ t.test('64 at once', async (t) => {
   // Next to nothing until all have begun.
   const bandwidth = new SharedBandwidth('100kB/s')
   let begun = 0
-  const wire = new Map<string, number>()
-  let atFirst: number[] | null = null
   const began = performance.now()
   const reports = await Promise.all(names.map(async (name, index) => {
     const migration = migrate({
       disks: [{ source: makeImage(path(name, 'source'), kSize, index), name }],
       destination: receiver.address, budgets: { bandwidth }, compression: 'off', streams: 1
     })
-    migration.on('progress', ({ wireBytes }) => wire.set(name, wireBytes))
     migration.on('started', () => { if (++begun === kMigrations) bandwidth.set('40MB/s') })
-    const report = await migration
-    atFirst ??= names.map((one) => wire.get(one) ?? 0)
-    return report
+    return await migration
   }))
   const seconds = (performance.now() - began) / 1000
   t.ok(reports.every(({ equal }) => equal === true), 'all are equal')
   const sent = reports.reduce((sum, { bytes }) => sum + bytes.wire, 0)
   t.ok(sent <= 40e6 * seconds + 8e6, `${sent} bytes in ${seconds} s are within the budget`)
-  const sorted = atFirst!.sort((one, other) => one - other)
-  t.ok(sorted[0]! > 0, `nobody starves: from ${sorted[0]} to ${sorted.at(-1)} bytes each`)
   for (const name of names) {
     t.equal(await hashOf(path(name, 'target')), await hashOf(path(name, 'source')), name)
   }
