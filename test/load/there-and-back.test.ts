@@ -44,7 +44,7 @@ t.test('a hundred times there and back', async (t) => {
     const receiver = await receive({ disks: [{ target, name: 'web' }], serve: next })
     const report = await migrate({
       disks: [{ source: tap }], destination: receiver.address,
-      machine: { pause: () => writer.pause() }
+      machine: { pause: () => writer.pause(), resume: () => writer.resume() }
     })
     if (report.equal !== true) t.fail(`move ${move}: not equal`)
     const image = images[(move + 1) % 2]!

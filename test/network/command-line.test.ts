@@ -62,7 +62,7 @@ t.test('send, receive and serve', { skip }, async (t) => {
     '--listen', `${kHostB[4]}:0`, '--plain', '--redirect', writeFile(setting, 'b'))
   const { port } = await receive.event('listening')
   const send = command(t, setting, 'a', 'send', '--control', join(setting.folder, 'a.control'),
-    '--to', `${kHostB[4]}:${port}`, '--redirect', writeFile(setting, 'a'))
+    '--to', `${kHostB[4]}:${port}`, '--plain', '--redirect', writeFile(setting, 'a'))
   await Promise.race([receive.event('committed'), send.event('done')])
   await setting.sites.plug('b')
   await send.event('done')
@@ -90,7 +90,7 @@ t.test('a serve that ends lets go of the tunnel', { skip }, async (t) => {
     '--listen', `${kHostB[4]}:0`, '--plain', '--redirect', writeFile(setting, 'b', change))
   const { port } = await receive.event('listening')
   const send = command(t, setting, 'a', 'send', '--control', join(setting.folder, 'a.control'),
-    '--to', `${kHostB[4]}:${port}`, '--redirect', writeFile(setting, 'a', change))
+    '--to', `${kHostB[4]}:${port}`, '--plain', '--redirect', writeFile(setting, 'a', change))
   t.equal(await send.ended, 0)
   a.child.kill('SIGTERM')
   t.match(await a.event('redirect', step('left')), {})

@@ -66,8 +66,10 @@ export class Writer {
     this.#resting?.()
   }
 
-  /** Resolves when no write is in flight; none begins until resume(). */
+  /** Resolves when no write is in flight; none begins until resume(). One that rests already may be
+   * paused again: a switchover that is taken back calls nobody's resume() but the user's. */
   async pause (): Promise<void> {
+    if (this.#paused !== null) return
     this.#paused = new Promise((resolve) => { this.#unpause = resolve })
     const resting = new Promise<void>((resolve) => { this.#resting = resolve })
     await Promise.race([resting, this.#running])
