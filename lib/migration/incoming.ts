@@ -4,23 +4,19 @@
 // lost the link asks for the outcome on a new connection; asking ends an undecided session, which
 // then can never commit.
 import { BlockferryError, toBlockferryError } from '../errors.js'
-import type { MachineDescription } from '../machine/machine.js'
-import { isMemoryMachine } from '../machine/machine.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
 import type { Journal } from '../ownership/journal.js'
 import type { NativeSession } from '../native.js'
 import { coarsen } from './coarsen.js'
 import { Heartbeat } from './heartbeat.js'
-import { machineCall } from './machine-call.js'
-import { privateSocket } from './memory-transfer.js'
 import { isLinkLoss } from './reconnecting.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
 import { NetworkSteps } from './network-steps.js'
 import type { CheckedReceiveOptions } from './options.js'
 import type { DestinationReport } from './report.js'
-import { sumDigests } from './report.js'
 import { TargetDisks } from './target-disks.js'
+import { TargetMachine } from './target-machine.js'
 
 export interface Outcome { committed: boolean, digests: string[] }
 
@@ -68,12 +64,8 @@ export class Incoming {
   #startedAt = performance.now()
   #verified = { mark: 0, right: false }
   #commit: Messages['commit'] | null = null
-  #socket: Awaited<ReturnType<typeof privateSocket>> | null = null
-  /** Of a machine whose memory moves: everything is here, and it could run. */
-  #arrived = true
   #ownership: DestinationOwnership | null = null
   #decision: Promise<void> = Promise.resolve()
-  #expected = false
   /** The session ended while the commit was being made durable. */
   #isCut = false
   #isSwitchingOver = false
@@ -81,6 +73,7 @@ export class Incoming {
   #isUnknown = false
   #isHeard = false
   #mayBeAsked = false
+  readonly #machine: TargetMachine
   readonly #network: NetworkSteps
   #heartbeat: Heartbeat
   #hungUp: () => void = () => {}
@@ -92,6 +85,8 @@ export class Incoming {
   constructor (session: NativeSession, host: IncomingHost) {
     this.#session = session
     this.#host = host
+    this.#machine = new TargetMachine(
+      host.options.machine, (reason) => this.#fail(toBlockferryError(reason)))
     this.#network = new NetworkSteps(host.options.network)
     this.#heartbeat = new Heartbeat(
       host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
@@ -116,7 +111,7 @@ export class Incoming {
 
   /** The machine here waits for this one's. */
   get hasMachine (): boolean {
-    return this.#expected
+    return this.#machine.isTaken
   }
 
   get disks (): Array<{ name: string, bytes: number }> {
@@ -124,25 +119,13 @@ export class Incoming {
   }
 
   report (): DestinationReport {
-    const stats = this.#session.stats()
-    const digests = this.#digests()
+    const { contentBytes, wireBytes, zeroBytes } = this.#session.stats()
+    const disk = this.disks.reduce((sum, { bytes }) => sum + bytes, 0)
     return {
       migration: this.migration ?? '',
       durationMs: performance.now() - this.#startedAt,
-      bytes: {
-        disk: this.disks.reduce((sum, { bytes }) => sum + bytes, 0),
-        sent: stats.contentBytes,
-        wire: stats.wireBytes,
-        zero: stats.zeroBytes
-      },
-      equal: this.#equality ? true : null,
-      digest: this.#equality ? sumDigests(digests) : null,
-      disks: this.#disks!.taps.map(({ offered, tap }, index) => ({
-        name: offered.name,
-        target: tap.source,
-        bytes: offered.size,
-        digest: this.#equality ? digests[index]! : null
-      }))
+      bytes: { disk, sent: contentBytes, wire: wireBytes, zero: zeroBytes },
+      ...this.#disks!.report(this.#equality ? this.#digests() : null)
     }
   }
 
@@ -167,13 +150,7 @@ export class Incoming {
     }
     this.#heartbeat.stop()
     await this.#session.close()
-    await this.#socket?.remove()
-  }
-
-  async #closeMachine (): Promise<void> {
-    await this.#socket?.remove()
-    const { machine } = this.#host.options
-    if (this.#expected && isMemoryMachine(machine)) await machine.close()
+    await this.#machine.release()
   }
 
   /** The machine is here: its packets are sent here, too. */
@@ -252,7 +229,7 @@ export class Incoming {
     // What an earlier connection of the same source has set up must be gone first.
     const names = offer.disks.map(({ name }) => name)
     await this.#unlessOver(this.#host.freed(this, names, offer.machine !== null))
-    await this.#unlessOver(this.#expectMachine(offer.machine))
+    await this.#unlessOver(this.#machine.expect(offer.machine))
     const disks = this.#disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     await this.#unlessOver(this.#network.prepare())
     this.#ownership = await DestinationOwnership.begin(
@@ -280,40 +257,16 @@ export class Incoming {
     })
   }
 
-  /** Both sides must agree on whether there is a machine, and on what kind. */
-  async #expectMachine (offered: MachineDescription | null): Promise<void> {
-    const { machine } = this.#host.options
-    if (!isMemoryMachine(machine)) {
-      if (offered === null) return
-      throw new BlockferryError('MACHINE', 'no machine waits here for the one that is offered')
-    }
-    if (offered === null) {
-      throw new BlockferryError('MACHINE', 'a machine waits here, and only disks are offered')
-    }
-    this.#expected = true
-    await machineCall('expect', () => machine.expect(offered))
-    void machine.untilGone?.().then((reason) => {
-      // Once memory comes untilArrived() knows better what went wrong.
-      if (this.#socket === null) this.#fail(toBlockferryError(reason))
-    })
-    this.#arrived = false
-  }
-
   async #receiveMemory (): Promise<void> {
-    const { machine } = this.#host.options
-    if (this.#state !== 'receiving' || this.#socket !== null || !isMemoryMachine(machine)) {
-      return this.#fail(new BlockferryError('PROTOCOL', 'memory without a machine'))
-    }
     try {
-      const socket = this.#socket = await privateSocket()
-      await machineCall('receiveMemory', () => machine.receiveMemory(socket.path))
-      this.#session.acceptMachine(socket.path)
-      this.#send('memoryReady', {})
-      await machineCall('untilArrived', () => machine.untilArrived())
+      if (!this.#isAccepted) throw new BlockferryError('PROTOCOL', 'memory without a migration')
+      await this.#machine.receive((path) => {
+        this.#session.acceptMachine(path)
+        this.#send('memoryReady', {})
+      })
     } catch (error) {
       return this.#fail(toBlockferryError(error))
     }
-    this.#arrived = true
     this.#decide()
   }
 
@@ -346,7 +299,7 @@ export class Incoming {
   #decide (): void {
     const commit = this.#commit
     if (this.#state !== 'receiving' || commit === null || this.#verified.mark < commit.mark) return
-    if (!this.#arrived) return
+    if (!this.#machine.isReady) return
     this.#commit = null
     const digests = this.#digests()
     const complete = digests.every((_digest, index) => this.#session.missing(index) === 0)
@@ -412,7 +365,7 @@ export class Incoming {
     await this.#session.close()
     await this.#accepting
     await this.#disks?.abandon(remove || !this.#isAccepted)
-    await this.#closeMachine()
+    await this.#machine.close()
     if (!this.#isUnknown) await this.#ownership?.refused()
     await this.#network.undo().catch((thrown: unknown) => {
       this.#host.failed(this, toBlockferryError(thrown))

@@ -7,6 +7,8 @@ import type { Tap } from '../tap.js'
 import { checkBlockSize, openTap } from '../tap.js'
 import type { OfferedDisk } from './messages.js'
 import type { CheckedReceiveOptions } from './options.js'
+import type { DestinationReport } from './report.js'
+import { sumDigests } from './report.js'
 
 /** 16 TiB at 4 KiB: the maps of a disk then take 1.5 GiB at the most. */
 const kMaxBlocks = 2 ** 32
@@ -43,6 +45,16 @@ export class TargetDisks {
     for (const { tap, release } of this.taps) {
       release()
       tap.release()
+    }
+  }
+
+  /** Of what has arrived; `digests` are those of both sides, null when they were not compared. */
+  report (digests: readonly string[] | null): Pick<DestinationReport, 'equal' | 'digest' | 'disks'> {
+    return {
+      equal: digests === null ? null : true,
+      digest: digests === null ? null : sumDigests(digests),
+      disks: this.taps.map(({ offered: { name, size }, tap }, index) => (
+        { name, target: tap.source, bytes: size, digest: digests?.[index] ?? null }))
     }
   }
 

@@ -29,6 +29,8 @@ export interface MovingGuestOptions {
   readonly linkTimeout?: string
   /** It is the second one on these hosts, with another address. Default: false. */
   readonly second?: boolean
+  /** A move that takes longer is killed, ms. Default: none is. */
+  readonly patienceMs?: number
 }
 
 /** `blockferry` in a host's namespace; its events come one by one. */
@@ -39,7 +41,8 @@ export class Command {
   #errors = ''
   #look: Array<() => void> = []
 
-  constructor(namespace: string, args: readonly string[]) {
+  /** It is killed after `patienceMs`. */
+  constructor(namespace: string, args: readonly string[], patienceMs?: number) {
     const command = [process.execPath, program, ...args, '--json']
     this.child = start(command, { namespace, stdio: ['ignore', 'pipe', 'pipe'] })
     const lines = createInterface(this.child.stdout!)
@@ -48,10 +51,19 @@ export class Command {
       this.#wake()
     })
     this.child.stderr!.on('data', (text) => (this.#errors += text))
+    const timer = patienceMs === undefined ? undefined : setTimeout(() => this.kill(), patienceMs)
     this.ended = once(this.child, 'close').then(([code]) => {
+      clearTimeout(timer)
       this.#wake()
       return code
     })
+  }
+
+  /** What it said last: the end of its events, and its error output. */
+  get lastWords(): string {
+    const last = this.events.filter(({ event }) => event !== 'progress').slice(-5)
+    const words = [...last, this.events.at(-1)].map((event) => JSON.stringify(event))
+    return `${words.join('\n')}\n${this.#errors}`
   }
 
   /** Waits for an event of that name (and for which `fits` holds). */
@@ -60,8 +72,7 @@ export class Command {
       const found = this.events.find((event) => event.event === name && fits(event))
       if (found !== undefined) return found
       if (this.child.exitCode !== null || this.child.signalCode !== null) {
-        const last = JSON.stringify(this.events.at(-1))
-        throw new Error(`blockferry ended before ${name}: ${last} ${this.#errors}`)
+        throw new Error(`blockferry ended before ${name}: ${this.lastWords}`)
       }
       await new Promise<void>((resolve) => this.#look.push(resolve))
     }
@@ -120,6 +131,7 @@ export class MovingGuest {
   readonly #memoryMiB: number
   readonly #linkOptions: readonly string[]
   readonly #isSecond: boolean
+  readonly #patienceMs: number | undefined
   /** Where clients reach it. */
   readonly address: string
   #starts = 0
@@ -148,7 +160,8 @@ export class MovingGuest {
   }
 
   private constructor(folder: string, options: MovingGuestOptions, here: Side, there: Side) {
-    const { memoryMiB = 256, linkTimeout, second = false } = options
+    const { memoryMiB = 256, linkTimeout, second = false, patienceMs } = options
+    this.#patienceMs = patienceMs
     this.#isSecond = second
     this.address = second ? secondGuestAddress : guestAddress
     this.#folder = folder
@@ -186,12 +199,12 @@ export class MovingGuest {
     const receive = new Command(there.host.namespace, [
       ...['receive', '--control', there.control, '--listen', `${there.host.address}:0`, '--plain'],
       ...['--machine', `qemu:${there.guest!.qmpSocket}`, ...this.#linkOptions],
-    ])
+    ], this.#patienceMs)
     const { host, port } = await receive.event('listening')
     const send = new Command(here.host.namespace, [
       ...['send', '--control', here.control, '--to', `${host}:${port}`, '--plain', '--reconnect', '0'],
       ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...this.#linkOptions, ...options],
-    ])
+    ], this.#patienceMs)
     return { send, receive, done: () => this.#done(send, receive) }
   }
 
@@ -206,7 +219,8 @@ export class MovingGuest {
     const last = send.events.at(-1) as unknown as MigrationEvent | undefined
     if (last?.event !== 'done') {
       const { code: word, message } = (last as any)?.error ?? {}
-      throw Object.assign(new Error(`send ended with ${code}: ${word}: ${message}`), { code: word })
+      const words = word === undefined ? send.lastWords : `${word}: ${message}`
+      throw Object.assign(new Error(`send ended with ${code}: ${words}`), { code: word })
     }
     await receive.ended
     ;[this.here, this.there] = [this.there, this.here]

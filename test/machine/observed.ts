@@ -52,7 +52,7 @@ export async function failureOf({ send, receive }: Move): Promise<Failure> {
   await send.ended
   await receive.ended
   const last = send.events.at(-1) as { event: string; error: Failure } | undefined
-  if (last?.event !== 'failed') throw new Error(`it should have failed: ${JSON.stringify(last)}`)
+  if (last?.event !== 'failed') throw new Error(`it should have failed: ${send.lastWords}`)
   return last.error
 }
 
@@ -86,7 +86,7 @@ export class Observed {
   }
 
   static async #boot(t: Test, hosts: Hosts, options: ObservedOptions): Promise<Observed> {
-    const small = { diskBytes: 2 ** 28, contentBytes: 2 ** 23, linkTimeout: '2s' }
+    const small = { diskBytes: 2 ** 28, contentBytes: 2 ** 23, linkTimeout: '2s', patienceMs: 200_000 }
     const moving = await MovingGuest.boot(hosts, { ...small, ...options })
     t.teardown(() => moving.close())
     const observed = new Observed(hosts, moving)

@@ -1,0 +1,74 @@
+// The machine at the destination during a migration: it waits for what is offered, and takes its
+// memory in.
+import { BlockferryError } from '../errors.js'
+import type { Machine, MachineDescription, MemoryMachine } from '../machine/machine.js'
+import { isMemoryMachine } from '../machine/machine.js'
+import { machineCall } from './machine-call.js'
+import { privateSocket } from './memory-transfer.js'
+
+export class TargetMachine {
+  readonly #machine: MemoryMachine | null
+  readonly #onGone: (reason: Error) => void
+  #state: 'free' | 'expecting' | 'receiving' | 'arrived' = 'free'
+  #socket: Awaited<ReturnType<typeof privateSocket>> | null = null
+
+  /** `onGone`: called when the hypervisor is gone, with the reason. */
+  constructor (machine: Machine, onGone: (reason: Error) => void) {
+    this.#machine = isMemoryMachine(machine) ? machine : null
+    this.#onGone = onGone
+  }
+
+  /** It waits for this migration's machine, and for no other's. */
+  get isTaken (): boolean {
+    return this.#state !== 'free'
+  }
+
+  /** Everything is here, and it could run; or its memory does not move. */
+  get isReady (): boolean {
+    return this.#machine === null || this.#state === 'arrived'
+  }
+
+  /** Both sides must agree on whether there is a machine, and on what kind. */
+  async expect (offered: MachineDescription | null): Promise<void> {
+    const machine = this.#machine
+    if (machine === null && offered === null) return
+    if (machine === null) {
+      throw new BlockferryError('MACHINE', 'no machine waits here for the one that is offered')
+    }
+    if (offered === null) {
+      throw new BlockferryError('MACHINE', 'a machine waits here, and only disks are offered')
+    }
+    this.#state = 'expecting'
+    await machineCall('expect', () => machine.expect(offered))
+    void machine.untilGone?.().then((reason) => {
+      // Once memory comes untilArrived() knows better what went wrong.
+      if (this.#state === 'expecting') this.#onGone(reason)
+    })
+  }
+
+  /** Takes the memory in, once, to a socket that `listening` is told of; resolves when everything is
+   * here. PROTOCOL when it is not its time. */
+  async receive (listening: (path: string) => void): Promise<void> {
+    const machine = this.#machine
+    if (machine === null || this.#state !== 'expecting') {
+      throw new BlockferryError('PROTOCOL', 'memory that nobody waits for')
+    }
+    this.#state = 'receiving'
+    const { path } = this.#socket = await privateSocket()
+    await machineCall('receiveMemory', () => machine.receiveMemory(path))
+    listening(path)
+    await machineCall('untilArrived', () => machine.untilArrived())
+    this.#state = 'arrived'
+  }
+
+  /** Nothing more comes. The machine goes on as it is. */
+  async release (): Promise<void> {
+    await this.#socket?.remove()
+  }
+
+  /** Lets go of the machine, too: it does not come here. */
+  async close (): Promise<void> {
+    await this.release()
+    if (this.isTaken) await this.#machine!.close()
+  }
+}
