@@ -24,7 +24,7 @@ async function runAll(fault: string, first: number): Promise<Trial[]> {
   const trials: Trial[] = []
   let next = 0
   const worker = async () => {
-    while (next < options.runs) trials.push(await runTrial(first + next++, false, fault))
+    while (next < options.runs) trials.push(await runTrial(first + next++, { [fault]: linkFaults[fault]! }))
   }
   await Promise.all(Array.from({ length: atOnce }, worker))
   return trials

@@ -1,7 +1,7 @@
 // Compiles native tests and tools (native/test/NAME_main.cc) with all of native/core, once per
 // flavour, into native/build/FLAVOUR/. What is newer than its sources and headers stays.
 //
-// By hand: node scripts/native-build.mjs plain|address|thread SOURCE…
+// By hand: node scripts/native-build.mjs plain|address|thread|fuzzer SOURCE…
 
 import { spawn, spawnSync } from 'node:child_process'
 import {
@@ -14,45 +14,51 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
-import { Failure, isMain, main, root } from './support.mjs'
+import { Failure, hasCommand, isMain, main, root } from './support.mjs'
 
 const jobs = 2
-const compiler = process.env.CXX ?? 'g++'
 const libraries = ['gnutls', 'liburing', 'libxxhash', 'libzstd']
 const defines = ['-DBLOCKFERRY_HAVE_GNUTLS']
 const commonFlags = ['-std=c++20', '-O1', '-g', '-Wall', '-Wextra', '-pthread', ...defines]
 const includes = ['-Inative', '-Inative/core']
 
-/** The flags of each flavour. What a sanitizer finds ends the test at once, as a failure. */
-export const flavours = {
-  plain: [],
-  address: ['-fsanitize=address,undefined', '-fno-sanitize-recover=all', '-fno-omit-frame-pointer'],
-  thread: ['-fsanitize=thread'],
+// What a sanitizer finds ends the program at once.
+const strict = ['-fno-sanitize-recover=all', '-fno-omit-frame-pointer']
+const gcc = process.env.CXX ?? 'g++'
+const toolchains = {
+  plain: { compiler: gcc, own: [] },
+  address: { compiler: gcc, own: ['-fsanitize=address,undefined', ...strict] },
+  thread: { compiler: gcc, own: ['-fsanitize=thread'] },
+  fuzzer: { compiler: 'clang++', own: ['-fsanitize=fuzzer,address,undefined', ...strict] },
 }
+
+/** What a test can be built as. */
+export const flavours = ['plain', 'address', 'thread']
 
 /** Compiles and links these sources in one flavour; throws Failure when one does not compile. */
 export async function buildPrograms(flavour, mains) {
   const folder = `native/build/${flavour}`
-  const flags = [...commonFlags, ...includes, ...pkgConfig('--cflags'), ...flavours[flavour]]
-  prepareFolder(folder, flags)
+  const { compiler, own } = toolchains[flavour]
+  const command = [compiler, ...commonFlags, ...includes, ...pkgConfig('--cflags'), ...own]
+  prepareFolder(folder, command)
   const core = listFiles('native/core', '.cc')
   const stale = [...core, ...mains].filter((path) => !isFresh(objectOf(flavour, path)))
   if (stale.length > 0) console.log(`native programs (${flavour}): compiling ${stale.length} files`)
-  await inParallel(stale, (path) => compile(path, objectOf(flavour, path), flags))
+  await inParallel(stale, (path) => compile(path, objectOf(flavour, path), command))
 
   const objects = core.map((path) => objectOf(flavour, path))
   await inParallel(mains, async (path) => {
     const inputs = [objectOf(flavour, path), ...objects]
     const program = programOf(flavour, path)
     if (isNewer(program, inputs)) return
-    await toEnd(compiler, [...flags, '-o', program, ...inputs, ...pkgConfig('--libs')], program)
+    await toEnd([...command, '-o', program, ...inputs, ...pkgConfig('--libs')], program)
   })
 }
 
-// What other flags made is thrown away.
-function prepareFolder(folder, flags) {
-  const path = join(root, folder, 'flags')
-  const line = [compiler, ...flags].join(' ')
+// What another command made is thrown away.
+function prepareFolder(folder, command) {
+  const path = join(root, folder, 'command')
+  const line = command.join(' ')
   if (existsSync(path) && readFileSync(path, 'utf8') === line) return
   rmSync(join(root, folder), { recursive: true, force: true })
   mkdirSync(join(root, folder), { recursive: true })
@@ -74,6 +80,14 @@ export function programOf(flavour, source) {
   return `native/build/${flavour}/${basename(source, '.cc')}`
 }
 
+/** What a command with a sanitizer may need in front: some fail to start where the kernel spreads
+ * addresses wider than they know. */
+export function fixedAddresses() {
+  if (!hasCommand('setarch')) return []
+  const works = spawnSync('setarch', ['-R', 'true'], { stdio: 'ignore' }).status === 0
+  return works ? ['setarch', '-R'] : []
+}
+
 // An object's .d file, written by the compiler, lists what it was made from.
 function isFresh(object) {
   const list = join(root, object.replace(/o$/, 'd'))
@@ -88,9 +102,9 @@ function isNewer(product, inputs) {
   return made !== undefined && inputs.every((path) => (time(path) ?? Infinity) <= made)
 }
 
-async function compile(source, object, flags) {
+async function compile(source, object, command) {
   const dependencies = ['-MMD', '-MF', object.replace(/o$/, 'd')]
-  await toEnd(compiler, [...flags, ...dependencies, '-c', source, '-o', object], source)
+  await toEnd([...command, ...dependencies, '-c', source, '-o', object], source)
 }
 
 async function inParallel(items, task) {
@@ -101,7 +115,7 @@ async function inParallel(items, task) {
   await Promise.all(Array.from({ length: jobs }, worker))
 }
 
-function toEnd(command, args, subject) {
+function toEnd([command, ...args], subject) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
     child.on('error', reject)

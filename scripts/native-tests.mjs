@@ -8,12 +8,12 @@
 // A test prints one line per case: `ok NAME`, `not ok NAME` or `skip NAME: REASON`, and exits
 // with 0 when none failed. One that prints no such line counts as one case.
 
-import { spawn, spawnSync } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import { buildPrograms, flavours, listFiles, programOf } from './native-build.mjs'
+import { buildPrograms, fixedAddresses, flavours, listFiles, programOf } from './native-build.mjs'
 import { Results, matches } from './results.mjs'
-import { Failure, hasCommand, isMain, main, root } from './support.mjs'
+import { Failure, isMain, main, root } from './support.mjs'
 
 const timeoutMs = 300_000
 
@@ -22,7 +22,7 @@ export async function runNativeTests(patterns, results) {
   const tests = listFiles('native/test', '_test.cc').filter((path) => matches(path, patterns))
   if (tests.length === 0) return
   await buildPrograms('plain', listFiles('native/test', '_main.cc')) // they have to compile too
-  for (const flavour of Object.keys(flavours)) {
+  for (const flavour of flavours) {
     const chosen = tests.filter((path) => flavoursOf(path).includes(flavour))
     if (chosen.length === 0) continue
     await buildPrograms(flavour, chosen)
@@ -35,7 +35,7 @@ function flavoursOf(path) {
   const line = /^\/\/ sanitizers:(.*)$/m.exec(head)
   if (!line) return ['plain', 'address']
   const named = line[1].split(/[\s,]+/).filter((word) => word !== '')
-  const unknown = named.find((word) => !(word in flavours))
+  const unknown = named.find((word) => !flavours.includes(word))
   if (unknown) throw new Failure(`${path}: no sanitizer is called ${unknown}`)
   return ['plain', ...named]
 }
@@ -76,7 +76,8 @@ function splitSkip(name, text) {
 }
 
 function execute(flavour, program) {
-  const [command, ...args] = withoutRandomAddresses(flavour, join(root, program))
+  const prefix = flavour === 'thread' ? fixedAddresses() : []
+  const [command, ...args] = [...prefix, join(root, program)]
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
     const timer = setTimeout(() => child.kill('SIGABRT'), timeoutMs)
@@ -89,13 +90,6 @@ function execute(flavour, program) {
       resolve({ code, signal, output })
     })
   })
-}
-
-// ThreadSanitizer fails to start where the kernel spreads addresses wider than it knows.
-function withoutRandomAddresses(flavour, program) {
-  if (flavour !== 'thread' || !hasCommand('setarch')) return [program]
-  const works = spawnSync('setarch', ['-R', 'true'], { stdio: 'ignore' }).status === 0
-  return works ? ['setarch', '-R', program] : [program]
 }
 
 if (isMain(import.meta.url)) {

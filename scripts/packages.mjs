@@ -1,6 +1,8 @@
 // The system packages that blockferry needs, by purpose, with what shows that each is there.
 // The names are Debian's and Ubuntu's.
 
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { hasCommand, hasLibrary } from './support.mjs'
 
 const packages = {
@@ -17,6 +19,8 @@ const packages = {
   test: [
     { name: 'bind9', command: 'named' },
     { name: 'bind9-dnsutils', command: 'nsupdate' },
+    { name: 'clang', command: 'clang++' },
+    { name: 'libclang-rt-dev', isThere: hasFuzzer },
     { name: 'conntrack', command: 'conntrack' },
     { name: 'e2fsprogs', command: 'mkfs.ext4' },
     { name: 'fio', command: 'fio' },
@@ -43,8 +47,15 @@ const packages = {
   ],
 }
 
-function isThere({ command, library }) {
-  return command ? hasCommand(command) : hasLibrary(library)
+function isThere({ command, library, isThere = () => hasLibrary(library) }) {
+  return command ? hasCommand(command) : isThere()
+}
+
+/** Whether there is a clang, with libFuzzer and the sanitizers. */
+export function hasFuzzer() {
+  const question = ['--rtlib=compiler-rt', '-print-libgcc-file-name']
+  const { status, stdout } = spawnSync('clang++', question, { encoding: 'utf8' })
+  return status === 0 && existsSync(stdout.trim())
 }
 
 /** The names of the packages for these purposes ('build', 'test', 'bench', 'vm') that are not there. */

@@ -1,8 +1,9 @@
 // `npm test`: on a fresh clone, with nothing else run before. Sets up, builds, runs the native
-// tests and then the tap tests. `npm test -- PATTERN …` runs the test files whose path holds one
-// of the patterns. With CI=true a skipped test is a failure.
+// tests, the fuzzers for a short time each, and then the tap tests. `npm test -- PATTERN …` runs
+// the test files whose path holds one of the patterns. With CI=true a skipped test is a failure.
 
 import { build } from './build.mjs'
+import { runFuzzers } from './fuzz.mjs'
 import { runNativeTests } from './native-tests.mjs'
 import { Results } from './results.mjs'
 import { setUp } from './setup.mjs'
@@ -15,6 +16,7 @@ await main(async () => {
   const patterns = process.argv.slice(2)
   const results = new Results()
   await runNativeTests(patterns, results)
+  await runFuzzers(patterns, results, { seconds: 10, seed: Date.now() % 2 ** 31 })
   await runTapTests(patterns, results)
   return results.report()
 })

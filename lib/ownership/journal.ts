@@ -35,6 +35,11 @@ export interface OwnershipRecord {
 /** `here`: writes are welcome on this side. */
 export type Whereabouts = 'here' | 'elsewhere' | 'unknown'
 
+const kStates: Record<OwnershipRecord['role'], readonly string[]> = {
+  source: ['copying', 'committing', 'moved', 'kept'],
+  destination: ['receiving', 'committed', 'refused']
+}
+
 const kWhereabouts: Record<SourceState | DestinationState, Whereabouts> = {
   copying: 'here',
   committing: 'unknown',
@@ -64,7 +69,13 @@ export class Journal implements AsyncDisposable {
     if (typeof path !== 'string' || path === '') {
       throw new BlockferryError('INVALID', 'journal: must be a path')
     }
-    const journal = new Journal(await JournalFile.open<OwnershipRecord>(path))
+    const file = await JournalFile.open<OwnershipRecord>(path)
+    const strange = file.records.findIndex((record) => !isRecord(record))
+    if (strange >= 0) {
+      await file.close()
+      throw new BlockferryError('JOURNAL', `${path}: record ${strange + 1} is none that this version knows`)
+    }
+    const journal = new Journal(file)
     await journal.#settleTheDead()
     return journal
   }
@@ -132,4 +143,14 @@ export class Journal implements AsyncDisposable {
   #latest (): Map<string, OwnershipRecord> {
     return new Map(this.#file.records.map((record) => [record.migration, record]))
   }
+}
+
+/** Its check is right, so blockferry wrote it; another version may have written something else. */
+function isRecord (record: any): record is OwnershipRecord {
+  const { at, migration, role, state, disks, peer = '', digests = [] } = record ?? {}
+  const isText = (value: unknown) => typeof value === 'string'
+  const isDisk = (disk: any) => isText(disk?.name) && Number.isSafeInteger(disk.epoch)
+  return [at, migration, peer].every(isText) && Object.hasOwn(kStates, role) &&
+    kStates[role as OwnershipRecord['role']].includes(state) &&
+    Array.isArray(disks) && disks.every(isDisk) && Array.isArray(digests) && digests.every(isText)
 }

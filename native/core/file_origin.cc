@@ -85,12 +85,19 @@ Status FileOrigin::failed(int error, const char* what, uint64_t offset, uint64_t
                                        " bytes at " + std::to_string(offset) + " of " + path_);
 }
 
-// The smallest unit in which O_DIRECT reads work: 512 where it does, else 4096, 0 if not at all.
-uint32_t direct_alignment(int fd) {
+// The smallest unit in which O_DIRECT reads work: 512 where it does, else 4096, 0 if not at all. When
+// reading fails for another reason, so much as always works.
+Status direct_alignment(int fd, const std::string& path, uint32_t* alignment) {
   auto buffer = make_aligned_buffer(4096);
-  if (pread(fd, buffer.get(), kSector, 0) >= 0) return kSector;
-  if (pread(fd, buffer.get(), 4096, 0) >= 0) return 4096;
-  return 0;
+  for (uint32_t size : {uint32_t{kSector}, 4096u}) {
+    *alignment = size;
+    if (pread(fd, buffer.get(), size, 0) >= 0) return {};
+    if (errno == EINVAL) continue;
+    *alignment = 4096;
+    return Status::from_errno(errno, "read the start of " + path);
+  }
+  *alignment = 0;
+  return {};
 }
 
 Status FileOrigin::open_descriptor(const FileOriginOptions& options) {
@@ -153,7 +160,8 @@ Status FileOrigin::lock(const FileOriginOptions& options) {
 
 Status FileOrigin::find_alignment(bool direct) {
   if (!direct) return {};
-  alignment_ = direct_alignment(fd_.get());
+  Status status = direct_alignment(fd_.get(), path_, &alignment_);
+  if (!status.ok()) return status;
   if (alignment_ == 0) {
     return Status::failure(Code::unsupported, "no direct I/O on " + path_, EINVAL);
   }
@@ -168,7 +176,8 @@ Status FileOrigin::find_alignment(bool direct) {
 void FileOrigin::open_reread() {
   reread_fd_.reset(::open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC | O_NONBLOCK));
   if (!reread_fd_.open()) return;
-  reread_alignment_ = direct_alignment(reread_fd_.get());
+  // Reading may work when it counts.
+  (void)direct_alignment(reread_fd_.get(), path_, &reread_alignment_);
   if (reread_alignment_ == 0) reread_fd_.reset();
 }
 

@@ -6,10 +6,9 @@
 #include <vector>
 
 #include "../core/block_hash.h"
-#include "../core/frame_io.h"
-#include "../core/listen_socket.h"
 #include "../core/sender.h"
 #include "check.h"
+#include "raw_destination.h"
 
 using namespace blockferry;
 
@@ -17,35 +16,6 @@ namespace {
 
 constexpr uint64_t kSize = 40 << 20;  // two stripes and a half
 constexpr uint32_t kBlock = 4096;
-const std::string kSession(32, 'a');
-
-// The destination's ends of the connections, made by hand.
-class RawDestination {
- public:
-  RawDestination() { CHECK(listener_.open({"", "127.0.0.1", 0}).ok()); }
-  uint16_t port() const { return listener_.bound().port; }
-
-  // Takes the next connection and welcomes it.
-  std::unique_ptr<Socket> welcome(const std::string& expected) {
-    FileDescriptor fd;
-    int error = 0;
-    while (!fd.open()) {
-      fd = listener_.accept(&error);
-      std::this_thread::yield();
-    }
-    auto socket = std::make_unique<Socket>(std::move(fd));
-    FrameReader reader(*socket);
-    FrameHeader header;
-    std::string hello;
-    CHECK(reader.header(&header).ok() && reader.text(header, &hello).ok());
-    CHECK(hello == expected);
-    CHECK(send_text(*socket, FrameType::welcome, kSession).ok());
-    return socket;
-  }
-
- private:
-  ListenSocket listener_;
-};
 
 struct Told {
   FrameHeader header;
@@ -99,7 +69,7 @@ Status end_of(const std::vector<Told>& inventory) {
   tap->track(std::make_shared<DirtyMap>(kSize, kBlock));
   sender.add_disk(tap, false, true);
   std::future<std::unique_ptr<Socket>> told = std::async(std::launch::async, [&] {
-    std::unique_ptr<Socket> socket = destination.welcome("inventory " + kSession);
+    std::unique_ptr<Socket> socket = destination.welcome("inventory " + RawDestination::kSession);
     for (const Told& part : inventory) tell(*socket, part);
     return socket;
   });

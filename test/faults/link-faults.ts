@@ -1,8 +1,9 @@
 // What may happen to a link, by name. Each answers how long it lasts: ms, or Infinity for good.
 import type { Random } from '../simulator/random.js'
 import type { FaultyLink, Side } from './faulty-link.js'
+import type { Faults } from './trial.js'
 
-type Fault = (link: FaultyLink, random: Random) => number
+type Strike = (link: FaultyLink, random: Random) => number
 
 const kSides: readonly Side[] = ['source', 'destination']
 /** More than any patience of a trial: as good as for good. */
@@ -12,7 +13,7 @@ function aWhile (random: Random): number {
   return random.scaleBetween(5, 2500)
 }
 
-export const linkFaults: Readonly<Record<string, Fault>> = {
+const kStrikes: Readonly<Record<string, Strike>> = {
   cut: (link, random) => {
     link.cut()
     return aWhile(random)
@@ -59,3 +60,8 @@ export const linkFaults: Readonly<Record<string, Fault>> = {
     return 0
   }
 }
+
+export const linkFaults: Faults = Object.fromEntries(
+  Object.entries(kStrikes).map(([name, strike]) => [
+    name, () => ({ strike, heal: (link: FaultyLink) => link.heal() })
+  ]))

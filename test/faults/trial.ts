@@ -1,17 +1,38 @@
-// One migration of a disk that is written, with faults of its link that a seed has drawn, and what
-// became of the disk. The same seed draws the same faults at the same places; what the threads make
+// One migration of a disk that is written, with faults that a seed has drawn, and what became of the
+// disk. The same seed draws the same faults at the same places; what the threads make
 // of them differs from run to run.
-import type { BlockferryError, Migration, Receiver, Report, TlsOptions } from '../../lib/index.js'
+import { truncateSync, writeFileSync } from 'node:fs'
+
+import type { BlockferryError, MigrateOptions, Migration, Receiver, Report, TlsOptions } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { Random } from '../simulator/random.js'
 import { FaultyLink } from './faulty-link.js'
-import { linkFaults } from './link-faults.js'
 import { checkJournals, checkOwner } from './verdict.js'
-import { kData, WrittenDisk } from './written-disk.js'
+import { kData, kSize, type Way, WrittenDisk } from './written-disk.js'
+
+/** What goes wrong in a trial. */
+export interface Fault {
+  /** By which ways its disks are opened. Default: as they are. */
+  ways?: { source: (image: string) => Promise<Way>, target: (image: string) => Promise<Way> }
+  /** Lets it happen. Answers how long it lasts: ms, or Infinity for good. */
+  strike (link: FaultyLink, random: Random): number
+  heal (link: FaultyLink): void
+  /** Of the writer. Default: 1. */
+  gapMs?: number
+  /** Beside the bandwidth. */
+  budgets?: MigrateOptions['budgets']
+  /** Only the equality check can notice it. Default: false. */
+  isSilent?: boolean
+  /** When nobody has the disks open any more. */
+  end? (): Promise<void>
+}
+
+/** Faults by name; each trial makes its own. */
+export type Faults = Readonly<Record<string, () => Fault>>
 
 export interface Trial {
   seed: number
-  /** Of linkFaults. */
+  /** The fault's name. */
   fault: string
   /** It moved in the end. */
   moved: boolean
@@ -36,26 +57,42 @@ export interface Setting {
   tls: TlsOptions | false
 }
 
-/** Runs a trial, cleans up after it, and says what happened. With a key every second one is over TLS. */
+/** Runs a trial with one of the faults, cleans up after it, and says what happened. With a key every
+ * second one is over TLS. */
 export async function runTrial (
-  seed: number, key: TlsOptions | false, only?: string
+  seed: number, faults: Faults, key: TlsOptions | false = false
 ): Promise<Trial> {
   const random = new Random(seed)
-  const drawn = random.pick(Object.keys(linkFaults))
-  const fault = only ?? drawn
-  await using source = await WrittenDisk.open(seed)
+  const name = random.pick(Object.keys(faults))
+  const fault = faults[name]!()
+  await using source = await WrittenDisk.open(seed, fault.ways?.source, fault.gapMs)
+  if (fault.end !== undefined) source.atEnd(fault.end)
+  const trial: Trial = {
+    seed, fault: name, error: null, moved: false, resumeMs: [], resentShare: null,
+    ownersWrong: 0, writesLost: 0, wrong: []
+  }
+  await runBetween(source, fault, trial, random, key)
+  return trial
+}
+
+async function runBetween (
+  source: WrittenDisk, fault: Fault, trial: Trial, random: Random, key: TlsOptions | false
+): Promise<void> {
   const target = source.path('target.img')
+  const way = fault.ways === undefined
+    ? { path: target, direct: false }
+    : await fault.ways.target(emptyDisk(target))
   const journals = random.next() < 0.5
     ? { source: source.path('a.journal'), destination: source.path('b.journal') }
     : null
   const tls = random.next() < 0.5 ? key : false
   await using receiver = await receive({
-    disks: [{ target, name: 'web' }], linkTimeout: '1s', tls,
+    disks: [{ target: way.path, direct: way.direct, name: 'web' }], linkTimeout: '1s', tls,
     ...(journals !== null && { journal: journals.destination })
   })
   const link = await FaultyLink.to(receiver.address)
   try {
-    return await move({ source, target, receiver, link, journals, tls }, random, seed, fault)
+    await move({ source, target, receiver, link, journals, tls }, fault, trial, random)
   } finally {
     await link.close()
     await receiver.close()
@@ -63,42 +100,44 @@ export async function runTrial (
   }
 }
 
+function emptyDisk (path: string): string {
+  writeFileSync(path, '')
+  truncateSync(path, kSize)
+  return path
+}
+
 async function move (
-  setting: Setting, random: Random, seed: number, fault: string
-): Promise<Trial> {
+  setting: Setting, fault: Fault, trial: Trial, random: Random
+): Promise<void> {
   const { source, link, journals, tls } = setting
   const migration = migrate({
     disks: [{ source: source.tap }], destination: link.address, linkTimeout: '1s', tls,
     streams: 1 + random.below(4),
     compression: random.pick(['auto', 'on', 'off'] as const),
     reconnect: random.pick([0, '1s', '4s']),
-    equality: random.next() < 0.8,
-    budgets: { bandwidth: random.pick(['10MB/s', '30MB/s', '1GB/s']) },
+    equality: fault.isSilent === true || random.next() < 0.8,
+    budgets: { bandwidth: random.pick(['10MB/s', '30MB/s', '1GB/s']), ...fault.budgets },
     ...(journals !== null && { journal: journals.source })
   })
-  const resumeMs = timeLosses(migration)
+  timeLosses(migration, trial.resumeMs)
   plan(migration, link, random, fault)
-  const { report, error } = await migration.then(
-    (report) => ({ report, error: null }),
-    (thrown: unknown) => ({ report: null, error: thrown as BlockferryError })
-  )
-  const trial: Trial = {
-    seed, fault, error, moved: report !== null,
-    resumeMs,
-    resentShare: report === null ? null : resentShare(report, link.carried.source),
-    ownersWrong: 0, writesLost: 0, wrong: []
+  try {
+    const report = await migration
+    trial.moved = true
+    trial.resentShare = resentShare(report, link.carried.source)
+  } catch (error) {
+    trial.error = error as BlockferryError
   }
-  link.heal()
+  fault.heal(link)
   await checkOwner(setting, trial)
   await checkJournals(setting, trial)
-  return trial
 }
 
 /** Draws where the faults strike: some bytes on, or at a step of the switchover. */
-function plan (migration: Migration, link: FaultyLink, random: Random, fault: string): void {
+function plan (migration: Migration, link: FaultyLink, random: Random, fault: Fault): void {
   const strike = () => {
-    const lastsMs = linkFaults[fault]!(link, random)
-    if (lastsMs < Infinity) setTimeout(() => link.heal(), lastsMs).unref()
+    const lastsMs = fault.strike(link, random)
+    if (lastsMs < Infinity) setTimeout(() => fault.heal(link), lastsMs).unref()
   }
   const inTheSwitchover = random.next() < 0.5
   if (inTheSwitchover) {
@@ -120,15 +159,13 @@ function plan (migration: Migration, link: FaultyLink, random: Random, fault: st
 }
 
 /** ms from each loss of a link until it was back; filled in as it goes. */
-function timeLosses (migration: Migration): number[] {
-  const resumeMs: number[] = []
+function timeLosses (migration: Migration, resumeMs: number[]): void {
   let lostAt: number | null = null
   migration.on('reconnecting', () => { lostAt ??= performance.now() })
   migration.on('reconnected', () => {
     if (lostAt !== null) resumeMs.push(performance.now() - lostAt)
     lostAt = null
   })
-  return resumeMs
 }
 
 function resentShare ({ dirty }: Report, sent: number): number {

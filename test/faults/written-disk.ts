@@ -8,8 +8,11 @@ import { noise } from '../support/images.js'
 import { Writer } from '../support/writer.js'
 
 const kMiB = 2 ** 20
+/** How a disk is opened. */
+export interface Way { path: string, direct: boolean }
+
 /** Of three stripes, which travel on streams of their own. */
-const kSize = 33 * kMiB
+export const kSize = 33 * kMiB
 /** Where there is data, and how much at each place. */
 const kPlaces = [kMiB, 17 * kMiB, 32 * kMiB]
 const kPiece = kMiB * 0.75
@@ -30,16 +33,22 @@ export class WrittenDisk implements AsyncDisposable {
   readonly image: string
   readonly #folder: string
   readonly #server: NbdServer
+  #end: () => Promise<void> = async () => {}
 
-  static async open (seed: number): Promise<WrittenDisk> {
+  /** `through`: by which way its image is opened; default: as it is. `gapMs`: from one write to the
+   * next. */
+  static async open (
+    seed: number, through?: (image: string) => Promise<Way>, gapMs = 1
+  ): Promise<WrittenDisk> {
     const folder = mkdtempSync(join(tmpdir(), 'blockferry-fault-'))
     const image = makeDisk(join(folder, 'source.img'), seed)
-    const tap = await openTap({ source: image, name: 'web' })
+    const { path, direct } = await through?.(image) ?? { path: image, direct: false }
+    const tap = await openTap({ source: path, name: 'web', direct })
     const server = new NbdServer()
     server.add(tap)
     const socket = join(folder, 'nbd.sock')
     await server.listen({ path: socket })
-    const writer = await Writer.start(socket, 'web', kBlocks, 1, kSpacing)
+    const writer = await Writer.start(socket, 'web', kBlocks, gapMs, kSpacing)
     return new WrittenDisk(folder, image, tap, server, writer)
   }
 
@@ -56,12 +65,18 @@ export class WrittenDisk implements AsyncDisposable {
     return join(this.#folder, name)
   }
 
+  /** To be called when nobody has its files open any more, before they go. */
+  atEnd (end: () => Promise<void>): void {
+    this.#end = end
+  }
+
   async [Symbol.asyncDispose] (): Promise<void> {
     // A writer that is held would never come back.
     this.tap.refuse()
     await this.writer.stop()
     await this.#server.close()
     await this.tap.close()
+    await this.#end()
     rmSync(this.#folder, { recursive: true, force: true })
   }
 }

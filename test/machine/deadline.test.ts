@@ -10,17 +10,19 @@ const skip = (await missingNeed()) ?? false
 t.setTimeout(600_000)
 
 const isSlowed = ({ throttle }: { throttle: number }) => throttle > 0
+const isTooFast = ({ dirtyRate }: { dirtyRate: number | null }) => (dirtyRate ?? 0) > 12.5e6
 
 t.test('memory that does not converge', { skip }, async (t) => {
   const link = { rateBitsPerSecond: 100e6 }
-  const observed = await Observed.boot(t, { hosts: { link }, memoryMiB: 128 })
+  // The link is full, and perhaps the machine busy: that is no loss of the link.
+  const observed = await Observed.boot(t, { hosts: { link }, memoryMiB: 128, linkTimeout: '10s' })
 
   t.test('ends with the deadline', async (t) => {
     await observed.service.startDirtying(48)
     const move = await observed.begin('--downtime', '200ms', '--deadline', '40s')
     t.match(await failureOf(move), { code: 'DEADLINE', owner: 'source' })
     const asked = move.send.events.filter(({ event }) => event === 'memory') as any[]
-    t.ok(asked.some(({ dirtyRate }) => dirtyRate > 12.5e6), 'it dirties more than the link carries')
+    t.ok(asked.some(isTooFast), 'it dirties more than the link carries')
     t.ok(asked.some(isSlowed), 'it was slowed down')
     await observed.checkRunsHere(t)
   })
@@ -30,7 +32,8 @@ t.test('memory that does not converge', { skip }, async (t) => {
     const move = await observed.begin('--downtime', '1s')
     t.equal((await move.done()).equal, true, 'it moves')
     const asked = move.send.events.filter(({ event }) => event === 'memory') as any[]
-    t.ok(asked.some(isSlowed), 'it was slowed down')
+    // On a busy machine the guest may not come to write so fast.
+    t.ok(asked.some(isSlowed) || !asked.some(isTooFast), 'it was slowed down if it was too fast')
     await observed.checkRunsHere(t)
     await observed.service.stopDirtying()
   })

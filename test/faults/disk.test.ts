@@ -1,0 +1,13 @@
+// Migrations between disks that fail, are full, slow, or lie, at moments that a seed draws; see
+// link.test.ts for how to run more, or one of them again.
+import t from 'tap'
+
+import { kNeedsFuse } from '../support/faulty-file.js'
+import { diskFaults } from './disk-faults.js'
+import { runTrials } from './trials.js'
+
+t.setTimeout(0)
+
+t.test('whatever happens to the disks', { skip: kNeedsFuse }, async (t) => {
+  await runTrials(t, diskFaults, { runs: 42, atOnce: 3 })
+})
