@@ -104,9 +104,9 @@ export class Side {
     this.serve = this.#start(away)
   }
 
-  /** A new serve after the last one was killed; it does not own the disk. */
-  async serveAgain(): Promise<void> {
-    this.serve = this.#start(true)
+  /** A new serve after the last one was killed; `away`: it does not own the disk. */
+  async serveAgain(away: boolean): Promise<void> {
+    this.serve = this.#start(away)
     await this.serve.event('serving')
   }
 

@@ -30,7 +30,7 @@ t.test('ends', { skip }, async (t) => {
       await reached(move)
       await moving.there.serve.kill()
       t.match(await failureOf(move), { code: 'PEER_GONE', owner: 'source' })
-      await moving.there.serveAgain()
+      await moving.there.serveAgain(true)
       await observed.checkRunsHere(t)
     })
     t.test(`the user ends receive in ${phase}`, async (t) => {
