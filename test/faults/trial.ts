@@ -16,7 +16,7 @@ export interface Fault {
   ways?: { source: (image: string) => Promise<Way>, target: (image: string) => Promise<Way> }
   /** Lets it happen. Answers how long it lasts: ms, or Infinity for good. */
   strike (link: FaultyLink, random: Random): number
-  heal (link: FaultyLink): void
+  heal (link: FaultyLink): void | Promise<void>
   /** Of the writer. Default: 1. */
   gapMs?: number
   /** Beside the bandwidth. */
@@ -128,7 +128,7 @@ async function move (
   } catch (error) {
     trial.error = error as BlockferryError
   }
-  fault.heal(link)
+  await fault.heal(link)
   await checkOwner(setting, trial)
   await checkJournals(setting, trial)
 }
@@ -137,7 +137,7 @@ async function move (
 function plan (migration: Migration, link: FaultyLink, random: Random, fault: Fault): void {
   const strike = () => {
     const lastsMs = fault.strike(link, random)
-    if (lastsMs < Infinity) setTimeout(() => fault.heal(link), lastsMs).unref()
+    if (lastsMs < Infinity) setTimeout(() => void fault.heal(link), lastsMs).unref()
   }
   const inTheSwitchover = random.next() < 0.5
   if (inTheSwitchover) {
