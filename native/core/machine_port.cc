@@ -3,6 +3,8 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include "start_thread.h"
+
 namespace blockferry {
 
 namespace {
@@ -19,8 +21,9 @@ Status MachinePort::open(const std::string& path) {
   Status status = socket_.open({path, "", 0});
   if (!status.ok()) return status;
   wake_.reset(eventfd(0, EFD_CLOEXEC));
-  acceptor_ = std::thread([this] { accept_connections(); });
-  return {};
+  status = start_thread(&acceptor_, [this] { accept_connections(); });
+  if (!status.ok()) socket_.close();
+  return status;
 }
 
 void MachinePort::accept_connections() {
@@ -40,14 +43,18 @@ void MachinePort::start_relay(FileDescriptor local) {
   std::unique_ptr<FrameReader> reader;
   Status status = connect_(&peer, &reader);
   if (!status.ok()) return failed_(std::move(status));
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (closed_ || connections_.size() >= kMaxConnections) return;
   Connection& connection = connections_.emplace_back();
   connection.peer = std::move(peer);
   connection.reader = std::move(reader);
   connection.relay = std::make_unique<MachineRelay>(
       std::move(local), *connection.peer, *connection.reader, limits_, counters_);
-  connection.thread = std::thread([this, &connection] { run_relay(connection); });
+  status = start_thread(&connection.thread, [this, &connection] { run_relay(connection); });
+  if (status.ok()) return;
+  connections_.pop_back();
+  lock.unlock();  // failed_ may ask for stats()
+  failed_(std::move(status));
 }
 
 void MachinePort::run_relay(Connection& connection) {

@@ -8,7 +8,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <system_error>
+
+#include "start_thread.h"
 
 namespace blockferry {
 
@@ -53,8 +54,9 @@ Status MigrationListener::listen(const std::string& host, uint16_t port) {
   Status status = socket_.open({"", host, port});
   if (!status.ok()) return status;
   wake_.reset(eventfd(0, EFD_CLOEXEC));
-  acceptor_ = std::thread([this] { accept_connections(); });
-  return {};
+  status = start_thread(&acceptor_, [this] { accept_connections(); });
+  if (!status.ok()) socket_.close();
+  return status;
 }
 
 void MigrationListener::accept_connections() {
@@ -106,15 +108,14 @@ void MigrationListener::start_connection(FileDescriptor fd) {
   Connection& connection = connections_.emplace_back();
   connection.network = std::move(network);
   connection.socket = socket.get();
-  try {
-    connection.thread = std::thread([this, &connection, owner = std::move(socket)]() mutable {
-      serve(connection, std::move(owner));
-    });
-  } catch (const std::system_error&) {
+  auto run = [this, &connection, owner = std::move(socket)]() mutable {
+    serve(connection, std::move(owner));
+  };
+  if (start_thread(&connection.thread, std::move(run)).ok()) {
+    greeting_++;
+  } else {
     connections_.pop_back();
-    return;
   }
-  greeting_++;
 }
 
 void MigrationListener::serve(Connection& connection, std::unique_ptr<Socket> socket) {

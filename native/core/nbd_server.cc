@@ -10,13 +10,13 @@
 #include <list>
 #include <map>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "nbd_connection.h"
 #include "nbd_protocol.h"
+#include "start_thread.h"
 
 namespace blockferry {
 
@@ -90,12 +90,8 @@ Status NbdServer::Impl::listen(const ListenAddress& address, ListenAddress* boun
   Listener& listener = listeners_.emplace_back();
   Status status = listener.socket.open(address);
   if (status.ok()) {
-    try {
-      *bound = listener.socket.bound();
-      listener.thread = std::thread([this, &listener] { accept_loop(listener.socket); });
-    } catch (const std::system_error& error) {
-      status = Status::failure(Code::no_memory, "listen: no thread", error.code().value());
-    }
+    *bound = listener.socket.bound();
+    status = start_thread(&listener.thread, [this, &listener] { accept_loop(listener.socket); });
   }
   if (!status.ok()) listeners_.pop_back();
   return status;
@@ -121,10 +117,9 @@ void NbdServer::Impl::welcome(FileDescriptor connection) {
     return;
   }
   Client& client = clients_.emplace_back(std::move(connection), *this, options_);
-  try {
-    client.thread = std::thread([this, &client] { serve(client); });
+  if (start_thread(&client.thread, [this, &client] { serve(client); }).ok()) {
     accepted_++;
-  } catch (const std::system_error&) {
+  } else {
     clients_.pop_back();
     refused_++;
   }

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "start_thread.h"
+
 namespace blockferry {
 
 namespace {
@@ -46,7 +48,8 @@ Tunnel::Tunnel(TunnelOptions options, std::unique_ptr<PacketDevice> device, OnCh
 
 Status Tunnel::start() {
   Status status = end_->start();
-  if (status.ok()) sender_ = std::thread([this] { send_packets(); });
+  if (status.ok()) status = start_thread(&sender_, [this] { send_packets(); });
+  if (!status.ok()) close();
   return status;
 }
 

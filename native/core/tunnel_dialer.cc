@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "numeric_address.h"
+#include "start_thread.h"
 #include "tunnel_end.h"
 
 namespace blockferry {
@@ -20,8 +21,7 @@ TunnelDialer::TunnelDialer(TunnelAddress address, Serve serve,
     : address_(std::move(address)), serve_(std::move(serve)), failed_(std::move(failed)) {}
 
 Status TunnelDialer::start() {
-  thread_ = std::thread([this] { run(); });
-  return {};
+  return start_thread(&thread_, [this] { run(); });
 }
 
 void TunnelDialer::run() {
