@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "hex.h"
 #include "start_thread.h"
 
 namespace blockferry {
@@ -36,13 +37,7 @@ std::string network_of(int fd) {
 std::string random_id() {
   uint8_t bytes[16];
   if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return {};
-  std::string id;
-  for (uint8_t byte : bytes) {
-    char digits[3];
-    snprintf(digits, sizeof digits, "%02x", byte);
-    id += digits;
-  }
-  return id;
+  return to_hex(bytes);
 }
 
 }  // namespace
