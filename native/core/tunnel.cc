@@ -47,7 +47,8 @@ Tunnel::Tunnel(TunnelOptions options, std::unique_ptr<PacketDevice> device, OnCh
 }
 
 Status Tunnel::start() {
-  Status status = end_->start();
+  Status status = stop_.open();
+  if (status.ok()) status = end_->start();
   if (status.ok()) status = start_thread(&sender_, [this] { send_packets(); });
   if (!status.ok()) close();
   return status;
@@ -76,6 +77,7 @@ void Tunnel::close() {
   }
   end_->stop();
   if (sender_.joinable()) sender_.join();
+  stop_.close();
   device_.reset();
 }
 

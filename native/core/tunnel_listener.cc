@@ -21,8 +21,8 @@ TunnelListener::TunnelListener(TunnelAddress address, Serve serve)
 
 Status TunnelListener::start() {
   Status status = socket_.open({"", address_.local, address_.port});
-  if (!status.ok()) return status;
-  status = start_thread(&acceptor_, [this] { accept_connections(); });
+  if (status.ok()) status = stop_.open();
+  if (status.ok()) status = start_thread(&acceptor_, [this] { accept_connections(); });
   if (!status.ok()) socket_.close();
   return status;
 }
@@ -94,6 +94,7 @@ void TunnelListener::stop() {
   if (acceptor_.joinable()) acceptor_.join();
   reap(true);
   socket_.close();
+  stop_.close();
 }
 
 }  // namespace blockferry
