@@ -22,8 +22,8 @@ class ControlChannel {
 
   ~ControlChannel() { close(); }
 
-  // After close() this does nothing.
-  void start(std::unique_ptr<Socket> socket, FrameReader reader, Events events);
+  // After close() this does nothing. When it fails nothing is received, but can still be sent.
+  Status start(std::unique_ptr<Socket> socket, FrameReader reader, Events events);
   // From any thread; never blocks. A peer that does not read its messages is ended.
   Status send(const std::string& text);
   // Closes the connection and waits for the thread. Not from the events.

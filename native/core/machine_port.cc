@@ -1,7 +1,6 @@
 #include "machine_port.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
+#include "start_thread.h"
 
 namespace blockferry {
 
@@ -9,6 +8,7 @@ namespace {
 
 // QEMU's multifd goes up to 255 channels; more than a few serve no purpose on one link.
 constexpr size_t kMaxConnections = 16;
+constexpr int kPauseMs = 100;  // after a lack of descriptors
 
 }  // namespace
 
@@ -17,21 +17,19 @@ MachinePort::MachinePort(RelayLimits& limits, Connect connect, Failed failed)
 
 Status MachinePort::open(const std::string& path) {
   Status status = socket_.open({path, "", 0});
-  if (!status.ok()) return status;
-  wake_.reset(eventfd(0, EFD_CLOEXEC));
-  acceptor_ = std::thread([this] { accept_connections(); });
-  return {};
+  if (status.ok()) status = stop_.open();
+  if (status.ok()) status = start_thread(&acceptor_, [this] { accept_connections(); });
+  if (!status.ok()) socket_.close();
+  return status;
 }
 
 void MachinePort::accept_connections() {
-  for (;;) {
-    pollfd waits[2] = {{socket_.fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-    poll(waits, 2, -1);
-    if (limits_.stop.load()) return;
+  while (!stop_.raised()) {
+    if (stop_.wait_for(socket_.fd(), POLLIN, -1) == 0) continue;
     int error = 0;
     FileDescriptor local = socket_.accept(&error);
     if (local.open()) start_relay(std::move(local));
-    if (error != 0) poll(&waits[1], 1, 100);
+    if (error != 0) stop_.wait(kPauseMs);
   }
 }
 
@@ -40,14 +38,18 @@ void MachinePort::start_relay(FileDescriptor local) {
   std::unique_ptr<FrameReader> reader;
   Status status = connect_(&peer, &reader);
   if (!status.ok()) return failed_(std::move(status));
-  std::lock_guard lock(mutex_);
-  if (closed_ || connections_.size() >= kMaxConnections) return;
+  std::unique_lock lock(mutex_);
+  if (stop_.raised() || connections_.size() >= kMaxConnections) return;
   Connection& connection = connections_.emplace_back();
   connection.peer = std::move(peer);
   connection.reader = std::move(reader);
   connection.relay = std::make_unique<MachineRelay>(
       std::move(local), *connection.peer, *connection.reader, limits_, counters_);
-  connection.thread = std::thread([this, &connection] { run_relay(connection); });
+  status = start_thread(&connection.thread, [this, &connection] { run_relay(connection); });
+  if (status.ok()) return;
+  connections_.pop_back();
+  lock.unlock();  // failed_ may ask for stats()
+  failed_(std::move(status));
 }
 
 void MachinePort::run_relay(Connection& connection) {
@@ -58,7 +60,7 @@ void MachinePort::run_relay(Connection& connection) {
     connection.done = true;
   }
   connection.peer->shut_down();
-  if (!status.ok() && !limits_.stop.load()) failed_(std::move(status));
+  if (!status.ok() && !stop_.raised()) failed_(std::move(status));
 }
 
 MachineStats MachinePort::stats() const {
@@ -79,10 +81,9 @@ MachineStats MachinePort::stats() const {
 
 void MachinePort::close() {
   limits_.stop = true;
-  if (wake_.open()) eventfd_write(wake_.get(), 1);
   {
     std::lock_guard lock(mutex_);
-    closed_ = true;
+    stop_.raise();
     for (Connection& connection : connections_) connection.peer->shut_down();
   }
   if (acceptor_.joinable()) acceptor_.join();
@@ -90,7 +91,7 @@ void MachinePort::close() {
     if (connection.thread.joinable()) connection.thread.join();
   }
   socket_.close();
-  wake_.reset();
+  stop_.close();
   std::lock_guard lock(mutex_);
   connections_.clear();
 }

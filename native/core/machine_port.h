@@ -10,6 +10,7 @@
 
 #include "listen_socket.h"
 #include "machine_relay.h"
+#include "stop_signal.h"
 
 namespace blockferry {
 
@@ -53,12 +54,11 @@ class MachinePort {
   Failed failed_;
   RelayCounters counters_;
   ListenSocket socket_;
-  FileDescriptor wake_;
+  StopSignal stop_;
   std::thread acceptor_;
-  mutable std::mutex mutex_;  // connections_, ended_bytes_, closed_
+  mutable std::mutex mutex_;  // connections_, ended_bytes_
   std::list<Connection> connections_;
   uint64_t ended_bytes_ = 0;  // acknowledged on connections that have ended
-  bool closed_ = false;
 };
 
 }  // namespace blockferry

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <thread>
 
+#include "start_thread.h"
 #include "wire.h"
 
 namespace blockferry {
@@ -52,9 +53,12 @@ MachineRelay::MachineRelay(FileDescriptor local, Socket& peer, FrameReader& read
 
 Status MachineRelay::run() {
   Status received;
-  std::thread receiver([&] { received = from_peer(); });
-  Status sent = to_peer();
-  receiver.join();
+  std::thread receiver;
+  Status sent = start_thread(&receiver, [&] { received = from_peer(); });
+  if (sent.ok()) {
+    sent = to_peer();
+    receiver.join();
+  }
   break_off();
   return received.ok() ? sent : received;
 }

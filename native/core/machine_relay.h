@@ -34,7 +34,8 @@ class MachineRelay {
   MachineRelay(FileDescriptor local, Socket& peer, FrameReader& reader, RelayLimits& limits,
                RelayCounters& counters);
   // Until both directions have ended. Ok when they did in good order, and when it was the local
-  // side that broke off: the hypervisor knows best why. Else what is wrong with the peer.
+  // side that broke off: the hypervisor knows best why. Else what is wrong with the peer, or that
+  // no thread was to be had.
   Status run();
   SocketProgress progress() const { return peer_.progress(); }
 

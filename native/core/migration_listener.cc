@@ -1,14 +1,14 @@
 #include "migration_listener.h"
 
 #include <netinet/in.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cstdio>
-#include <system_error>
+
+#include "hex.h"
+#include "start_thread.h"
 
 namespace blockferry {
 
@@ -16,6 +16,7 @@ namespace {
 
 // How long a stranger that was cut off may take to go.
 constexpr std::chrono::milliseconds kRoomWait{500};
+constexpr int kPauseMs = 100;  // after a lack of descriptors: what is going on must not starve
 
 // The address of an IPv4 peer, the network (/64) of an IPv6 one: whoever has one has all of it.
 std::string network_of(int fd) {
@@ -35,13 +36,7 @@ std::string network_of(int fd) {
 std::string random_id() {
   uint8_t bytes[16];
   if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes) return {};
-  std::string id;
-  for (uint8_t byte : bytes) {
-    char digits[3];
-    snprintf(digits, sizeof digits, "%02x", byte);
-    id += digits;
-  }
-  return id;
+  return to_hex(bytes);
 }
 
 }  // namespace
@@ -51,26 +46,20 @@ MigrationListener::MigrationListener(MigrationListenerOptions options, OnSession
 
 Status MigrationListener::listen(const std::string& host, uint16_t port) {
   Status status = socket_.open({"", host, port});
-  if (!status.ok()) return status;
-  wake_.reset(eventfd(0, EFD_CLOEXEC));
-  acceptor_ = std::thread([this] { accept_connections(); });
-  return {};
+  if (status.ok()) status = stop_.open();
+  if (status.ok()) status = start_thread(&acceptor_, [this] { accept_connections(); });
+  if (!status.ok()) socket_.close();
+  return status;
 }
 
 void MigrationListener::accept_connections() {
-  while (!stop_.load()) {
-    pollfd waits[2] = {{socket_.fd(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-    poll(waits, 2, -1);
-    if (stop_.load()) return;
+  while (!stop_.raised()) {
+    if (stop_.wait_for(socket_.fd(), POLLIN, -1) == 0) continue;
     int error = 0;
     FileDescriptor socket = socket_.accept(&error);
     reap_connections();
-    if (!socket.open()) {
-      // Out of descriptors: what is going on must not starve, so wait a little.
-      if (error != 0) poll(&waits[1], 1, 100);
-      continue;
-    }
-    if (!make_room()) continue;
+    if (error != 0) stop_.wait(kPauseMs);
+    if (!socket.open() || !make_room()) continue;
     tune_socket(socket.get(), options_.link_timeout_ms);
     start_connection(std::move(socket));
   }
@@ -106,15 +95,14 @@ void MigrationListener::start_connection(FileDescriptor fd) {
   Connection& connection = connections_.emplace_back();
   connection.network = std::move(network);
   connection.socket = socket.get();
-  try {
-    connection.thread = std::thread([this, &connection, owner = std::move(socket)]() mutable {
-      serve(connection, std::move(owner));
-    });
-  } catch (const std::system_error&) {
+  auto run = [this, &connection, owner = std::move(socket)]() mutable {
+    serve(connection, std::move(owner));
+  };
+  if (start_thread(&connection.thread, std::move(run)).ok()) {
+    greeting_++;
+  } else {
     connections_.pop_back();
-    return;
   }
-  greeting_++;
 }
 
 void MigrationListener::serve(Connection& connection, std::unique_ptr<Socket> socket) {
@@ -172,7 +160,7 @@ Status MigrationListener::welcome_control(Connection& connection, std::unique_pt
                                           FrameReader& reader) {
   auto session = std::make_shared<ReceiverSession>(random_id(), socket->peer());
   std::unique_lock lock(mutex_);
-  if (stop_.load()) return Status::failure(Code::closed, "the receiver is closing");
+  if (stop_.raised()) return Status::failure(Code::closed, "the receiver is closing");
   if (sessions_.size() >= options_.max_sessions) {
     return Status::failure(Code::busy, "too many migrations at once");
   }
@@ -258,7 +246,7 @@ void MigrationListener::forget(const std::string& id) {
 
 void MigrationListener::close() {
   std::lock_guard closing(close_mutex_);
-  if (!stop_.exchange(true) && wake_.open()) eventfd_write(wake_.get(), 1);
+  stop_.raise();
   if (acceptor_.joinable()) acceptor_.join();
   std::map<std::string, std::shared_ptr<ReceiverSession>> sessions;
   {
@@ -276,7 +264,7 @@ void MigrationListener::close() {
   }
   for (auto& connection : connections) connection.thread.join();
   socket_.close();
-  wake_.reset();
+  stop_.close();
 }
 
 }  // namespace blockferry

@@ -2,7 +2,6 @@
 // hands data connections to their session.
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <list>
@@ -15,6 +14,7 @@
 
 #include "listen_socket.h"
 #include "receiver_session.h"
+#include "stop_signal.h"
 
 namespace blockferry {
 
@@ -73,9 +73,8 @@ class MigrationListener {
   MigrationListenerOptions options_;
   OnSession on_session_;
   ListenSocket socket_;
-  FileDescriptor wake_;  // an eventfd: close() was called
+  StopSignal stop_;
   std::thread acceptor_;
-  std::atomic<bool> stop_{false};
   std::mutex close_mutex_;  // a second close() waits for the first
   std::mutex mutex_;  // what follows
   std::condition_variable room_;  // greeting_ has become less

@@ -1,22 +1,20 @@
 // The listening sockets, the exports and the connections of an NBD server.
 #include "nbd_server.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <list>
 #include <map>
 #include <mutex>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include "nbd_connection.h"
 #include "nbd_protocol.h"
+#include "start_thread.h"
+#include "stop_signal.h"
 
 namespace blockferry {
 
@@ -48,8 +46,7 @@ struct Entry {
 
 class NbdServer::Impl : public NbdConnectionHost {
  public:
-  explicit Impl(const NbdServerOptions& options)
-      : options_(options), stop_event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  explicit Impl(const NbdServerOptions& options) : options_(options) {}
 
   Status listen(const ListenAddress& address, ListenAddress* bound);
   Status add_export(const NbdExport& entry);
@@ -70,12 +67,11 @@ class NbdServer::Impl : public NbdConnectionHost {
   uint32_t live() const;
 
   const NbdServerOptions options_;
-  FileDescriptor stop_event_;  // readable for ever once close() has begun
-  std::mutex close_mutex_;     // one close() at a time; taken before mutex_
+  StopSignal stop_;
+  std::mutex close_mutex_;  // one close() at a time; taken before mutex_
 
   mutable std::mutex mutex_;
   std::condition_variable client_done_;
-  bool closed_ = false;
   std::map<std::string, Entry> exports_;
   uint64_t last_id_ = 0;
   std::list<Listener> listeners_;
@@ -85,46 +81,39 @@ class NbdServer::Impl : public NbdConnectionHost {
 
 Status NbdServer::Impl::listen(const ListenAddress& address, ListenAddress* bound) {
   std::lock_guard lock(mutex_);
-  if (closed_) return Status::failure(Code::closed, "listen: the server was closed");
-  if (!stop_event_.open()) return Status::failure(Code::no_memory, "listen: no event", EMFILE);
+  if (stop_.raised()) return Status::failure(Code::closed, "listen: the server was closed");
   Listener& listener = listeners_.emplace_back();
   Status status = listener.socket.open(address);
+  if (status.ok()) status = stop_.open();
   if (status.ok()) {
-    try {
-      *bound = listener.socket.bound();
-      listener.thread = std::thread([this, &listener] { accept_loop(listener.socket); });
-    } catch (const std::system_error& error) {
-      status = Status::failure(Code::no_memory, "listen: no thread", error.code().value());
-    }
+    *bound = listener.socket.bound();
+    status = start_thread(&listener.thread, [this, &listener] { accept_loop(listener.socket); });
   }
   if (!status.ok()) listeners_.pop_back();
   return status;
 }
 
 void NbdServer::Impl::accept_loop(ListenSocket& socket) {
-  for (int pause = -1;;) {
-    pollfd entries[] = {{stop_event_.get(), POLLIN, 0}, {pause < 0 ? socket.fd() : -1, POLLIN, 0}};
-    poll(entries, 2, pause);
-    if (entries[0].revents != 0) return;
-    int error;
+  while (!stop_.raised()) {
+    if (stop_.wait_for(socket.fd(), POLLIN, -1) == 0) continue;
+    int error = 0;
     FileDescriptor connection = socket.accept(&error);
-    pause = error == 0 ? -1 : kPauseMs;
     if (connection.open()) welcome(std::move(connection));
+    if (error != 0) stop_.wait(kPauseMs);
   }
 }
 
 void NbdServer::Impl::welcome(FileDescriptor connection) {
   std::lock_guard lock(mutex_);
   join_done();
-  if (closed_ || live() >= options_.max_connections) {
+  if (stop_.raised() || live() >= options_.max_connections) {
     refused_++;
     return;
   }
   Client& client = clients_.emplace_back(std::move(connection), *this, options_);
-  try {
-    client.thread = std::thread([this, &client] { serve(client); });
+  if (start_thread(&client.thread, [this, &client] { serve(client); }).ok()) {
     accepted_++;
-  } catch (const std::system_error&) {
+  } else {
     clients_.pop_back();
     refused_++;
   }
@@ -156,7 +145,7 @@ Status NbdServer::Impl::add_export(const NbdExport& entry) {
                                               std::to_string(nbd::kMaxString) + " bytes");
   }
   std::lock_guard lock(mutex_);
-  if (closed_) return Status::failure(Code::closed, "add an export: the server was closed");
+  if (stop_.raised()) return Status::failure(Code::closed, "add an export: the server was closed");
   const Origin& origin = entry.tap->origin();
   NbdExportInfo info{++last_id_,
                      entry.name,
@@ -203,7 +192,8 @@ std::shared_ptr<Tap> NbdServer::Impl::attach(NbdConnection* connection,
                                              const NbdExportInfo& entry) {
   std::lock_guard lock(mutex_);
   auto current = exports_.find(entry.name);
-  if (closed_ || current == exports_.end() || current->second.info.id != entry.id) return nullptr;
+  bool is_there = current != exports_.end() && current->second.info.id == entry.id;
+  if (stop_.raised() || !is_there) return nullptr;
   for (Client& client : clients_) {
     if (&client.connection == connection) client.export_id = entry.id;
   }
@@ -220,8 +210,7 @@ void NbdServer::Impl::close() {
   decltype(exports_) removed;  // their taps go after the lock
   {
     std::lock_guard lock(mutex_);
-    closed_ = true;
-    if (stop_event_.open()) eventfd_write(stop_event_.get(), 1);
+    stop_.raise();
   }
   // No listener is added any more, and no lock is held: their threads may need it to end.
   for (Listener& listener : listeners_) listener.thread.join();
@@ -231,7 +220,7 @@ void NbdServer::Impl::close() {
   client_done_.wait(lock, [this] { return live() == 0; });
   join_done();
   removed.swap(exports_);
-  stop_event_.reset();
+  stop_.close();
 }
 
 NbdServer::NbdServer(NbdServerOptions options) : impl_(std::make_unique<Impl>(options)) {}

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "start_thread.h"
 #include "stream_receiver.h"
 
 namespace blockferry {
@@ -21,9 +22,11 @@ void ReceiverSession::adopt_control(std::unique_ptr<Socket> socket, FrameReader 
 
 void ReceiverSession::start(ReceiverEvents events) {
   events_ = std::move(events);
-  control_.start(std::move(waiting_control_), std::move(*waiting_reader_),
-                 {events_.message, [this](Status ended) { fail(std::move(ended)); }});
+  Status status =
+      control_.start(std::move(waiting_control_), std::move(*waiting_reader_),
+                     {events_.message, [this](Status ended) { fail(std::move(ended)); }});
   waiting_reader_.reset();
+  if (!status.ok()) fail(std::move(status));
 }
 
 void ReceiverSession::add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size,
@@ -31,13 +34,14 @@ void ReceiverSession::add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t
   disks_.push_back(std::make_unique<ReceivedDisk>(std::move(tap), size, block_size, inventory));
 }
 
-void ReceiverSession::accept_streams(unsigned count, bool verify) {
+Status ReceiverSession::accept_streams(unsigned count, bool verify) {
   std::lock_guard lock(mutex_);
-  stream_count_ = count;
   verify_ = verify;
   places_.assign(count, {});
   stream_marks_.assign(count, 0);
-  checkpoints_ = std::thread([this] { run_checkpoints(); });
+  Status status = start_thread(&checkpoints_, [this] { run_checkpoints(); });
+  if (status.ok()) stream_count_ = count;
+  return status;
 }
 
 Status ReceiverSession::join_stream(unsigned index, unsigned count, Socket& socket) {

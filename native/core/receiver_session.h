@@ -65,13 +65,13 @@ class ReceiverSession {
 
   const std::string& id() const { return id_; }
   const std::string& peer() const { return peer_; }
-  // Begins to deliver control messages.
+  // Begins to deliver control messages, or that it could not.
   void start(ReceiverEvents events);
   Status send_message(const std::string& text) { return control_.send(text); }
   void add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size, bool inventory);
   // From here on `count` data connections are welcome. Without `verify` nothing is read again:
   // every block counts as it came over the wire.
-  void accept_streams(unsigned count, bool verify);
+  Status accept_streams(unsigned count, bool verify);
 
   // From here on connections with the machine's memory are welcome; they are taken to this Unix
   // socket, where its hypervisor listens.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "block_hash.h"
+#include "start_thread.h"
 #include "stream_sender.h"
 
 namespace blockferry {
@@ -51,9 +52,8 @@ Status Sender::connect(const std::string& host, uint16_t port, uint32_t timeout_
   std::unique_ptr<FrameReader> reader;
   Status status = connect_greeted("control", &socket, &reader, &session_);
   if (!status.ok()) return status;
-  control_.start(std::move(socket), std::move(*reader),
-                 {events_.message, [this](Status ended) { fail(std::move(ended)); }});
-  return {};
+  return control_.start(std::move(socket), std::move(*reader),
+                        {events_.message, [this](Status ended) { fail(std::move(ended)); }});
 }
 
 void Sender::add_disk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory) {
@@ -70,11 +70,10 @@ Status Sender::open_inventory() {
   if (stop_.load()) return Status::failure(Code::closed, "the migration has ended");
   inventory_socket_ = std::move(socket);
   inventory_reader_ = std::move(reader);
-  inventory_ = std::thread([this] {
+  return start_thread(&inventory_, [this] {
     Status taken = take_inventory();
     if (!taken.ok()) fail(std::move(taken));
   });
-  return {};
 }
 
 // Until all of it is here.
@@ -202,7 +201,10 @@ void Sender::stop_streams() {
 
 void Sender::start() {
   bulk_left_ = static_cast<unsigned>(streams_.size());
-  for (auto& stream : streams_) stream->start();
+  for (auto& stream : streams_) {
+    Status status = stream->start();
+    if (!status.ok()) return fail(std::move(status));
+  }
 }
 
 void Sender::wake_streams() {

@@ -89,6 +89,7 @@ class Sender {
   Status open_inventory();
   // The data connections, once the peer has accepted the disks. Blocks; nothing is sent yet.
   Status open_streams(unsigned count);
+  // Begins to send, or tells that it could not.
   void start();
   // Listens on a Unix socket for the hypervisor that sends the machine's memory, and takes that
   // to the destination. The bandwidth cap counts for it, too.

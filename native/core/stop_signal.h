@@ -4,16 +4,27 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 
+#include <atomic>
+#include <cerrno>
+
 #include "file_descriptor.h"
+#include "status.h"
 
 namespace blockferry {
 
 class StopSignal {
  public:
-  StopSignal() : event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  // Before anybody waits; again does nothing. Code::no_memory when no descriptor is to be had.
+  Status open() {
+    if (!event_.open()) event_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    return event_.open() ? Status{} : Status::from_errno(errno, "make an event");
+  }
   // From any thread.
-  void raise() { eventfd_write(event_.get(), 1); }
-  bool raised() const { return wait(0); }
+  void raise() {
+    raised_ = true;
+    if (event_.open()) eventfd_write(event_.get(), 1);
+  }
+  bool raised() const { return raised_; }
   // Whether it was raised within the time.
   bool wait(int timeout_ms) const {
     pollfd own{event_.get(), POLLIN, 0};
@@ -26,8 +37,11 @@ class StopSignal {
     bool over = poll(waits, 2, timeout_ms) <= 0 || waits[1].revents != 0;
     return over ? short{0} : waits[0].revents;
   }
+  // When nobody waits any more; it stays raised.
+  void close() { event_.reset(); }
 
  private:
+  std::atomic<bool> raised_{false};
   FileDescriptor event_;
 };
 

@@ -1,5 +1,7 @@
 #include "stream_sender.h"
 
+#include "start_thread.h"
+
 namespace blockferry {
 
 namespace {
@@ -22,8 +24,8 @@ StreamSender::StreamSender(Sender& sender, std::unique_ptr<Socket> socket, unsig
 
 StreamSender::~StreamSender() { join(); }
 
-void StreamSender::start() {
-  thread_ = std::thread([this] { run(); });
+Status StreamSender::start() {
+  return start_thread(&thread_, [this] { run(); });
 }
 
 void StreamSender::stop() {

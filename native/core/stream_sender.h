@@ -20,7 +20,7 @@ class StreamSender {
  public:
   StreamSender(Sender& sender, std::unique_ptr<Socket> socket, unsigned index, unsigned count);
   ~StreamSender();
-  void start();
+  Status start();
   // Makes the thread end soon; join() waits for it.
   void stop();
   void join();

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "start_thread.h"
+
 namespace blockferry {
 
 ThreadQueue::ThreadQueue(Origin& origin, unsigned depth, int event)
@@ -24,12 +26,23 @@ ThreadQueue::~ThreadQueue() {
 }
 
 void ThreadQueue::submit(IoRequest* request) {
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   waiting_.push_back(request);
+  if (has_thread()) return wanted_.notify_one();
+  waiting_.pop_back();
+  lock.unlock();
+  perform(origin_, request);
+  lock.lock();
+  finish(request);
+}
+
+// For what waits; one more as long as all are at work.
+bool ThreadQueue::has_thread() {
   if (waiting_.size() > idle_ && threads_.size() < max_threads_) {
-    threads_.emplace_back([this] { work(); });
+    Status status = start_thread(&threads_.emplace_back(), [this] { work(); });
+    if (!status.ok()) threads_.pop_back();
   }
-  wanted_.notify_one();
+  return !threads_.empty();
 }
 
 void ThreadQueue::work() {
@@ -44,9 +57,13 @@ void ThreadQueue::work() {
     lock.unlock();
     perform(origin_, request);
     lock.lock();
-    finished_.push_back(request);
-    eventfd_write(event_, 1);
+    finish(request);
   }
+}
+
+void ThreadQueue::finish(IoRequest* request) {
+  finished_.push_back(request);
+  eventfd_write(event_, 1);
 }
 
 IoRequest* ThreadQueue::pop_finished() {

@@ -1,4 +1,5 @@
-// The IoQueue that works everywhere: threads that call the origin's blocking methods.
+// The IoQueue that works everywhere: threads that call the origin's blocking methods. Without one
+// to be had, who submits does it.
 #pragma once
 
 #include <condition_variable>
@@ -26,7 +27,9 @@ class ThreadQueue : public IoQueue {
  private:
   static constexpr unsigned kMaxThreads = 16;
   IoRequest* pop_finished();
+  bool has_thread();
   void work();
+  void finish(IoRequest* request);
 
   Origin& origin_;
   unsigned max_threads_;

@@ -4,8 +4,9 @@
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
 
-#include <cstdio>
 #include <memory>
+
+#include "hex.h"
 
 namespace blockferry {
 
@@ -87,13 +88,7 @@ std::string certificate_fingerprint(gnutls_session_int* session) {
   uint8_t hash[32];
   size_t size = sizeof hash;
   if (count == 0 || gnutls_fingerprint(GNUTLS_DIG_SHA256, &chain[0], hash, &size) < 0) return {};
-  std::string text;
-  for (uint8_t byte : hash) {
-    char digits[3];
-    snprintf(digits, sizeof digits, "%02x", byte);
-    text += digits;
-  }
-  return text;
+  return to_hex(hash);
 }
 
 }  // namespace blockferry

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "start_thread.h"
+
 namespace blockferry {
 
 namespace {
@@ -45,8 +47,10 @@ Tunnel::Tunnel(TunnelOptions options, std::unique_ptr<PacketDevice> device, OnCh
 }
 
 Status Tunnel::start() {
-  Status status = end_->start();
-  if (status.ok()) sender_ = std::thread([this] { send_packets(); });
+  Status status = stop_.open();
+  if (status.ok()) status = end_->start();
+  if (status.ok()) status = start_thread(&sender_, [this] { send_packets(); });
+  if (!status.ok()) close();
   return status;
 }
 
@@ -73,6 +77,7 @@ void Tunnel::close() {
   }
   end_->stop();
   if (sender_.joinable()) sender_.join();
+  stop_.close();
   device_.reset();
 }
 

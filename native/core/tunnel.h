@@ -45,7 +45,7 @@ class Tunnel {
   Tunnel(TunnelOptions options, std::unique_ptr<PacketDevice> device, OnChange on_change);
   ~Tunnel() { close(); }
 
-  // Fails as ListenSocket::open().
+  // Fails as ListenSocket::open(), and when no threads are to be had; it is closed then.
   Status start();
   // Waits for the first connection. The reason of the last failure when there is none in time, or
   // at once when another attempt won't help (a wrong key, a peer that is something else).

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "numeric_address.h"
+#include "start_thread.h"
 #include "tunnel_end.h"
 
 namespace blockferry {
@@ -20,8 +21,8 @@ TunnelDialer::TunnelDialer(TunnelAddress address, Serve serve,
     : address_(std::move(address)), serve_(std::move(serve)), failed_(std::move(failed)) {}
 
 Status TunnelDialer::start() {
-  thread_ = std::thread([this] { run(); });
-  return {};
+  Status status = stop_.open();
+  return status.ok() ? start_thread(&thread_, [this] { run(); }) : status;
 }
 
 void TunnelDialer::run() {
@@ -86,6 +87,7 @@ void TunnelDialer::stop() {
     if (socket_) socket_->cut();
   }
   if (thread_.joinable()) thread_.join();
+  stop_.close();
 }
 
 }  // namespace blockferry

@@ -2,9 +2,9 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <system_error>
 
 #include "numeric_address.h"
+#include "start_thread.h"
 #include "tunnel_end.h"
 
 namespace blockferry {
@@ -21,9 +21,10 @@ TunnelListener::TunnelListener(TunnelAddress address, Serve serve)
 
 Status TunnelListener::start() {
   Status status = socket_.open({"", address_.local, address_.port});
-  if (!status.ok()) return status;
-  acceptor_ = std::thread([this] { accept_connections(); });
-  return {};
+  if (status.ok()) status = stop_.open();
+  if (status.ok()) status = start_thread(&acceptor_, [this] { accept_connections(); });
+  if (!status.ok()) socket_.close();
+  return status;
 }
 
 void TunnelListener::accept_connections() {
@@ -45,11 +46,8 @@ void TunnelListener::begin(FileDescriptor fd) {
   std::lock_guard lock(mutex_);
   Connection& connection = connections_.emplace_back();
   connection.socket = std::make_shared<Socket>(std::move(fd));
-  try {
-    connection.thread = std::thread([this, &connection] { serve(connection); });
-  } catch (const std::system_error&) {
-    connections_.pop_back();
-  }
+  Status status = start_thread(&connection.thread, [this, &connection] { serve(connection); });
+  if (!status.ok()) connections_.pop_back();
 }
 
 void TunnelListener::serve(Connection& connection) {
@@ -96,6 +94,7 @@ void TunnelListener::stop() {
   if (acceptor_.joinable()) acceptor_.join();
   reap(true);
   socket_.close();
+  stop_.close();
 }
 
 }  // namespace blockferry

@@ -73,10 +73,7 @@ Napi::Value ListenerWrap::close(const Napi::CallbackInfo&) {
     loop_->release();
     Unref();
   }
-  return loop_->run([listener = listener_] {
-    listener->close();
-    return Status{};
-  });
+  return loop_->finish([listener = listener_] { listener->close(); });
 }
 
 }  // namespace blockferry::node

@@ -1,5 +1,6 @@
 #include "loop.h"
 
+#include "../core/start_thread.h"
 #include "errors.h"
 
 namespace blockferry::node {
@@ -72,13 +73,39 @@ Napi::Object Loop::construct(const char* name, Napi::Value data) {
 
 Napi::Promise Loop::run(std::function<Status()> work,
                         std::function<Napi::Value(Napi::Env)> done) {
-  auto* task = new Task(env_);
+  auto task = std::make_unique<Task>(env_);
   task->work = std::move(work);
   task->done = std::move(done);
   Napi::Promise promise = task->deferred.Promise();
-  hold();
+  Status status = start(task.get());
+  if (status.ok()) {
+    task.release();
+  } else {
+    task->deferred.Reject(make_error(env_, status).Value());
+  }
+  return promise;
+}
+
+Napi::Promise Loop::finish(std::function<void()> work) {
+  auto task = std::make_unique<Task>(env_);
+  task->work = [work = std::move(work)] {
+    work();
+    return Status{};
+  };
+  Napi::Promise promise = task->deferred.Promise();
+  if (start(task.get()).ok()) {
+    task.release();
+  } else {
+    (void)task->work();
+    task->deferred.Resolve(env_.Undefined());
+  }
+  return promise;
+}
+
+// The task is its thread's when this succeeds.
+Status Loop::start(Task* task) {
   std::lock_guard lock(mutex_);
-  tasks_[task] = std::thread([this, task] {
+  Status status = start_thread(&tasks_[task], [this, task] {
     task->status = task->work();
     post([this, task](Napi::Env env) {
       std::thread thread;
@@ -96,7 +123,12 @@ Napi::Promise Loop::run(std::function<Status()> work,
       }
     });
   });
-  return promise;
+  if (status.ok()) {
+    hold();
+  } else {
+    tasks_.erase(task);
+  }
+  return status;
 }
 
 void Loop::shut_down() {

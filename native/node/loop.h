@@ -41,12 +41,15 @@ class Loop {
   void keep_constructor(const char* name, Napi::Function constructor);
   Napi::Object construct(const char* name, Napi::Value data);
   // Runs `work` on a thread of its own, then settles the promise: with what `done` makes, or
-  // with the error that the status tells.
+  // with the error that the status tells. Code::no_memory when no thread is to be had.
   Napi::Promise run(std::function<Status()> work,
                     std::function<Napi::Value(Napi::Env)> done = nullptr);
+  // For what has to be done: without a thread to be had, here and now.
+  Napi::Promise finish(std::function<void()> work);
 
  private:
   struct Task;
+  Status start(Task* task);
   explicit Loop(Napi::Env env) : env_(env) {}
   static void call(napi_env env, napi_value, void* context, void* data);
   void shut_down();

@@ -63,10 +63,7 @@ void NbdServerWrap::add_export(const Napi::CallbackInfo& info) {
 
 Napi::Value NbdServerWrap::remove_export(const Napi::CallbackInfo& info) {
   std::string name = info[0].As<Napi::String>().Utf8Value();
-  return loop_->run([=, server = server_] {
-    server->remove_export(name);
-    return Status{};
-  });
+  return loop_->finish([=, server = server_] { server->remove_export(name); });
 }
 
 Napi::Value NbdServerWrap::stats(const Napi::CallbackInfo& info) {
@@ -84,10 +81,7 @@ Napi::Value NbdServerWrap::close(const Napi::CallbackInfo&) {
     loop_->release();
     Unref();
   }
-  return loop_->run([server = server_] {
-    server->close();
-    return Status{};
-  });
+  return loop_->finish([server = server_] { server->close(); });
 }
 
 }  // namespace blockferry::node

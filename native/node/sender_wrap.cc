@@ -192,10 +192,7 @@ Napi::Value SenderWrap::close(const Napi::CallbackInfo&) {
     loop_->release();
     Unref();
   }
-  return loop_->run([sender = sender_] {
-    sender->close();
-    return Status{};
-  });
+  return loop_->finish([sender = sender_] { sender->close(); });
 }
 
 }  // namespace blockferry::node

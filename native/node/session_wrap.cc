@@ -101,8 +101,9 @@ void SessionWrap::add_disk(const Napi::CallbackInfo& info) {
 }
 
 void SessionWrap::accept_streams(const Napi::CallbackInfo& info) {
-  parts_.session->accept_streams(static_cast<unsigned>(to_uint(info[0])),
-                                 info[1].As<Napi::Boolean>().Value());
+  throw_unless_ok(info.Env(),
+                  parts_.session->accept_streams(static_cast<unsigned>(to_uint(info[0])),
+                                                 info[1].As<Napi::Boolean>().Value()));
 }
 
 void SessionWrap::accept_machine(const Napi::CallbackInfo& info) {
@@ -135,10 +136,9 @@ Napi::Value SessionWrap::close(const Napi::CallbackInfo&) {
     loop_->release();
     Unref();
   }
-  return loop_->run([parts = parts_] {
+  return loop_->finish([parts = parts_] {
     parts.session->close();
     if (auto listener = parts.listener.lock()) listener->forget(parts.session->id());
-    return Status{};
   });
 }
 

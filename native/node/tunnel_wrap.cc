@@ -61,10 +61,7 @@ Napi::Value TunnelWrap::close(const Napi::CallbackInfo&) {
     loop_->remove_closer(closer_);
     Unref();
   }
-  return loop_->run([tunnel = tunnel_] {
-    tunnel->close();
-    return Status{};
-  });
+  return loop_->finish([tunnel = tunnel_] { tunnel->close(); });
 }
 
 }  // namespace blockferry::node

@@ -12,20 +12,11 @@
 
 #include "../core/wire.h"
 #include "check.h"
+#include "socket_pair.h"
 
 using namespace blockferry;
 
 namespace {
-
-struct SocketPair {
-  SocketPair() {
-    int fds[2];
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-    one.reset(fds[0]);
-    other.reset(fds[1]);
-  }
-  FileDescriptor one, other;
-};
 
 // Pages that come again with little changed, as memory does.
 std::string memory_like(size_t length, unsigned seed) {

@@ -123,7 +123,7 @@ struct Pair {
                       receiver_error = s;
                       receiver_failed.post();
                     }});
-    session->accept_streams(streams, true);
+    CHECK(session->accept_streams(streams, true).ok());
     CHECK(sender.open_streams(streams).ok());
   }
   ~Pair() {

@@ -100,7 +100,7 @@ Code end_of(unsigned streams, bool inventory, const std::function<void(RawSource
   std::promise<Status> failed;
   session->start({[](std::string) {}, [](uint64_t) {}, [](VerifiedMark) {},
                   [&](Status status) { failed.set_value(std::move(status)); }});
-  session->accept_streams(streams, true);
+  CHECK(session->accept_streams(streams, true).ok());
   behave(source);
   Status status = failed.get_future().get();
   session->close();

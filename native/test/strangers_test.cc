@@ -1,7 +1,6 @@
 // Connections that never say who they are: however many, they take a fixed part of the receiver's
 // threads, descriptors and memory, and a migration gets through among them.
 // sanitizers: address, thread
-#include <dirent.h>
 #include <netinet/in.h>
 #include <sys/resource.h>
 
@@ -13,6 +12,7 @@
 
 #include "../core/migration_listener.h"
 #include "../core/sender.h"
+#include "entries.h"
 #include "tls_peers.h"
 
 using namespace blockferry;
@@ -24,15 +24,6 @@ constexpr int kStrangers = 500;
 #else
 constexpr int kStrangers = 10'000;
 #endif
-
-size_t entries_of(const char* path) {
-  DIR* folder = opendir(path);
-  CHECK(folder != nullptr);
-  size_t count = 0;
-  while (readdir(folder) != nullptr) count++;
-  closedir(folder);
-  return count;
-}
 
 size_t resident_bytes() {
   FILE* file = fopen("/proc/self/statm", "r");

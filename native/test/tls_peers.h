@@ -1,7 +1,6 @@
 // Keys and peers for the tests of TLS.
 #pragma once
 
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <chrono>
@@ -12,6 +11,7 @@
 
 #include "../core/socket.h"
 #include "check.h"
+#include "socket_pair.h"
 #include "temporary_folder.h"
 
 namespace blockferry {
@@ -36,16 +36,6 @@ inline std::shared_ptr<const TlsCredentials> psk_credentials(const std::string& 
   CHECK(TlsCredentials::load(files, &credentials).ok());
   return credentials;
 }
-
-struct SocketPair {
-  SocketPair() {
-    int fds[2];
-    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
-    one.reset(fds[0]);
-    other.reset(fds[1]);
-  }
-  FileDescriptor one, other;
-};
 
 inline Deadline in_ms(int ms) {
   return std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);

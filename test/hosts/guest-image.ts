@@ -95,7 +95,7 @@ async function addOurs(tree: string): Promise<void> {
   const service = inGuest(['service.c', 'log.c', 'stress.c', 'memory.c', 'random.c', 'service.h'])
   copyFileSync(await compile(service, '-static'), join(tree, 'usr/sbin/service'))
   for (const name of ['echo-server', 'event-server']) {
-    const program = await compile(inGuest([`${name}.c`]), '-static')
+    const program = await compile(inGuest([`${name}.c`, 'serve.c', 'serve.h']), '-static')
     copyFileSync(program, join(tree, 'usr/sbin', name))
   }
 }

@@ -36,14 +36,22 @@ export function busybox(): Promise<string> {
   )
 }
 
-async function build(folder: string): Promise<void> {
-  const unpacked = join(folder, 'unpacked')
-  await withPackages(folder, async (packages) => {
-    const name = await packages.dependency('linux-image-cloud-amd64')
-    await packages.unpack('bookworm', [name], unpacked)
-  })
+/** Puts the kernel that a package stands for at vmlinuz in `folder`, and everything of it into
+ * `unpacked`. Answers its version. */
+export async function unpackKernel(
+  name: string, folder: string, unpacked: string
+): Promise<string> {
+  await withPackages(folder, async (packages) =>
+    packages.unpack('bookworm', [await packages.dependency(name)], unpacked),
+  )
   const [version] = readdirSync(join(unpacked, 'lib/modules')) as [string]
   copyFileSync(join(unpacked, 'boot', `vmlinuz-${version}`), join(folder, 'vmlinuz'))
+  return version
+}
+
+async function build(folder: string): Promise<void> {
+  const unpacked = join(folder, 'unpacked')
+  const version = await unpackKernel('linux-image-cloud-amd64', folder, unpacked)
   const tree = join(folder, 'tree')
   const path = await makeTree(tree, join(unpacked, 'lib/modules', version), version)
   await pack(path, tree, join(folder, 'initrd'))

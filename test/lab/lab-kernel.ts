@@ -1,14 +1,13 @@
 // The lab's kernel: Debian's ordinary one, with the modules that tests of networks need. The one
 // that guests boot can't mount the host's file system.
 
-import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync, readdirSync } from 'node:fs'
+import { chmodSync, copyFileSync, cpSync, existsSync, mkdirSync } from 'node:fs'
 import { readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { run } from '../../bench/support/command.js'
 import { repository } from '../../bench/support/folders.js'
 import { cached, keyed } from '../hosts/cache.js'
-import { busybox, pack } from '../hosts/guest-kernel.js'
-import { withPackages } from '../hosts/packages.js'
+import { busybox, pack, unpackKernel } from '../hosts/guest-kernel.js'
 
 /** The sources of what runs inside. */
 export const guestFolder = join(repository, 'test/lab/guest')
@@ -38,12 +37,7 @@ export async function labKernel(): Promise<LabKernel> {
 
 async function build(folder: string): Promise<void> {
   const unpacked = join(folder, 'unpacked')
-  await withPackages(folder, async (packages) => {
-    const name = await packages.dependency('linux-image-amd64')
-    await packages.unpack('bookworm', [name], unpacked)
-  })
-  const [version] = readdirSync(join(unpacked, 'lib/modules')) as [string]
-  copyFileSync(join(unpacked, 'boot', `vmlinuz-${version}`), join(folder, 'vmlinuz'))
+  const version = await unpackKernel('linux-image-amd64', folder, unpacked)
   const [from, to] = [unpacked, folder].map((root) => join(root, 'lib/modules', version))
   takeModules(from as string, to as string)
   const program = join(await busybox(), 'bin/busybox')

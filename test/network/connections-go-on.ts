@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import { Client, type Downloaded, type Echoed } from '../hosts/clients.js'
 import { largeFile } from '../hosts/guest-content.js'
 import { Setting, urlOf } from './setting.js'
-import type { TunnelOf } from './setting.js'
+import type { Pair, TunnelOf } from './setting.js'
 import { kFresh, kMachine } from './sites.js'
 
 /** `tunnelOf`: the options of the tunnel at a site. */
@@ -56,4 +56,32 @@ export async function connectionsGoOn (
   t.equal(await setting.ask(fresh), 'here\n', 'the new address stays')
   t.equal(await pair.newSite.call('undo'), null)
   t.equal(await setting.network('b'), before.b, 'nothing is left at the new site')
+}
+
+/** The link to the new site takes smaller packets than the others. */
+export async function narrowLink ({ sites: { b, router } }: Setting): Promise<void> {
+  for (const device of ['uplink', 'lan']) await b.ip('link', 'set', 'dev', device, 'mtu', '1400')
+  await router.ip('link', 'set', 'dev', 'b', 'mtu', '1400')
+}
+
+/** Large transfers that are open when the machine moves go on, and new ones arrive. */
+export async function transfersGoOn (t: Test, setting: Setting, pair: Pair): Promise<void> {
+  const families = [4, 6] as const
+  const downloads = families.map((family) => {
+    const url = `${urlOf(kMachine[family])}/${largeFile}?rate=4000000&bytes=1000000000`
+    return new Client<Downloaded>(setting.sites.client.name, 'download', [url], 0)
+  })
+  t.teardown(() => Promise.all(downloads.map((download) => download.kill())))
+  await sleep(1000)
+  await setting.move(pair)
+  await sleep(3000)
+  for (const download of downloads) {
+    const { samples, ...seen } = await download.stop()
+    t.match(seen, { wrongBytes: 0, broken: 0 })
+    const { startMs } = samples.at(-1)!
+    const late = samples.filter(({ endMs }) => endMs > startMs - 1000)
+    t.ok(late.length > 5, 'it goes on')
+    t.comment(`${seen.bytes} bytes, the longest gap ${seen.longestGapMs} ms`)
+  }
+  for (const family of families) t.equal(await setting.upload(kMachine[family], 2e6), 2e6)
 }

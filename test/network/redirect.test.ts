@@ -3,10 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
-import { Client, type Downloaded, type Echoed } from '../hosts/clients.js'
-import { largeFile } from '../hosts/guest-content.js'
-import { connectionsGoOn } from './connections-go-on.js'
-import { missing, Setting, urlOf } from './setting.js'
+import { Client, type Echoed } from '../hosts/clients.js'
+import { connectionsGoOn, narrowLink, transfersGoOn } from './connections-go-on.js'
+import { missing, Setting } from './setting.js'
 import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
 
 const skip = await missing()
@@ -111,25 +110,6 @@ t.test('the old host is gone', { skip }, async (t) => {
 
 t.test('a narrower link on the way: large transfers that were open go on', { skip }, async (t) => {
   const setting = await Setting.make(t)
-  const { b, router, client } = setting.sites
-  for (const device of ['uplink', 'lan']) await b.ip('link', 'set', 'dev', device, 'mtu', '1400')
-  await router.ip('link', 'set', 'dev', 'b', 'mtu', '1400')
-  const pair = await setting.prepared([4, 6])
-  const downloads = [4, 6].map((family) => {
-    const url = `${urlOf(kMachine[family as 4 | 6])}/${largeFile}?rate=4000000&bytes=1000000000`
-    return new Client<Downloaded>(client.name, 'download', [url], 0)
-  })
-  t.teardown(() => Promise.all(downloads.map((download) => download.kill())))
-  await sleep(1000)
-  await setting.move(pair)
-  await sleep(3000)
-  for (const download of downloads) {
-    const { samples, ...seen } = await download.stop()
-    t.match(seen, { wrongBytes: 0, broken: 0 })
-    const { startMs } = samples.at(-1)!
-    const late = samples.filter(({ endMs }) => endMs > startMs - 1000)
-    t.ok(late.length > 5, 'it goes on')
-    t.comment(`${seen.bytes} bytes, the longest gap ${seen.longestGapMs} ms`)
-  }
-  for (const family of [4, 6] as const) t.equal(await setting.upload(kMachine[family], 2e6), 2e6)
+  await narrowLink(setting)
+  await transfersGoOn(t, setting, await setting.prepared([4, 6]))
 })

@@ -33,6 +33,11 @@ export const kLook = [
 /** Options of the tunnel at a site, besides the addresses. */
 export type TunnelOf = (role: 'old' | 'new') => object
 
+export interface Pair {
+  readonly oldSite: Site
+  readonly newSite: Site
+}
+
 export class Setting {
   readonly sites: Sites
   readonly folder: string
@@ -99,7 +104,7 @@ export class Setting {
   /** Both sites prepared, and the tunnel tried. */
   async prepared (
     families: ReadonlyArray<4 | 6> = [4], old: object = {}, fresh: object = {}
-  ): Promise<{ oldSite: Site, newSite: Site }> {
+  ): Promise<Pair> {
     const newSite = this.site('b', { ...this.newOptions(families), ...fresh })
     this.#test.equal(await newSite.call('prepare'), null)
     const oldSite = this.site('a', { ...this.oldOptions(families), ...old })
@@ -109,7 +114,7 @@ export class Setting {
   }
 
   /** The machine moves, and its packets with it. */
-  async move ({ oldSite, newSite }: { oldSite: Site, newSite: Site }): Promise<void> {
+  async move ({ oldSite, newSite }: Pair): Promise<void> {
     await this.sites.plug('b')
     const answers = await Promise.all([oldSite.call('switchOver'), newSite.call('switchOver')])
     this.#test.same(answers, [null, null])

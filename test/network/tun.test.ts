@@ -7,11 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 
 import { redirect } from '../../lib/index.js'
-import { Client, type Downloaded, type Echoed } from '../hosts/clients.js'
-import { largeFile } from '../hosts/guest-content.js'
+import { Client, type Echoed } from '../hosts/clients.js'
 import { Command } from '../hosts/moving-guest.js'
-import { connectionsGoOn } from './connections-go-on.js'
-import { kLook, missing, Setting, urlOf } from './setting.js'
+import { connectionsGoOn, narrowLink, transfersGoOn } from './connections-go-on.js'
+import { kLook, missing, Setting } from './setting.js'
 import type { TunnelOf } from './setting.js'
 import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
 
@@ -140,28 +139,12 @@ t.test('strangers at the port', { skip }, async (t) => {
 
 t.test('a narrower link: large transfers that were open go on', { skip }, async (t) => {
   const setting = await Setting.make(t, plain)
-  const { b, router, client } = setting.sites
-  for (const device of ['uplink', 'lan']) await b.ip('link', 'set', 'dev', device, 'mtu', '1400')
-  await router.ip('link', 'set', 'dev', 'b', 'mtu', '1400')
+  await narrowLink(setting)
   const pair = await setting.prepared([4, 6])
   const { id } = await pair.oldSite.event('prepared')
   const device = await setting.sites.a.ip('link', 'show', 'dev', `ferry-${id}`)
   t.match(device, /mtu 1400/, 'the smaller one')
-  const downloads = ([4, 6] as const).map((family) => {
-    const url = `${urlOf(kMachine[family])}/${largeFile}?rate=4000000&bytes=1000000000`
-    return new Client<Downloaded>(client.name, 'download', [url], 0)
-  })
-  t.teardown(() => Promise.all(downloads.map((download) => download.kill())))
-  await sleep(1000)
-  await setting.move(pair)
-  await sleep(3000)
-  for (const download of downloads) {
-    const { samples, ...seen } = await download.stop()
-    t.match(seen, { wrongBytes: 0, broken: 0 })
-    const { startMs } = samples.at(-1)!
-    t.ok(samples.filter(({ endMs }) => endMs > startMs - 1000).length > 5, 'it goes on')
-  }
-  for (const family of [4, 6] as const) t.equal(await setting.upload(kMachine[family], 2e6), 2e6)
+  await transfersGoOn(t, setting, pair)
 })
 
 t.test('two sites that do not fit', { skip }, async (t) => {
