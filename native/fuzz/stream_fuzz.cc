@@ -34,7 +34,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   session.adopt_control(std::move(control_socket), std::move(control_reader));
   session.add_disk(tap, kFuzzedDisk, kFuzzedBlock, inventory);
   session.start({[](std::string) {}, [](uint64_t) {}, [](VerifiedMark) {}, [](Status) {}});
-  session.accept_streams(1, verify);
+  if (!session.accept_streams(1, verify).ok()) abort();
   Socket inventory_socket(told.take());
   if (session.join_inventory(inventory_socket).ok() != inventory) abort();
   if (inventory) session.run_inventory(inventory_socket);
