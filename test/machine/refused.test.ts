@@ -4,6 +4,7 @@ import { existsSync, mkdirSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Test } from 'tap'
 import t from 'tap'
@@ -55,14 +56,17 @@ async function checkRefused (
   t.notOk(existsSync(target), 'nothing was copied')
 }
 
-/** What is no QEMU at a socket's path. */
+/** What is no QEMU at a socket's path; `left`: whoever came has hung up again. */
 async function impostor (
   t: Test, folder: string, serve: (socket: Socket) => void
-): Promise<string> {
+): Promise<{ path: string, left: Promise<unknown> }> {
   const path = join(folder, 'impostor')
   const sockets = new Set<Socket>()
+  let leave!: (value: unknown) => void
+  const left = new Promise((resolve) => { leave = resolve })
   const server = createServer((socket) => {
-    sockets.add(socket.on('error', () => {}))
+    sockets.add(socket.on('error', () => {}).on('close', leave))
+    socket.resume() // or its end is never read
     serve(socket)
   })
   server.listen(path)
@@ -71,7 +75,7 @@ async function impostor (
     for (const socket of sockets) socket.destroy()
     server.close()
   })
-  return path
+  return { path, left }
 }
 
 /** Answers the handshake as QEMU does and then says this. */
@@ -104,8 +108,10 @@ const impostors: Array<[string, (socket: Socket) => void, RegExp]> = [
 for (const [says, serve, words] of impostors) {
   t.test(`the monitor at the source says ${says}`, async (t) => {
     const folder = temporary(t)
-    const path = await impostor(t, folder, serve)
+    const { path, left } = await impostor(t, folder, serve)
     await checkRefused(t, folder, { source: qemu({ qmp: path }) }, words)
+    const late = sleep(10_000, 'it is still connected', { ref: false })
+    t.not(await Promise.race([left, late]), 'it is still connected', 'its monitor is free again')
   })
 }
 
