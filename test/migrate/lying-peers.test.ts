@@ -1,10 +1,12 @@
 // Peers that speak the protocol and lie: the other side refuses, unharmed.
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import t from 'tap'
 
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
+import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import type { NativeSender, NativeSession } from '../../lib/native.js'
 import { native } from '../../lib/native.js'
 import { makeImage, temporary } from '../support/images.js'
@@ -28,16 +30,29 @@ async function lyingDestination (onMessage: (session: NativeSession, message: an
   }
 }
 
-async function lyingSource (address: { host: string, port: number }, messages: object[]) {
+/** A source that says this; a word instead of a message: it waits for an answer of that type. */
+async function lyingSource (
+  address: { host: string, port: number }, messages: Array<object | string>
+): Promise<string> {
   const heard: any[] = []
   const sender: NativeSender = new native.Sender({ tls: null }, (event, value) => {
     if (event === 'message') heard.push(JSON.parse(value))
   })
+  const answer = async (wanted: string) => {
+    for (;;) {
+      const found = heard.find(({ type }) => type === wanted)
+      if (found !== undefined) return found
+      await sleep(5)
+    }
+  }
   await sender.connect(address.host, address.port, 5000)
-  for (const message of messages) sender.send(JSON.stringify(message))
-  while (!heard.some(({ type }) => type === 'failed')) await sleep(5)
+  for (const message of messages) {
+    if (typeof message === 'string') await answer(message)
+    else sender.send(JSON.stringify(message))
+  }
+  const { code } = await answer('failed')
   await sender.close()
-  return heard.find(({ type }) => type === 'failed').code
+  return code
 }
 
 const offer = {
@@ -112,6 +127,50 @@ t.test('a source whose messages make no sense', async (t) => {
     disks: [{ source: makeImage(join(dir, 'source.img'), 4 << 20) }], destination: receiver.address
   })
   t.equal(report.equal, true, 'a good source is served after all that')
+})
+
+t.test('memory at the wrong time', async (t) => {
+  const [dir, scratch] = [temporary(t), temporary(t)]
+  const before = process.env['TMPDIR']
+  process.env['TMPDIR'] = scratch // where the socket for the memory is
+  t.teardown(() => { if (before === undefined) delete process.env['TMPDIR']; else process.env['TMPDIR'] = before })
+  let held = Promise.resolve()
+  const network = { prepare: () => held, switchOver: async () => {}, undo: async () => {} }
+  const machine = new InMemoryMachine(1 << 20, { running: false })
+  const receiver = await receive({ disks: [{ target: join(dir, 'disk') }], machine, network })
+  t.teardown(async () => {
+    await receiver.close()
+    for (const tap of receiver.taps.values()) await tap.close()
+  })
+  let release = () => {}
+  const memory = { type: 'memory' }
+  const withMachine = { ...offer, machine: await new InMemoryMachine(1 << 20).prepare() }
+  const cases: Array<[string, Array<object | string>]> = [
+    ['before an offer', [memory]],
+    ['before the offer is accepted', [withMachine, memory]],
+    ['twice', [withMachine, 'accept', memory, 'memoryReady', memory]],
+    ['twice at once', [withMachine, 'accept', memory, memory]]
+  ]
+  for (const [name, messages] of cases) {
+    if (name.endsWith('accepted')) held = new Promise((resolve) => { release = resolve })
+    t.equal(await lyingSource(receiver.address, messages), 'PROTOCOL', name)
+    release()
+  }
+  const from = new InMemoryMachine(1 << 20)
+  from.write(7, Buffer.alloc(4096, 7))
+  await using source = await openTap({ source: { memory: '1MiB' }, name: 'disk' })
+  const report = await migrate({ disks: [{ source }], destination: receiver.address, machine: from })
+  await receiver.done
+  t.equal(report.equal, true, 'a good source is served after all that')
+  t.ok(machine.runs)
+  t.ok(from.memory.equals(machine.memory))
+  for (let waited = 0; readdirSync(scratch).length > 0 && waited < 5000; waited += 50) await sleep(50)
+  t.same(readdirSync(scratch), [], 'no socket is left')
+})
+
+t.test('memory that nobody waits for', async (t) => {
+  await using receiver = await receive({ disks: [{ target: join(temporary(t), 'disk') }] })
+  t.equal(await lyingSource(receiver.address, [offer, 'accept', { type: 'memory' }]), 'PROTOCOL')
 })
 
 t.test('a commit before everything is there is not believed', async (t) => {
