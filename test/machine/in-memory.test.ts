@@ -9,6 +9,7 @@ import type { Test } from 'tap'
 import type { MigrateOptions, Receiver, TlsOptions } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
+import { TargetMachine } from '../../lib/migration/target-machine.js'
 import { hashOf, noise, temporary } from '../support/images.js'
 import { psk, pskFile } from '../support/keys.js'
 import type { Pair } from '../support/pair.js'
@@ -146,4 +147,24 @@ t.test('moves leave no descriptors and no threads', async (t) => {
     for (let waited = 0; used(what) > first[what] && waited < 10_000; waited += 50) await sleep(50)
     t.ok(used(what) <= first[what], `in /proc/self/${what}: ${first[what]}, then ${used(what)}`)
   }
+})
+
+t.test('the migration ends just when the memory is announced', async (t) => {
+  const folder = temporary(t)
+  const before = process.env['TMPDIR']
+  process.env['TMPDIR'] = folder // where the socket is made
+  const machine = new InMemoryMachine(kSize, { running: false })
+  let listens = false
+  machine.receiveMemory = async () => { listens = true }
+  machine.untilArrived = async () => {}
+  const target = new TargetMachine(machine, () => {})
+  await target.expect(await new InMemoryMachine(kSize).prepare())
+  const received = target.receive(() => {})
+  if (before === undefined) delete process.env['TMPDIR']
+  else process.env['TMPDIR'] = before
+  const failure = failureOf(received)
+  await target.close()
+  t.match(await failure, { code: 'CLOSED' })
+  t.notOk(listens, 'the machine is left alone')
+  t.same(readdirSync(folder), [], 'no socket is left')
 })
