@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 
 import type { BlockferryError } from '../../lib/index.js'
-import { migrate } from '../../lib/index.js'
+import { migrate, recover } from '../../lib/index.js'
 import type { Frame } from '../support/frame-proxy.js'
 import { FrameProxy, message } from '../support/frame-proxy.js'
 import { hashOf, temporary } from '../support/images.js'
@@ -88,6 +88,17 @@ for (const [name, fits] of [['the last mark', kLastMark], ['the commit', kCommit
   })
 }
 
+t.test('the commit arrives when the source has asked already: the source owns it', async (t) => {
+  const commit = await commitUntil(t, kCommit)
+  await sleep(200) // all that goes before it arrives
+  commit.proxy.forsake()
+  t.match(await commit.result, { code: 'PEER_GONE', owner: 'source', resumable: true })
+  commit.release()
+  await sleep(300) // for the destination to do what it must not
+  t.equal(commit.pair.receiver.taps.size, 0)
+  await checkUnharmed(t, commit.pair, commit.writer)
+})
+
 t.test('the receiver is closed, but waits for the source that it lost: the source owns it', async (t) => {
   const commit = await commitUntil(t, kCommit, undefined, '5s')
   const { receiver } = commit.pair
@@ -164,6 +175,19 @@ for (const [name, fits] of deaths) {
     await checkHeld(t, commit)
   })
 }
+
+t.test('the destination is killed at its word of the commit: its journal has it', async (t) => {
+  const dir = temporary(t)
+  const journal = join(dir, 'journal')
+  const { child, address } = await receiverProcess(t, join(dir, 'other.img'), journal)
+  const commit = await commitUntil(t, kCommitted, address)
+  child.kill('SIGKILL')
+  await once(child, 'close')
+  commit.proxy.cut()
+  t.match(await recover(journal), [{ owner: 'destination', here: 'here' }])
+  t.match(await commit.result, { code: 'OWNER_UNKNOWN', owner: 'unknown' })
+  await checkHeld(t, commit)
+})
 
 t.test('the destination is stopped, and decides later: the source holds', async (t) => {
   const { child, address, outcome } = await receiverProcess(t, join(temporary(t), 'other.img'))
