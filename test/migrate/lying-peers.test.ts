@@ -3,8 +3,10 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import type { Test } from 'tap'
 import t from 'tap'
 
+import type { Receiver } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import type { NativeSender, NativeSession } from '../../lib/native.js'
@@ -30,22 +32,33 @@ async function lyingDestination (onMessage: (session: NativeSession, message: an
   }
 }
 
-/** A source that says this; a word instead of a message: it waits for an answer of that type. */
-async function lyingSource (
-  address: { host: string, port: number }, messages: Array<object | string>
-): Promise<string> {
+/** The first answer to a sender that is of one of these types. */
+type Answer = (...types: string[]) => Promise<any>
+
+async function connected (
+  address: { host: string, port: number }
+): Promise<{ sender: NativeSender, answer: Answer }> {
   const heard: any[] = []
   const sender: NativeSender = new native.Sender({ tls: null }, (event, value) => {
     if (event === 'message') heard.push(JSON.parse(value))
   })
-  const answer = async (wanted: string) => {
+  await sender.connect(address.host, address.port, 5000)
+  const answer: Answer = async (...types) => {
     for (;;) {
-      const found = heard.find(({ type }) => type === wanted)
+      const found = heard.find(({ type }) => types.includes(type))
       if (found !== undefined) return found
       await sleep(5)
     }
   }
-  await sender.connect(address.host, address.port, 5000)
+  return { sender, answer }
+}
+
+/** A source that says this, and at a word among it waits for an answer of that type. The code of its
+ * failure. */
+async function lyingSource (
+  address: { host: string, port: number }, messages: Array<object | string>
+): Promise<string> {
+  const { sender, answer } = await connected(address)
   for (const message of messages) {
     if (typeof message === 'string') await answer(message)
     else sender.send(JSON.stringify(message))
@@ -173,18 +186,52 @@ t.test('memory that nobody waits for', async (t) => {
   t.equal(await lyingSource(receiver.address, [offer, 'accept', { type: 'memory' }]), 'PROTOCOL')
 })
 
-t.test('a commit before everything is there is not believed', async (t) => {
-  const dir = temporary(t)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target.img') }] })
-  let committed = false
-  receiver.on('committed', () => { committed = true })
-  const sender: NativeSender = new native.Sender({ tls: null }, () => {})
-  await sender.connect(receiver.address.host, receiver.address.port, 5000)
-  sender.send(JSON.stringify(offer))
-  sender.send(JSON.stringify({ type: 'commit', mark: 1, digests: ['0000000000000000'] }))
-  await sleep(200)
-  await sender.close()
-  t.equal(committed, false)
+/** A source that has sent a mark, and nothing before it; and its commit of a mark. */
+async function marked (t: Test, receiver: Receiver, size: number, equality: boolean) {
+  const source = await openTap({ source: { memory: size } })
+  source.track(4096)
+  const { sender, answer } = await connected(receiver.address)
+  const disks = [{ ...offer.disks[0], size }]
+  sender.send(JSON.stringify({ ...offer, equality, reuse: false, disks }))
+  await answer('accept')
+  sender.addDisk(source.native, false, false)
+  await sender.openStreams(1)
+  sender.pause(true)
+  sender.start()
+  sender.mark(1)
+  t.match(await answer('verified'), { mark: 1, wrong: [] })
+  const commit = (mark: number) => {
+    sender.send(JSON.stringify({ type: 'commit', mark, digests: [sender.digest(0)], run: true }))
+  }
+  const close = async () => {
+    await sender.close()
+    await source.close()
+  }
+  return { sender, answer, commit, [Symbol.asyncDispose]: close }
+}
+
+for (const equality of [true, false]) {
+  t.test(`a commit of what was never sent, equality ${equality ? 'asked for' : 'left out'}`, async (t) => {
+    const size = 4 << 20
+    const target = makeImage(join(temporary(t), 'disk'), size) // of a blank one nothing is missing
+    await using receiver = await receive({ disks: [{ target, name: 'disk' }] })
+    await using liar = await marked(t, receiver, size, equality)
+    liar.commit(1)
+    t.match(await liar.answer('notEqual', 'committed'), { type: 'notEqual' })
+  })
+}
+
+t.test('a commit that is ahead of its mark waits for it', async (t) => {
+  await using target = await openTap({ source: { memory: '1MiB' }, name: 'disk' })
+  await using receiver = await receive({ disks: [{ target }] })
+  await using early = await marked(t, receiver, 1 << 20, false)
+  early.commit(2)
+  await sleep(300) // for the destination to do what it must not
+  t.equal(target.state, 'refusing')
+  early.sender.mark(2)
+  await early.answer('committed')
+  t.equal(target.state, 'open')
+  early.sender.send(JSON.stringify({ type: 'bye' }))
 })
 
 t.test('a disk that is owned here is not overwritten by another migration', async (t) => {
