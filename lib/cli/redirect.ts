@@ -1,5 +1,6 @@
 // blockferry redirect: takes a machine's connections along, at one of the two sites.
 import { toBlockferryError } from '../errors.js'
+import { isLoopback } from '../loopback.js'
 import type { NameService } from '../network/dns/name-service.js'
 import { dyndns2 } from '../network/dns/dyndns2.js'
 import { rfc2136 } from '../network/dns/rfc2136.js'
@@ -213,7 +214,7 @@ function optionsOf (values: Values): RedirectOptions {
       ...given('port', number('port')),
       ...given('mtu', number('mtu')),
       ...wireguard(text('private-key'), text('peer-key')),
-      ...tls(values)
+      ...tunnelTls(values)
     } as TunnelOptions,
     ...given('newAddress', list('new-address')),
     ...given('by', text('by')),
@@ -224,6 +225,16 @@ function optionsOf (values: Values): RedirectOptions {
     ...given('runtimeFolder', text('state')),
     ...given('dns', dns)
   }
+}
+
+/** As redirect() asks for it, in the words of the options. */
+function tunnelTls (values: Values): Pick<TunnelOptions, 'tls'> {
+  const found = tls(values)
+  const isBare = found.tls === undefined && !isLoopback(args.required(values, 'remote'))
+  if (args.text(values, 'tunnel') === 'tun' && isBare) {
+    throw new UsageError('--tunnel: tun needs --tls-psk or --tls-cert, or --plain')
+  }
+  return found
 }
 
 function wireguard (privateKey?: string, peerKey?: string): Partial<TunnelOptions> {

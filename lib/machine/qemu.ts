@@ -31,6 +31,9 @@ const kNoLimit = 2 ** 40
 const kNotConverging = 100
 const kConverging = 50
 const kEnds = ['completed', 'failed', 'cancelled']
+/** How long QEMU may take to have its capabilities back. One that is stuck would keep a migration
+ * that is given up, and the disks it holds, for as long as a monitor may be silent otherwise. */
+const kGiveBackMs = 1000
 /** Announces the machine's new place to the switches: rounds 50 to 550 ms apart. */
 const kAnnounce = { initial: 50, max: 550, rounds: 5, step: 100 }
 
@@ -164,7 +167,8 @@ export class QemuMachine implements MemoryMachine {
     this.#wake()
     // A migration that its user begins later must not stop at our pause point.
     if (qmp !== null && this.#foreign.length > 0) {
-      await qmp.run('migrate-set-capabilities', { capabilities: this.#foreign }).catch(() => {})
+      await qmp.run('migrate-set-capabilities', { capabilities: this.#foreign }, kGiveBackMs)
+        .catch(() => {})
     }
     this.#foreign = []
     qmp?.close()

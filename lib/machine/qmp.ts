@@ -67,15 +67,15 @@ export class Qmp extends EventEmitter {
     return this.#closed !== null
   }
 
-  /** Runs a command. MACHINE with QEMU's own words when it refuses. */
-  async run (command: string, args: object = {}): Promise<any> {
+  /** Runs a command. MACHINE with QEMU's own words when it refuses, or when no answer comes. */
+  async run (command: string, args: object = {}, answerMs = kAnswerMs): Promise<any> {
     if (this.#closed !== null) throw this.#closed
     const id = this.#next++
     const answer = new Promise<any>((resolve, reject) => this.#answers.set(id, { command, resolve, reject }))
     this.#socket.write(JSON.stringify({ execute: command, arguments: args, id }) + '\n')
     const timer = setTimeout(() => {
       this.#answers.get(id)?.reject(broken(`no answer to ${command}`))
-    }, kAnswerMs)
+    }, answerMs)
     try {
       return await answer
     } finally {

@@ -11,6 +11,7 @@ export class TargetMachine {
   readonly #onGone: (reason: Error) => void
   #state: 'free' | 'expecting' | 'receiving' | 'arrived' = 'free'
   #socket: Awaited<ReturnType<typeof privateSocket>> | null = null
+  #isReleased = false
 
   /** `onGone`: called when the hypervisor is gone, with the reason. */
   constructor (machine: Machine, onGone: (reason: Error) => void) {
@@ -47,7 +48,7 @@ export class TargetMachine {
   }
 
   /** Takes the memory in, once, to a socket that `listening` is told of; resolves when everything is
-   * here. PROTOCOL when it is not its time. */
+   * here. PROTOCOL when it is not its time; CLOSED when the migration ended meanwhile. */
   async receive (listening: (path: string) => void): Promise<void> {
     const machine = this.#machine
     if (machine === null || this.#state !== 'expecting') {
@@ -55,6 +56,10 @@ export class TargetMachine {
     }
     this.#state = 'receiving'
     const { path } = this.#socket = await privateSocket()
+    if (this.#isReleased) {
+      await this.#socket.remove()
+      throw new BlockferryError('CLOSED', 'the migration has ended')
+    }
     await machineCall('receiveMemory', () => machine.receiveMemory(path))
     listening(path)
     await machineCall('untilArrived', () => machine.untilArrived())
@@ -63,6 +68,7 @@ export class TargetMachine {
 
   /** Nothing more comes. The machine goes on as it is. */
   async release (): Promise<void> {
+    this.#isReleased = true
     await this.#socket?.remove()
   }
 

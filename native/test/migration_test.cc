@@ -1,144 +1,15 @@
 // Sender and receiver over loopback, in one process, under writers: whole disks are compared.
 // sanitizers: address, thread
-#include <unistd.h>
-
 #include <array>
-#include <condition_variable>
-#include <cstring>
-#include <mutex>
 #include <random>
 #include <thread>
 
-#include "../core/migration_listener.h"
-#include "../core/sender.h"
-#include "../core/wire.h"
 #include "check.h"
-#include "temporary_folder.h"
+#include "migration_pair.h"
 
 using namespace blockferry;
 
 namespace {
-
-// Counts events and lets the test wait for them.
-class Latch {
- public:
-  void post() {
-    std::lock_guard lock(mutex_);
-    count_++;
-    changed_.notify_all();
-  }
-  void wait(int count) {
-    std::unique_lock lock(mutex_);
-    CHECK(changed_.wait_for(lock, std::chrono::seconds(60), [&] { return count_ >= count; }));
-  }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  int count_ = 0;
-};
-
-// Under ThreadSanitizer in files: a disk is read while it is written, which is no race in the
-// kernel, but would be one in memory.
-std::unique_ptr<Origin> make_origin(uint64_t size) {
-#ifdef __SANITIZE_THREAD__
-  TemporaryFolder folder;  // the file lives on without a name
-  FileOriginOptions options;
-  options.path = folder / "disk";
-  options.create_size = size;
-  std::unique_ptr<Origin> origin;
-  CHECK(open_file_origin(options, &origin).ok());
-  return origin;
-#else
-  return make_memory_origin(size);
-#endif
-}
-
-struct Disk {
-  explicit Disk(uint64_t size) : tap(std::make_shared<Tap>(make_origin(size))) {}
-  std::shared_ptr<Tap> tap;
-};
-
-void write_through(Tap& tap, const void* data, uint64_t offset, uint64_t length) {
-  Tap::Ticket ticket;
-  while (tap.admit(ticket, length).answer != Admission::Answer::go) std::this_thread::yield();
-  CHECK(tap.origin().write(data, offset, length, false).ok());
-  tap.finished(ticket, offset, length);
-}
-
-void fill(Tap& tap, uint64_t seed, double zero_share) {
-  std::mt19937_64 random(seed);
-  std::vector<uint64_t> block(512);
-  uint64_t size = tap.origin().size();
-  for (uint64_t at = 0; at < size; at += 4096) {
-    if (random() % 1000 < zero_share * 1000) continue;
-    for (auto& word : block) word = random() % 16 == 0 ? random() : 7;
-    CHECK(tap.origin().write(block.data(), at, std::min<uint64_t>(4096, size - at), false).ok());
-  }
-}
-
-bool equal(Origin& a, Origin& b, uint64_t size) {
-  std::vector<uint8_t> left(1 << 20), right(1 << 20);
-  for (uint64_t at = 0; at < size; at += left.size()) {
-    uint64_t length = std::min<uint64_t>(left.size(), size - at);
-    CHECK(a.read(left.data(), at, length).ok() && b.read(right.data(), at, length).ok());
-    if (memcmp(left.data(), right.data(), length) != 0) return false;
-  }
-  return true;
-}
-
-struct Pair {
-  explicit Pair(const std::vector<Disk>& sources, const std::vector<Disk>& targets,
-                uint32_t block_size, unsigned streams)
-      : listener({}, [this](std::shared_ptr<ReceiverSession> s) {
-          session = std::move(s);
-          connected.post();
-        }),
-        sender({[](std::string) {}, [this] { bulk.post(); }, [this](uint64_t) { marked.post(); },
-                [this](Status s) {
-                  sender_error = s;
-                  failed.post();
-                }},
-               20'000, nullptr) {
-    CHECK(listener.listen("127.0.0.1", 0).ok());
-    CHECK(sender.connect("127.0.0.1", listener.bound().port, 5000).ok());
-    connected.wait(1);
-    for (size_t i = 0; i < sources.size(); i++) {
-      uint64_t size = sources[i].tap->origin().size();
-      auto map = std::make_shared<DirtyMap>(size, block_size);
-      map->mark_all();
-      sources[i].tap->track(map);
-      session->add_disk(targets[i].tap, size, block_size, false);
-      sender.add_disk(sources[i].tap, targets[i].tap->origin().blank(), false);
-    }
-    session->start({[](std::string) {}, [this](uint64_t n) {
-                      sender.durable(n);
-                      durable.post();
-                    },
-                    [this](VerifiedMark mark) {
-                      wrong = std::move(mark.wrong);
-                      verified.post();
-                    },
-                    [this](Status s) {
-                      receiver_error = s;
-                      receiver_failed.post();
-                    }});
-    CHECK(session->accept_streams(streams, true).ok());
-    CHECK(sender.open_streams(streams).ok());
-  }
-  ~Pair() {
-    sender.close();
-    session->close();
-    listener.close();
-  }
-
-  Latch connected, bulk, marked, failed, durable, verified, receiver_failed;
-  Status sender_error, receiver_error;
-  std::vector<WrongRange> wrong;
-  std::shared_ptr<ReceiverSession> session;
-  MigrationListener listener;
-  Sender sender;
-};
 
 void move_under_writers(uint64_t seed, unsigned streams, int compression, uint32_t block_size,
                         uint32_t defer) {

@@ -4,6 +4,10 @@ import t from 'tap'
 import { jsonLines, run } from './cli-process.js'
 
 const kCommands = ['serve', 'receive', 'send', 'status', 'pause', 'resume', 'switchover', 'cancel', 'set', 'redirect']
+const kRedirect = [
+  'redirect', '--role', 'old', '--address', '10.0.0.9', '--device', 'nowhere', '--local', '10.0.0.1',
+  '--remote', '10.1.0.1', '--tunnel'
+]
 const kSend = ['send', '--disk', 'a=b', '--to', '127.0.0.1:1']
 
 t.test('--help explains every command', async (t) => {
@@ -64,7 +68,14 @@ t.test('nonsense is named', async (t) => {
     [['status'], /--control: is needed/],
     [['pause'], /--control: is needed/],
     [['set', '--control', 'x'], /--downtime, --write-latency, --deadline or --bandwidth/],
-    [['set', '--control', 'x', '--bandwidth', 'x'], /--bandwidth: x is no rate/]
+    [['set', '--control', 'x', '--bandwidth', 'x'], /--bandwidth: x is no rate/],
+    [[...kRedirect, 'pigeon'], /tunnel.kind: must be one of/],
+    [[...kRedirect, 'tun'], /--tunnel: tun needs --tls-psk or --tls-cert, or --plain/],
+    [[...kRedirect, 'tun', '--tls-psk', 'k', '--tls-ca', 'c'], /--tls-psk: is not for use with --tls-cert/],
+    [[...kRedirect, 'tun', '--plain', '--tls-identity', 'i'], /--tls-identity: belongs to --tls-psk/],
+    [[...kRedirect, 'tun', '--plain', '--tls-peer', 'p'], /--tls-peer: belongs to --tls-cert/],
+    [[...kRedirect, 'tun', '--tls-cert', 'c', '--tls-ca', 'c'], /--tls-key: is needed, too/],
+    [[...kRedirect, 'tun', '--tls-psk'], /--tls-psk/]
   ]
   const check = async ([args, message]: [string[], RegExp]) => {
     const { code, stdout, stderr } = await run(t, ...args)

@@ -55,6 +55,8 @@ export interface Setting {
   link: FaultyLink
   journals: { source: string, destination: string } | null
   tls: TlsOptions | false
+  /** A disk lies. */
+  mayDiffer: boolean
 }
 
 /** Runs a trial with one of the faults, cleans up after it, and says what happened. With a key every
@@ -92,7 +94,8 @@ async function runBetween (
   })
   const link = await FaultyLink.to(receiver.address)
   try {
-    await move({ source, target, receiver, link, journals, tls }, fault, trial, random)
+    const mayDiffer = fault.isSilent === true
+    await move({ source, target, receiver, link, journals, tls, mayDiffer }, fault, trial, random)
   } finally {
     await link.close()
     await receiver.close()
@@ -115,7 +118,7 @@ async function move (
     streams: 1 + random.below(4),
     compression: random.pick(['auto', 'on', 'off'] as const),
     reconnect: random.pick([0, '1s', '4s']),
-    equality: fault.isSilent === true || random.next() < 0.8,
+    equality: setting.mayDiffer || random.next() < 0.8,
     budgets: { bandwidth: random.pick(['10MB/s', '30MB/s', '1GB/s']), ...fault.budgets },
     ...(journals !== null && { journal: journals.source })
   })

@@ -1,5 +1,6 @@
 // Memory and a disk move together, with a machine that is no more than memory: what the engine does
 // beside a hypervisor, quickly and without one.
+import { readdirSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import t from 'tap'
@@ -8,6 +9,7 @@ import type { Test } from 'tap'
 import type { MigrateOptions, Receiver, TlsOptions } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
+import { TargetMachine } from '../../lib/migration/target-machine.js'
 import { hashOf, noise, temporary } from '../support/images.js'
 import { psk, pskFile } from '../support/keys.js'
 import type { Pair } from '../support/pair.js'
@@ -17,6 +19,8 @@ import { Writer } from '../support/writer.js'
 
 const kSize = 8 << 20
 const kPages = kSize / 4096
+/** What the first move still closes is not to count as what it keeps. */
+const kLetGoMs = 1000
 
 interface Move extends Pair { from: InMemoryMachine, to: InMemoryMachine, machineReceiver: Receiver }
 
@@ -118,4 +122,49 @@ t.test('aborted while memory is sent: the machine runs on, and can move later', 
   await move.machineReceiver.done
   t.ok(move.to.runs)
   t.ok(move.from.memory.equals(move.to.memory))
+})
+
+/** One that arrives, and one that breaks off in the middle of its memory. */
+async function moveTwice (t: Test): Promise<void> {
+  const move = await makeMove(t)
+  const controller = new AbortController()
+  const migration = start(move, { signal: controller.signal, compression: 'off' })
+  migration.setLimits({ bandwidth: '2MB/s' })
+  migration.on('memory', () => controller.abort())
+  t.match(await failureOf(migration), { code: 'CANCELLED' })
+  await start(move)
+  await move.machineReceiver.done
+  t.ok(move.from.memory.equals(move.to.memory))
+}
+
+t.test('moves leave no descriptors and no threads', async (t) => {
+  const used = (what: 'fd' | 'task') => readdirSync(`/proc/self/${what}`).length
+  await t.test('the first move', moveTwice)
+  await sleep(kLetGoMs)
+  const first = { fd: used('fd'), task: used('task') }
+  for (let i = 2; i <= 5; i++) await t.test(`move ${i}`, moveTwice)
+  for (const what of ['fd', 'task'] as const) {
+    for (let waited = 0; used(what) > first[what] && waited < 10_000; waited += 50) await sleep(50)
+    t.ok(used(what) <= first[what], `in /proc/self/${what}: ${first[what]}, then ${used(what)}`)
+  }
+})
+
+t.test('the migration ends just when the memory is announced', async (t) => {
+  const folder = temporary(t)
+  const before = process.env['TMPDIR']
+  process.env['TMPDIR'] = folder // where the socket is made
+  const machine = new InMemoryMachine(kSize, { running: false })
+  let listens = false
+  machine.receiveMemory = async () => { listens = true }
+  machine.untilArrived = async () => {}
+  const target = new TargetMachine(machine, () => {})
+  await target.expect(await new InMemoryMachine(kSize).prepare())
+  const received = target.receive(() => {})
+  if (before === undefined) delete process.env['TMPDIR']
+  else process.env['TMPDIR'] = before
+  const failure = failureOf(received)
+  await target.close()
+  t.match(await failure, { code: 'CLOSED' })
+  t.notOk(listens, 'the machine is left alone')
+  t.same(readdirSync(folder), [], 'no socket is left')
 })

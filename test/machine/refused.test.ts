@@ -1,9 +1,8 @@
 // What can't work is said before anything is copied, and the machine runs on untouched.
-import { once } from 'node:events'
 import { existsSync, mkdirSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Test } from 'tap'
 import t from 'tap'
@@ -14,6 +13,7 @@ import { missingNeed } from '../hosts/needs.js'
 import { makeImage, temporary } from '../support/images.js'
 import { failureOf } from '../support/unharmed.js'
 import { bareQemu, incoming, stateOf } from './bare-qemu.js'
+import { afterHandshake, impostor } from './impostor.js'
 
 const skip = (await missingNeed()) ?? false
 
@@ -55,37 +55,6 @@ async function checkRefused (
   t.notOk(existsSync(target), 'nothing was copied')
 }
 
-/** What is no QEMU at a socket's path. */
-async function impostor (
-  t: Test, folder: string, serve: (socket: Socket) => void
-): Promise<string> {
-  const path = join(folder, 'impostor')
-  const sockets = new Set<Socket>()
-  const server = createServer((socket) => {
-    sockets.add(socket.on('error', () => {}))
-    serve(socket)
-  })
-  server.listen(path)
-  await once(server, 'listening')
-  t.teardown(() => {
-    for (const socket of sockets) socket.destroy()
-    server.close()
-  })
-  return path
-}
-
-/** Answers the handshake as QEMU does and then says this. */
-function afterHandshake (more: (socket: Socket, id: number) => void): (socket: Socket) => void {
-  return (socket) => {
-    socket.write('{"QMP": {"version": {}, "capabilities": []}}\n')
-    socket.on('data', (data) => {
-      const { execute, id } = JSON.parse(data.toString())
-      if (execute === 'qmp_capabilities') socket.write(JSON.stringify({ return: {}, id }) + '\n')
-      else more(socket, id)
-    })
-  }
-}
-
 const impostors: Array<[string, (socket: Socket) => void, RegExp]> = [
   ['text', (socket) => { socket.write('HTTP/1.1 400 Bad Request\r\n\r\n') }, /no monitor/],
   ['a number', (socket) => { socket.write('5\n') }, /no monitor/],
@@ -93,10 +62,10 @@ const impostors: Array<[string, (socket: Socket) => void, RegExp]> = [
   ['noise without an end', (socket) => { socket.write(Buffer.alloc(100_000, 0xa5)) }, /no answer/],
   ['nothing, and closes', (socket) => { socket.end() }, /monitor has closed/],
   ['a handshake, and closes', afterHandshake((socket) => { socket.end() }), /monitor has closed/],
-  ['a handshake, and then nonsense', afterHandshake((socket, id) => {
+  ['a handshake, and then nonsense', afterHandshake((socket, { id }) => {
     socket.write(JSON.stringify({ return: null, id }) + '\n')
   }), /no monitor/],
-  ['a handshake, and then errors', afterHandshake((socket, id) => {
+  ['a handshake, and then errors', afterHandshake((socket, { id }) => {
     socket.write(JSON.stringify({ error: { class: 'GenericError', desc: 'not today' }, id }) + '\n')
   }), /query-status: not today/]
 ]
@@ -104,8 +73,10 @@ const impostors: Array<[string, (socket: Socket) => void, RegExp]> = [
 for (const [says, serve, words] of impostors) {
   t.test(`the monitor at the source says ${says}`, async (t) => {
     const folder = temporary(t)
-    const path = await impostor(t, folder, serve)
+    const { path, left } = await impostor(t, folder, serve)
     await checkRefused(t, folder, { source: qemu({ qmp: path }) }, words)
+    const late = sleep(10_000, 'it is still connected', { ref: false })
+    t.not(await Promise.race([left, late]), 'it is still connected', 'its monitor is free again')
   })
 }
 

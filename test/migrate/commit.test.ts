@@ -2,19 +2,20 @@
 // says that it does not know and holds every write. Never can both sides write.
 import { once } from 'node:events'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Test } from 'tap'
 import t from 'tap'
 
 import type { BlockferryError } from '../../lib/index.js'
-import { migrate } from '../../lib/index.js'
+import { migrate, recover } from '../../lib/index.js'
 import type { Frame } from '../support/frame-proxy.js'
 import { FrameProxy, message } from '../support/frame-proxy.js'
 import { hashOf, temporary } from '../support/images.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { receiverProcess } from '../support/receiver-process.js'
-import { checkUnharmed, failureOf } from '../support/unharmed.js'
+import { checkUnharmed, failureOf, writesOn } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
 
 interface Commit {
@@ -27,7 +28,7 @@ interface Commit {
 
 /** A migration that has come to a frame of its switchover; null: it went through. */
 async function commitUntil (
-  t: Test, fits: (frame: Frame) => boolean, to?: { host: string, port: number }
+  t: Test, fits: (frame: Frame) => boolean, to?: { host: string, port: number }, linkTimeout = '1s'
 ): Promise<Commit> {
   const pair = await makePair(t)
   const proxy = await FrameProxy.to(to ?? pair.receiver.address)
@@ -36,7 +37,7 @@ async function commitUntil (
   let isDue = false
   const { held, release } = proxy.hold((frame) => isDue && fits(frame))
   const migration = migrate({
-    disks: [{ source: pair.source }], destination: proxy.address, linkTimeout: '1s', reconnect: 0
+    disks: [{ source: pair.source }], destination: proxy.address, linkTimeout, reconnect: 0
   })
   migration.on('switchover', ({ step }) => { isDue ||= step === 'residual' })
   const result = migration.then(() => null, (error: unknown) => error as BlockferryError)
@@ -49,7 +50,7 @@ async function checkHeld (t: Test, { pair, writer }: Commit): Promise<void> {
   t.equal(pair.source.state, 'holding')
   const before = await hashOf(pair.image)
   const { writes } = writer
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await sleep(100)
   t.equal(writer.writes, writes, 'no write gets through')
   t.equal(await hashOf(pair.image), before)
   t.equal(writer.error, null, 'none has failed')
@@ -86,6 +87,35 @@ for (const [name, fits] of [['the last mark', kLastMark], ['the commit', kCommit
     await checkUnharmed(t, commit.pair, commit.writer)
   })
 }
+
+t.test('the commit arrives when the source has asked already: the source owns it', async (t) => {
+  const commit = await commitUntil(t, kCommit)
+  await sleep(200) // all that goes before it arrives
+  commit.proxy.forsake()
+  t.match(await commit.result, { code: 'PEER_GONE', owner: 'source', resumable: true })
+  commit.release()
+  await sleep(300) // for the destination to do what it must not
+  t.equal(commit.pair.receiver.taps.size, 0)
+  await checkUnharmed(t, commit.pair, commit.writer)
+})
+
+t.test('the receiver is closed, but waits for the source that it lost: the source owns it', async (t) => {
+  const commit = await commitUntil(t, kCommit, undefined, '5s')
+  const { receiver } = commit.pair
+  const lost = new Promise((resolve) => receiver.on('failed', resolve))
+  commit.proxy.cut()
+  await lost
+  let isClosed = false
+  const closed = receiver.close({ waitForLost: true }).then(() => { isClosed = true })
+  await sleep(200) // a receiver that does not wait is gone by now
+  t.equal(isClosed, false)
+  commit.proxy.restore()
+  t.match(await commit.result, { code: 'PEER_GONE', owner: 'source', resumable: true })
+  await closed
+  t.equal(receiver.taps.size, 0)
+  await writesOn(t, commit.writer)
+  await commit.writer.stop()
+})
 
 t.test('cut at the word of the commit, and it comes back: the destination owns it', async (t) => {
   const commit = await commitUntil(t, kCommitted)
@@ -145,6 +175,19 @@ for (const [name, fits] of deaths) {
     await checkHeld(t, commit)
   })
 }
+
+t.test('the destination is killed at its word of the commit: its journal has it', async (t) => {
+  const dir = temporary(t)
+  const journal = join(dir, 'journal')
+  const { child, address } = await receiverProcess(t, join(dir, 'other.img'), journal)
+  const commit = await commitUntil(t, kCommitted, address)
+  child.kill('SIGKILL')
+  await once(child, 'close')
+  commit.proxy.cut()
+  t.match(await recover(journal), [{ owner: 'destination', here: 'here' }])
+  t.match(await commit.result, { code: 'OWNER_UNKNOWN', owner: 'unknown' })
+  await checkHeld(t, commit)
+})
 
 t.test('the destination is stopped, and decides later: the source holds', async (t) => {
   const { child, address, outcome } = await receiverProcess(t, join(temporary(t), 'other.img'))

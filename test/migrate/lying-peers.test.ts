@@ -1,10 +1,14 @@
 // Peers that speak the protocol and lie: the other side refuses, unharmed.
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+import type { Test } from 'tap'
 import t from 'tap'
 
+import type { Receiver } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
+import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import type { NativeSender, NativeSession } from '../../lib/native.js'
 import { native } from '../../lib/native.js'
 import { makeImage, temporary } from '../support/images.js'
@@ -28,16 +32,40 @@ async function lyingDestination (onMessage: (session: NativeSession, message: an
   }
 }
 
-async function lyingSource (address: { host: string, port: number }, messages: object[]) {
+/** The first answer to a sender that is of one of these types. */
+type Answer = (...types: string[]) => Promise<any>
+
+async function connected (
+  address: { host: string, port: number }
+): Promise<{ sender: NativeSender, answer: Answer }> {
   const heard: any[] = []
   const sender: NativeSender = new native.Sender({ tls: null }, (event, value) => {
     if (event === 'message') heard.push(JSON.parse(value))
   })
   await sender.connect(address.host, address.port, 5000)
-  for (const message of messages) sender.send(JSON.stringify(message))
-  while (!heard.some(({ type }) => type === 'failed')) await sleep(5)
+  const answer: Answer = async (...types) => {
+    for (;;) {
+      const found = heard.find(({ type }) => types.includes(type))
+      if (found !== undefined) return found
+      await sleep(5)
+    }
+  }
+  return { sender, answer }
+}
+
+/** A source that says this, and at a word among it waits for an answer of that type. The code of its
+ * failure. */
+async function lyingSource (
+  address: { host: string, port: number }, messages: Array<object | string>
+): Promise<string> {
+  const { sender, answer } = await connected(address)
+  for (const message of messages) {
+    if (typeof message === 'string') await answer(message)
+    else sender.send(JSON.stringify(message))
+  }
+  const { code } = await answer('failed')
   await sender.close()
-  return heard.find(({ type }) => type === 'failed').code
+  return code
 }
 
 const offer = {
@@ -114,18 +142,96 @@ t.test('a source whose messages make no sense', async (t) => {
   t.equal(report.equal, true, 'a good source is served after all that')
 })
 
-t.test('a commit before everything is there is not believed', async (t) => {
-  const dir = temporary(t)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target.img') }] })
-  let committed = false
-  receiver.on('committed', () => { committed = true })
-  const sender: NativeSender = new native.Sender({ tls: null }, () => {})
-  await sender.connect(receiver.address.host, receiver.address.port, 5000)
-  sender.send(JSON.stringify(offer))
-  sender.send(JSON.stringify({ type: 'commit', mark: 1, digests: ['0000000000000000'] }))
-  await sleep(200)
-  await sender.close()
-  t.equal(committed, false)
+t.test('memory at the wrong time', async (t) => {
+  const [dir, scratch] = [temporary(t), temporary(t)]
+  const before = process.env['TMPDIR']
+  process.env['TMPDIR'] = scratch // where the socket for the memory is
+  t.teardown(() => { if (before === undefined) delete process.env['TMPDIR']; else process.env['TMPDIR'] = before })
+  let held = Promise.resolve()
+  const network = { prepare: () => held, switchOver: async () => {}, undo: async () => {} }
+  const machine = new InMemoryMachine(1 << 20, { running: false })
+  const receiver = await receive({ disks: [{ target: join(dir, 'disk') }], machine, network })
+  t.teardown(async () => {
+    await receiver.close()
+    for (const tap of receiver.taps.values()) await tap.close()
+  })
+  let release = () => {}
+  const memory = { type: 'memory' }
+  const withMachine = { ...offer, machine: await new InMemoryMachine(1 << 20).prepare() }
+  const cases: Array<[string, Array<object | string>]> = [
+    ['before an offer', [memory]],
+    ['before the offer is accepted', [withMachine, memory]],
+    ['twice', [withMachine, 'accept', memory, 'memoryReady', memory]],
+    ['twice at once', [withMachine, 'accept', memory, memory]]
+  ]
+  for (const [name, messages] of cases) {
+    if (name.endsWith('accepted')) held = new Promise((resolve) => { release = resolve })
+    t.equal(await lyingSource(receiver.address, messages), 'PROTOCOL', name)
+    release()
+  }
+  const from = new InMemoryMachine(1 << 20)
+  from.write(7, Buffer.alloc(4096, 7))
+  await using source = await openTap({ source: { memory: '1MiB' }, name: 'disk' })
+  const report = await migrate({ disks: [{ source }], destination: receiver.address, machine: from })
+  await receiver.done
+  t.equal(report.equal, true, 'a good source is served after all that')
+  t.ok(machine.runs)
+  t.ok(from.memory.equals(machine.memory))
+  for (let waited = 0; readdirSync(scratch).length > 0 && waited < 5000; waited += 50) await sleep(50)
+  t.same(readdirSync(scratch), [], 'no socket is left')
+})
+
+t.test('memory that nobody waits for', async (t) => {
+  await using receiver = await receive({ disks: [{ target: join(temporary(t), 'disk') }] })
+  t.equal(await lyingSource(receiver.address, [offer, 'accept', { type: 'memory' }]), 'PROTOCOL')
+})
+
+/** A source that has sent a mark, and nothing before it; and its commit of a mark. */
+async function marked (t: Test, receiver: Receiver, size: number, equality: boolean) {
+  const source = await openTap({ source: { memory: size } })
+  source.track(4096)
+  const { sender, answer } = await connected(receiver.address)
+  const disks = [{ ...offer.disks[0], size }]
+  sender.send(JSON.stringify({ ...offer, equality, reuse: false, disks }))
+  await answer('accept')
+  sender.addDisk(source.native, false, false)
+  await sender.openStreams(1)
+  sender.pause(true)
+  sender.start()
+  sender.mark(1)
+  t.match(await answer('verified'), { mark: 1, wrong: [] })
+  const commit = (mark: number) => {
+    sender.send(JSON.stringify({ type: 'commit', mark, digests: [sender.digest(0)], run: true }))
+  }
+  const close = async () => {
+    await sender.close()
+    await source.close()
+  }
+  return { sender, answer, commit, [Symbol.asyncDispose]: close }
+}
+
+for (const equality of [true, false]) {
+  t.test(`a commit of what was never sent, equality ${equality ? 'asked for' : 'left out'}`, async (t) => {
+    const size = 4 << 20
+    const target = makeImage(join(temporary(t), 'disk'), size) // of a blank one nothing is missing
+    await using receiver = await receive({ disks: [{ target, name: 'disk' }] })
+    await using liar = await marked(t, receiver, size, equality)
+    liar.commit(1)
+    t.match(await liar.answer('notEqual', 'committed'), { type: 'notEqual' })
+  })
+}
+
+t.test('a commit that is ahead of its mark waits for it', async (t) => {
+  await using target = await openTap({ source: { memory: '1MiB' }, name: 'disk' })
+  await using receiver = await receive({ disks: [{ target }] })
+  await using early = await marked(t, receiver, 1 << 20, false)
+  early.commit(2)
+  await sleep(300) // for the destination to do what it must not
+  t.equal(target.state, 'refusing')
+  early.sender.mark(2)
+  await early.answer('committed')
+  t.equal(target.state, 'open')
+  early.sender.send(JSON.stringify({ type: 'bye' }))
 })
 
 t.test('a disk that is owned here is not overwritten by another migration', async (t) => {

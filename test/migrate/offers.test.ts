@@ -1,6 +1,8 @@
 // Offers that come at the wrong time: under the name of a migration that has been committed, while
 // another one has the machine, and on a connection that breaks while things are set up for it.
-import { existsSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -14,7 +16,6 @@ import { askOutcome } from '../../lib/migration/ask-outcome.js'
 import type { NativeSender } from '../../lib/native.js'
 import { native } from '../../lib/native.js'
 import { makeImage, temporary } from '../support/images.js'
-import { failureOf } from '../support/unharmed.js'
 
 const kSize = 1 << 20
 
@@ -127,8 +128,21 @@ t.test('a connection that breaks while things are set up for it', async (t) => {
 
 t.test('a receive that can not begin leaves nothing behind', async (t) => {
   const dir = temporary(t)
-  const error = await failureOf(receive({
-    disks: [{ target: join(dir, 'a') }], journal: join(dir, 'nowhere', 'journal')
-  }))
-  t.match(error, { code: 'NOT_FOUND' })
+  const program = `
+    import { receive } from ${JSON.stringify(new URL('../../lib/index.js', import.meta.url).href)}
+    const [target, journal] = process.argv.slice(1)
+    await receive({ disks: [{ target }], journal }).catch(({ code }) => console.log(code))`
+  const args = ['--input-type=module', '-e', program, join(dir, 'a'), join(dir, 'nowhere', 'journal')]
+  const child = spawn(process.execPath, args, {
+    stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '' }
+  })
+  t.teardown(() => { child.kill('SIGKILL') })
+  const ended = once(child, 'close')
+  const chunks: Buffer[] = []
+  child.stdout.on('data', (chunk: Buffer) => chunks.push(chunk))
+  // A handle that is left would keep the process for ever.
+  const outcome = await Promise.race([ended, sleep(20_000, 'it does not end', { ref: false })])
+  t.same(outcome, [0, null])
+  t.equal(Buffer.concat(chunks).toString(), 'NOT_FOUND\n')
+  t.same(readdirSync(dir), [])
 })

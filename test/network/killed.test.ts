@@ -7,8 +7,9 @@ import t, { type Test } from 'tap'
 import type { RedirectState } from '../../lib/index.js'
 import { Client, type Echoed } from '../hosts/clients.js'
 import { Command } from '../hosts/moving-guest.js'
+import { kNewSite, kOldSite, redirectAt } from './redirect-command.js'
 import { kLook, missing, Setting } from './setting.js'
-import { kFresh, kHostA, kHostB, kMachine, kRouterA } from './sites.js'
+import { kFresh, kMachine } from './sites.js'
 
 const skip = await missing()
 
@@ -28,26 +29,8 @@ for (const place of ['a', 'b'] as const) {
   })
 }
 
-/** The command line at a site. */
-function command (t: Test, setting: Setting, place: 'a' | 'b', ...args: string[]): Command {
-  const one = new Command(setting.sites[place].name, [
-    'redirect', '--state', setting.state(place), ...args
-  ])
-  t.teardown(() => one.kill())
-  return one
-}
-
-const kOld = [
-  '--role', 'old', '--address', kMachine[4], '--device', 'lan', '--local', kHostA[4], '--remote', kHostB[4],
-  '--quiet', '500ms'
-]
-const kNew = [
-  '--role', 'new', '--address', kMachine[4], '--device', 'lan', '--local', kHostB[4], '--remote', kHostA[4],
-  '--new-address', kFresh[4], '--gateway', kRouterA[4]
-]
-
 async function listed (t: Test, setting: Setting, place: 'a' | 'b'): Promise<RedirectState[]> {
-  const list = command(t, setting, place, '--list')
+  const list = redirectAt(t, setting, place, '--list')
   const { redirects } = await list.event('redirects')
   t.equal(await list.ended, 0)
   return redirects
@@ -56,9 +39,9 @@ async function listed (t: Test, setting: Setting, place: 'a' | 'b'): Promise<Red
 t.test('between prepare and switchover', { skip }, async (t) => {
   const setting = await Setting.make(t)
   const before = { a: await setting.network('a'), b: await setting.network('b') }
-  const newSite = command(t, setting, 'b', ...kNew)
+  const newSite = redirectAt(t, setting, 'b', ...kNewSite)
   await newSite.event('ready')
-  const oldSite = command(t, setting, 'a', ...kOld)
+  const oldSite = redirectAt(t, setting, 'a', ...kOldSite)
   await oldSite.event('ready')
   for (const site of [oldSite, newSite]) await site.kill()
   writeFileSync(join(setting.folder, 'disk'), Buffer.alloc(2 ** 16))
@@ -77,10 +60,10 @@ t.test('between prepare and switchover', { skip }, async (t) => {
   for (const place of ['a', 'b'] as const) {
     const [state] = await listed(t, setting, place)
     t.match(state, { phase: 'prepared', role: place === 'a' ? 'old' : 'new' })
-    const again = command(t, setting, place, ...(place === 'a' ? kOld : kNew))
+    const again = redirectAt(t, setting, place, ...(place === 'a' ? kOldSite : kNewSite))
     t.match((await again.event('failed')).error, { code: 'NETWORK', message: /--remove/ })
     t.equal(await again.ended, 1)
-    t.equal(await command(t, setting, place, '--remove', state!.id).ended, 0)
+    t.equal(await redirectAt(t, setting, place, '--remove', state!.id).ended, 0)
     t.same(await listed(t, setting, place), [])
     t.equal(await setting.network(place), before[place], `nothing is left at ${place}`)
   }
@@ -90,10 +73,10 @@ t.test('after the switchover: connections go on, another process goes on', { ski
   const setting = await Setting.make(t)
   const echo = new Client<Echoed>(setting.sites.client.name, 'echo', [kMachine[4], '7', '20'], 20)
   t.teardown(() => echo.kill())
-  const newSite = command(t, setting, 'b', ...kNew, '--now')
+  const newSite = redirectAt(t, setting, 'b', ...kNewSite, '--now')
   await newSite.event('switched')
   const before = await setting.network('a')
-  const oldSite = command(t, setting, 'a', ...kOld, '--now')
+  const oldSite = redirectAt(t, setting, 'a', ...kOldSite, '--now')
   await oldSite.event('verified')
   await setting.sites.plug('b')
   await oldSite.event('switched')
@@ -102,7 +85,7 @@ t.test('after the switchover: connections go on, another process goes on', { ski
   const [[old], [fresh]] = [await listed(t, setting, 'a'), await listed(t, setting, 'b')]
   t.match([old, fresh], [{ phase: 'switched' }, { phase: 'switched' }])
   const watchers = [
-    command(t, setting, 'b', '--watch', fresh!.id), command(t, setting, 'a', '--watch', old!.id)
+    redirectAt(t, setting, 'b', '--watch', fresh!.id), redirectAt(t, setting, 'a', '--watch', old!.id)
   ] as const
   await watchers[1].event('connections', ({ count }) => count >= 1)
   t.match(await echo.stop(), { wrong: 0, broken: 0, failed: 0 })
@@ -117,7 +100,7 @@ t.test('after the switchover: connections go on, another process goes on', { ski
 t.test('a signal before the switchover takes it back', { skip }, async (t) => {
   const setting = await Setting.make(t)
   const before = await setting.network('b')
-  const site = command(t, setting, 'b', ...kNew)
+  const site = redirectAt(t, setting, 'b', ...kNewSite)
   await site.event('ready')
   site.child.kill('SIGTERM')
   t.equal(await site.ended, 130)

@@ -9,7 +9,9 @@ import t, { type Test } from 'tap'
 import { redirect } from '../../lib/index.js'
 import { Client, type Echoed } from '../hosts/clients.js'
 import { Command } from '../hosts/moving-guest.js'
+import { Authority, pskFile } from '../support/keys.js'
 import { connectionsGoOn, narrowLink, transfersGoOn } from './connections-go-on.js'
+import { kNewSite, kOldSite, redirectAt } from './redirect-command.js'
 import { kLook, missing, Setting } from './setting.js'
 import type { TunnelOf } from './setting.js'
 import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
@@ -200,3 +202,46 @@ t.test('it has to be said how it is protected', async (t) => {
   const nonsense = { ...tunnel, tls: { psk: {} } as never }
   t.throws(() => redirect({ ...site, tunnel: nonsense }), { code: 'INVALID', message: /tls\.psk/ })
 })
+
+/** Arguments for both sites, each with keys of its own kind. */
+const kinds: Array<[string, (folder: string) => Record<'old' | 'new', string[]>]> = [
+  ['a pre-shared key', (folder) => {
+    const args = ['--tls-psk', pskFile(folder, 'keys', 'ferry', 'other'), '--tls-identity', 'ferry']
+    return { old: args, new: args }
+  }],
+  ['certificates', (folder) => {
+    const authority = new Authority(folder)
+    const argsOf = (name: string, host: string) => {
+      const { certificate, key, ca } = authority.issue(name, [host])
+      return ['--tls-cert', certificate, '--tls-key', key, '--tls-ca', ca]
+    }
+    return { old: argsOf('old', kHostA[4]), new: argsOf('new', kHostB[4]) }
+  }]
+]
+
+for (const [name, make] of kinds) {
+  t.test(`begun from the command line, with ${name}`, { skip }, async (t) => {
+    const setting = await Setting.make(t)
+    const keys = make(setting.folder)
+    const echo = echoTo(t, setting, 4)
+    const newSite = redirectAt(t, setting, 'b', ...kNewSite, '--tunnel', 'tun', ...keys.new, '--now')
+    await newSite.event('switched')
+    const before = await setting.network('a')
+    const old = [...kOldSite, '--tunnel', 'tun', '--now']
+    const plainOne = redirectAt(t, setting, 'a', ...old, '--plain')
+    t.match((await plainOne.event('failed')).error, { code: 'PEER_GONE' }, 'one without keys is turned away')
+    t.equal(await plainOne.ended, 1)
+    t.equal(await setting.network('a'), before, 'nothing is left of that')
+    const oldSite = redirectAt(t, setting, 'a', ...old, ...keys.old)
+    await oldSite.event('verified')
+    await setting.sites.plug('b')
+    await oldSite.event('switched')
+    t.equal(await setting.ask(kFresh[4]), 'here\n')
+    t.equal(await setting.upload(kMachine[4], 2e6), 2e6, 'the tunnel works')
+    t.match(await echo.stop(), { wrong: 0, broken: 0, failed: 0 })
+    t.match(await oldSite.event('ended'), { reason: 'unused' })
+    t.match(await newSite.event('ended'), { reason: 'other-site' })
+    t.same([await oldSite.ended, await newSite.ended], [0, 0])
+    t.equal(await setting.network('a'), before, 'nothing is left at the old site')
+  })
+}

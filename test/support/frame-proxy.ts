@@ -29,6 +29,8 @@ export type Look = (frame: Frame) => void | Promise<void>
 
 export class FrameProxy extends TcpProxy {
   readonly #looks: Look[] = []
+  readonly #near = new Set<Socket>()
+  readonly #forsaken = new Set<Socket>()
 
   static async to (target: Address): Promise<FrameProxy> {
     return await new FrameProxy(target).listen()
@@ -54,12 +56,22 @@ export class FrameProxy extends TcpProxy {
     return { held, release }
   }
 
+  /** Ends the source's connections behind the destination's back: it hears nothing of that, and what
+   * is held can still reach it. New ones may come. */
+  forsake (): void {
+    for (const socket of this.#near) {
+      this.#forsaken.add(socket)
+      socket.destroy()
+    }
+  }
+
   protected forward (side: Frame['from'], from: Socket, to: Socket): void {
     void this.#forward(side, from, to)
   }
 
   async #forward (side: Frame['from'], from: Socket, to: Socket): Promise<void> {
     const reader = new ByteReader(from)
+    if (side === 'source') this.#near.add(from)
     try {
       for (;;) {
         const header = await reader.read(kHeaderSize)
@@ -70,6 +82,8 @@ export class FrameProxy extends TcpProxy {
         if (payload.length > 0 && !to.write(payload)) await drained(to)
       }
     } catch {
+      this.#near.delete(from)
+      if (this.#forsaken.has(from)) return
       // It has hung up; what it had sent goes on before the other end learns that.
       to.destroySoon()
     }
