@@ -19,6 +19,11 @@ const kWorthTelling = 1.2
 /** How often the hypervisor is asked how far it is, ms. */
 const kAskMs = 500
 
+/** For the hypervisor, in the order of their weight. They take turns: forecasts swing, and one that is
+ * due all the time must not keep the others back. */
+const kCommands = ['ask', 'help', 'allow'] as const
+type Command = typeof kCommands[number]
+
 /** A Unix socket's path of one's own, in a folder that only this user enters. */
 export async function privateSocket (): Promise<{ path: string, remove: () => Promise<void> }> {
   const folder = await mkdtemp(join(tmpdir(), 'blockferry-'))
@@ -34,6 +39,7 @@ export class MemoryTransfer {
   #paused = false
   #allowed = 0
   #telling = false
+  #lastTold: Command | null = null
   #askedAt = 0
   #failure: unknown = null
   #dirtyRate = 0
@@ -88,19 +94,14 @@ export class MemoryTransfer {
     const plan = this.#planned(situation)
     this.#limit(plan)
     if (this.#telling || this.#paused) return
-    const changed = Math.max(plan.allowedMs, this.#allowed) > kWorthTelling * Math.min(plan.allowedMs, this.#allowed)
-    if (changed) {
-      this.#allowed = plan.allowedMs
-      this.#tell(() => this.#machine.allowPause({
-        downtimeMs: plan.allowedMs, bytesPerSecond: plan.bytesPerSecond
-      }))
-    } else if (plan.help !== this.#helping) {
-      this.#helping = plan.help
-      this.#tell(() => this.#machine.slowDown?.(plan.help) ?? Promise.resolve())
-    } else if (performance.now() - this.#askedAt > kAskMs) {
-      this.#askedAt = performance.now()
-      this.#tell(() => this.#ask())
+    const isDue = {
+      ask: performance.now() - this.#askedAt > kAskMs,
+      help: plan.help !== this.#helping,
+      allow: Math.max(plan.allowedMs, this.#allowed) > kWorthTelling * Math.min(plan.allowedMs, this.#allowed)
     }
+    const due = kCommands.filter((command) => isDue[command])
+    const next = due.find((command) => command !== this.#lastTold) ?? due[0]
+    if (next !== undefined) this.#tell(next, plan)
   }
 
   /** Sends the rest. */
@@ -132,8 +133,22 @@ export class MemoryTransfer {
   }
 
   /** One command at a time; one that fails shows in untilPaused(), too. */
-  #tell (command: () => Promise<void>): void {
+  #tell (command: Command, plan: MemoryPlan): void {
     this.#telling = true
-    command().catch(() => {}).finally(() => { this.#telling = false })
+    this.#lastTold = command
+    this.#do(command, plan).catch(() => {}).finally(() => { this.#telling = false })
+  }
+
+  async #do (command: Command, { allowedMs, bytesPerSecond, help }: MemoryPlan): Promise<void> {
+    if (command === 'ask') {
+      this.#askedAt = performance.now()
+      return await this.#ask()
+    }
+    if (command === 'help') {
+      this.#helping = help
+      return await this.#machine.slowDown?.(help)
+    }
+    this.#allowed = allowedMs
+    await this.#machine.allowPause({ downtimeMs: allowedMs, bytesPerSecond })
   }
 }
