@@ -20,7 +20,8 @@ t.test('memory that does not converge', { skip }, async (t) => {
   t.test('ends with the deadline', async (t) => {
     await observed.service.startDirtying(48)
     const move = await observed.begin('--downtime', '200ms', '--deadline', '40s')
-    t.match(await failureOf(move), { code: 'DEADLINE', owner: 'source' })
+    const failure = await failureOf(move)
+    t.match(failure, { code: 'DEADLINE', owner: 'source' }, failure.message)
     const asked = move.send.events.filter(({ event }) => event === 'memory') as any[]
     t.ok(asked.some(isTooFast), 'it dirties more than the link carries')
     t.ok(asked.some(isSlowed), 'it was slowed down')
