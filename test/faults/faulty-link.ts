@@ -31,9 +31,13 @@ export class FaultyLink extends TcpProxy {
     this.#appointments.push({ at: this.#total + bytes, keep })
   }
 
-  /** Ends every connection as a host does that has forgotten them. */
+  /** Ends every connection as a host does that has forgotten them. Where the end was said already Node
+   * fails to reset (EINVAL), and then never closes the descriptor. */
   reset (): void {
-    for (const socket of this.sockets) socket.resetAndDestroy()
+    for (const socket of this.sockets) {
+      if (socket.writableEnded) socket.destroy()
+      else socket.resetAndDestroy()
+    }
   }
 
   /** Nothing goes on, nothing is closed. */
