@@ -31,6 +31,10 @@ const kNoLimit = 2 ** 40
 const kNotConverging = 100
 const kConverging = 50
 const kEnds = ['completed', 'failed', 'cancelled']
+/** A byte a ms: with 1 ms of downtime QEMU then pauses only when it has looked again, and nothing is
+ * dirty. With limits of 0 it does not look again, but pauses at the end of a pass whatever was dirtied
+ * in it. */
+const kLeastBandwidth = 1000
 /** How long QEMU may take to have its capabilities back. One that is stuck would keep a migration
  * that is given up, and the disks it holds, for as long as a monitor may be silent otherwise. */
 const kGiveBackMs = 1000
@@ -79,8 +83,9 @@ export class QemuMachine implements MemoryMachine {
   async sendMemory (socket: string): Promise<void> {
     const qmp = this.#connected()
     await qmp.run('migrate-set-parameters', {
-      'max-bandwidth': kNoLimit, 'downtime-limit': 0, 'throttle-trigger-threshold': kNotConverging
+      'max-bandwidth': kNoLimit, 'throttle-trigger-threshold': kNotConverging
     })
+    await this.allowPause({ downtimeMs: 0, bytesPerSecond: 0 })
     this.#status = 'setup'
     await qmp.run('migrate', { uri: this.#uri(socket) })
   }
@@ -102,11 +107,10 @@ export class QemuMachine implements MemoryMachine {
 
   async allowPause ({ downtimeMs, bytesPerSecond }: PauseLimits): Promise<void> {
     const qmp = this.#connected()
-    const limit = { 'downtime-limit': Math.max(0, Math.round(downtimeMs)) }
+    const limit = { 'downtime-limit': Math.max(1, Math.round(downtimeMs)) }
+    const bandwidth = downtimeMs === 0 ? kLeastBandwidth : Math.max(kLeastBandwidth, Math.round(bytesPerSecond))
     try {
-      await qmp.run('migrate-set-parameters', {
-        ...limit, 'avail-switchover-bandwidth': Math.round(bytesPerSecond)
-      })
+      await qmp.run('migrate-set-parameters', { ...limit, 'avail-switchover-bandwidth': bandwidth })
     } catch (error) {
       if (qmp.closed) throw error
       // Before 8.2 QEMU goes by the rate at which it could send lately.

@@ -69,5 +69,6 @@ t.test('a hundred times there and back', async (t) => {
     `descriptors: ${warm!.descriptors}, then ${after.descriptors}`)
   t.ok(after.threads <= warm!.threads + 4, `threads: ${warm!.threads}, then ${after.threads}`)
   const grown = (after.memory - warm!.memory) / 2 ** 20
-  t.ok(grown < 64, `memory: ${grown.toFixed(1)} MiB more after ${kMoves - kWarm} moves`)
+  // What the JavaScript heap does in between varies; one extent's buffer a move would be 160 MiB.
+  t.ok(grown < 128, `memory: ${grown.toFixed(1)} MiB more after ${kMoves - kWarm} moves`)
 })

@@ -3,6 +3,7 @@
 
 import t from 'tap'
 import { missingNeed } from '../hosts/needs.js'
+import { Command } from '../hosts/moving-guest.js'
 import { failureOf, Observed } from './observed.js'
 
 const skip = (await missingNeed()) ?? false
@@ -25,6 +26,22 @@ t.test('memory that does not converge', { skip }, async (t) => {
     const asked = move.send.events.filter(({ event }) => event === 'memory') as any[]
     t.ok(asked.some(isTooFast), 'it dirties more than the link carries')
     t.ok(asked.some(isSlowed), 'it was slowed down')
+    await observed.checkRunsHere(t)
+  })
+
+  // Whether the budget is met is asked at the end of each pass, and all that it dirtied is left then.
+  t.test('does not pause while the disks do not fit', async (t) => {
+    await observed.service.startDirtying(48)
+    const move = await observed.begin('--downtime', '200ms', '--deadline', '30s')
+    await move.send.event('memory', ({ passes }) => passes > 0)
+    const { host, control } = observed.moving.here
+    const set = new Command(host.namespace, ['set', '--control', control, '--downtime', '1ms'])
+    t.equal(await set.ended, 0)
+    const failure = await failureOf(move)
+    t.match(failure, { code: 'DEADLINE', owner: 'source' }, failure.message)
+    const last = move.send.events.findLast(({ event }) => event === 'memory') as any
+    t.ok(last.passes > 1, `${last.passes} passes have ended`)
+    t.notOk(move.send.events.some(({ event }) => event === 'switchover'), 'it did not pause')
     await observed.checkRunsHere(t)
   })
 
