@@ -261,8 +261,15 @@ void Sender::unfinish() {
   wake_streams();
 }
 
+// The destination can be through with a mark, and the next be wanted, before a stream that has sent
+// it comes here: that counts no more.
 void Sender::stream_marked(uint64_t number) {
-  if (--marks_left_ == 0) events_.marked(number);
+  bool last = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (number == wanted_mark_) last = --marks_left_ == 0;
+  }
+  if (last) events_.marked(number);
 }
 
 void Sender::stream_finished_bulk() {

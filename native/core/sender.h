@@ -173,13 +173,13 @@ class Sender {
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
   std::atomic<unsigned> bulk_left_{0};
-  std::atomic<unsigned> marks_left_{0};
   std::mutex close_mutex_;  // a second close() waits for the first
-  mutable std::mutex mutex_;  // with changed_: streams_, machine_, paused_, wanted_mark_, final_mark_
+  mutable std::mutex mutex_;  // with changed_: streams_, machine_, paused_, the marks
   std::condition_variable changed_;
   std::condition_variable stopping_;
   bool paused_ = false;
   uint64_t wanted_mark_ = 0;
+  unsigned marks_left_ = 0;  // streams that have not sent it
   uint64_t final_mark_ = 0;  // the mark behind the residual; 0 while none is wanted
   Clock::time_point last_age_{};  // only the first stream looks
 };

@@ -23,6 +23,11 @@ class Latch {
     count_++;
     changed_.notify_all();
   }
+  void reach(int count) {
+    std::lock_guard lock(mutex_);
+    count_ = count;
+    changed_.notify_all();
+  }
   void wait(int count) {
     std::unique_lock lock(mutex_);
     CHECK(changed_.wait_for(lock, std::chrono::seconds(60), [&] { return count_ >= count; }));
@@ -91,7 +96,7 @@ struct Pair {
           session = std::move(s);
           connected.post();
         }),
-        sender({[](std::string) {}, [this] { bulk.post(); }, [this](uint64_t) { marked.post(); },
+        sender({[](std::string) {}, [this] { bulk.post(); }, [this](uint64_t n) { marked.reach(n); },
                 [this](Status s) {
                   sender_error = s;
                   failed.post();

@@ -121,6 +121,27 @@ void remark_after_break() {
   CHECK(after.dirty_bytes >= (64 << 20) - after.content_bytes);
 }
 
+// The destination is through with a mark while a stream that has sent it has not said so yet: of the
+// last mark nobody may be told too early, or never.
+void marks_in_a_row() {
+  std::vector<Disk> sources{Disk(1 << 20)}, targets{Disk(1 << 20)};
+  Pair pair(sources, targets, 4096, 4);
+  pair.sender.start();
+  pair.bulk.wait(1);
+  for (int i = 1; i <= 2000; i++) {
+    pair.sender.mark(2 * i - 1);
+    pair.verified.wait(2 * i - 1);
+    uint8_t byte = 1;
+    write_through(*sources[0].tap, &byte, i * 512, 1);
+    pair.sender.finish(2 * i);
+    pair.marked.wait(2 * i);
+    CHECK(pair.sender.stats().disks[0].dirty_bytes == 0);
+    pair.verified.wait(2 * i);
+    CHECK(pair.wrong.empty());
+    pair.sender.unfinish();
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -135,6 +156,8 @@ int main() {
   puts("ok moved under writers, 2 streams, compressed");
   move_under_writers(seed + 3, 4, 1, 1 << 20, 0);
   puts("ok moved under writers, 4 streams, blocks of 1 MiB");
+  marks_in_a_row();
+  puts("ok marks in a row are told of once each");
   find_wrong_blocks();
   puts("ok blocks that differ at the destination are named and sent again");
   remark_after_break();
