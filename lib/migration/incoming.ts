@@ -167,8 +167,7 @@ export class Incoming {
     try {
       this.#session.send(encode(type, message))
     } catch (error) {
-      // Of a connection that is gone the end comes as an event, too.
-      this.#lose(toBlockferryError(error))
+      this.#onBroken(toBlockferryError(error))
     }
   }
 
@@ -176,15 +175,17 @@ export class Incoming {
     if (event === 'message') this.#onMessage(value)
     if (event === 'durable') this.#send('durable', { mark: value })
     if (event === 'verified') this.#onVerified(value)
-    if (event === 'failed') {
-      const error = toBlockferryError(value)
-      // The last word of the source may still be on its way, on the control connection.
-      const wait = error.code === 'PEER_GONE' && this.#state !== 'greeting' && !this.#isHeard
-      setTimeout(() => {
-        this.#hungUp()
-        this.#lose(error)
-      }, wait ? kReasonMs : 0)
-    }
+    if (event === 'failed') this.#onBroken(toBlockferryError(value))
+  }
+
+  /** A connection broke, or took nothing more. */
+  #onBroken (error: BlockferryError): void {
+    // The last word of the source may still be on its way, on the control connection.
+    const wait = error.code === 'PEER_GONE' && this.#state !== 'greeting' && !this.#isHeard
+    setTimeout(() => {
+      this.#hungUp()
+      this.#lose(error)
+    }, wait ? kReasonMs : 0)
   }
 
   #onMessage (text: string): void {

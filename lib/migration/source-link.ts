@@ -91,7 +91,7 @@ export class SourceLink {
     try {
       this.sender.send(encode(type, message))
     } catch (error) {
-      this.#fail(toBlockferryError(error))
+      this.#onBroken(toBlockferryError(error))
     }
   }
 
@@ -141,11 +141,13 @@ export class SourceLink {
     if (event === 'message') this.#onMessage(value)
     if (event === 'bulkDone') this.#onBulkDone()
     if (event === 'marked') this.#left?.(value)
-    if (event === 'failed') {
-      const error = toBlockferryError(value)
-      if (error.code === 'PEER_GONE') setTimeout(() => this.#fail(error), kReasonMs)
-      else this.#fail(error)
-    }
+    if (event === 'failed') this.#onBroken(toBlockferryError(value))
+  }
+
+  /** A connection broke, or took nothing more. */
+  #onBroken (error: BlockferryError): void {
+    if (error.code === 'PEER_GONE') setTimeout(() => this.#fail(error), kReasonMs)
+    else this.#fail(error)
   }
 
   #onMessage (text: string): void {

@@ -9,61 +9,20 @@ import t from 'tap'
 import type { Receiver } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
-import type { NativeSender, NativeSession } from '../../lib/native.js'
-import { native } from '../../lib/native.js'
 import { makeImage, temporary } from '../support/images.js'
-
-/** A destination that answers as the test says; made of the library's own parts. */
-async function lyingDestination (onMessage: (session: NativeSession, message: any) => void) {
-  const sessions: NativeSession[] = []
-  const listener = new native.MigrationListener({ tls: null }, (_event, session: NativeSession) => {
-    sessions.push(session)
-    session.start((event, value) => {
-      if (event === 'message') onMessage(session, JSON.parse(value))
-    })
-  })
-  const address = await listener.listen('127.0.0.1', 0)
-  return {
-    address,
-    close: async () => {
-      await Promise.all(sessions.map((session) => session.close()))
-      await listener.close()
-    }
-  }
-}
-
-/** The first answer to a sender that is of one of these types. */
-type Answer = (...types: string[]) => Promise<any>
-
-async function connected (
-  address: { host: string, port: number }
-): Promise<{ sender: NativeSender, answer: Answer }> {
-  const heard: any[] = []
-  const sender: NativeSender = new native.Sender({ tls: null }, (event, value) => {
-    if (event === 'message') heard.push(JSON.parse(value))
-  })
-  await sender.connect(address.host, address.port, 5000)
-  const answer: Answer = async (...types) => {
-    for (;;) {
-      const found = heard.find(({ type }) => types.includes(type))
-      if (found !== undefined) return found
-      await sleep(5)
-    }
-  }
-  return { sender, answer }
-}
+import { rawDestination, rawSource } from '../support/raw-peers.js'
 
 /** A source that says this, and at a word among it waits for an answer of that type. The code of its
  * failure. */
 async function lyingSource (
-  address: { host: string, port: number }, messages: Array<object | string>
+  t: Test, address: { host: string, port: number }, messages: Array<object | string>
 ): Promise<string> {
-  const { sender, answer } = await connected(address)
+  const { sender, say, hears } = await rawSource(t, address)
   for (const message of messages) {
-    if (typeof message === 'string') await answer(message)
-    else sender.send(JSON.stringify(message))
+    if (typeof message === 'string') await hears(message)
+    else say(message)
   }
-  const { code } = await answer('failed')
+  const { code } = await hears('failed')
   await sender.close()
   return code
 }
@@ -83,7 +42,7 @@ const badRanges = [
 ]
 for (const wrong of badRanges) {
   t.test(`a destination that names blocks ${wrong.disk}:${wrong.first}+${wrong.count}`, async (t) => {
-    const liar = await lyingDestination((session, message) => {
+    const liar = await rawDestination((session, message) => {
       if (message.type === 'offer') {
         session.send(JSON.stringify({ type: 'accept', disks: [{ blank: true, inventory: false }] }))
         // Again and again, as the source listens for it only when it has set a mark.
@@ -108,7 +67,7 @@ for (const wrong of badRanges) {
 t.test('a destination whose messages make no sense', async (t) => {
   for (const text of ['', '{', '[]', '{"type":"none"}', '{"type":"accept"}', '{"type":"accept","disks":[{}]}',
     '{"type":"__proto__"}', '{"type":"verified","mark":-1,"wrong":[],"tookUs":0}']) {
-    const liar = await lyingDestination((session, message) => {
+    const liar = await rawDestination((session, message) => {
       if (message.type === 'offer') session.send(text)
     })
     await using source = await openTap({ source: { memory: '1MiB' } })
@@ -135,7 +94,7 @@ t.test('a source whose messages make no sense', async (t) => {
     ['two offers', [offer, offer], 'PROTOCOL'],
     ['a question about a migration that never was', [{ type: 'query', migration: 'x' }], 'NOT_FOUND']
   ]
-  for (const [name, messages, code] of cases) t.equal(await lyingSource(receiver.address, messages), code, name)
+  for (const [name, messages, code] of cases) t.equal(await lyingSource(t, receiver.address, messages), code, name)
   const report = await migrate({
     disks: [{ source: makeImage(join(dir, 'source.img'), 4 << 20) }], destination: receiver.address
   })
@@ -166,7 +125,7 @@ t.test('memory at the wrong time', async (t) => {
   ]
   for (const [name, messages] of cases) {
     if (name.endsWith('accepted')) held = new Promise((resolve) => { release = resolve })
-    t.equal(await lyingSource(receiver.address, messages), 'PROTOCOL', name)
+    t.equal(await lyingSource(t, receiver.address, messages), 'PROTOCOL', name)
     release()
   }
   const from = new InMemoryMachine(1 << 20)
@@ -183,31 +142,31 @@ t.test('memory at the wrong time', async (t) => {
 
 t.test('memory that nobody waits for', async (t) => {
   await using receiver = await receive({ disks: [{ target: join(temporary(t), 'disk') }] })
-  t.equal(await lyingSource(receiver.address, [offer, 'accept', { type: 'memory' }]), 'PROTOCOL')
+  t.equal(await lyingSource(t, receiver.address, [offer, 'accept', { type: 'memory' }]), 'PROTOCOL')
 })
 
 /** A source that has sent a mark, and nothing before it; and its commit of a mark. */
 async function marked (t: Test, receiver: Receiver, size: number, equality: boolean) {
   const source = await openTap({ source: { memory: size } })
   source.track(4096)
-  const { sender, answer } = await connected(receiver.address)
+  const { sender, say, hears } = await rawSource(t, receiver.address)
   const disks = [{ ...offer.disks[0], size }]
-  sender.send(JSON.stringify({ ...offer, equality, reuse: false, disks }))
-  await answer('accept')
+  say({ ...offer, equality, reuse: false, disks })
+  await hears('accept')
   sender.addDisk(source.native, false, false)
   await sender.openStreams(1)
   sender.pause(true)
   sender.start()
   sender.mark(1)
-  t.match(await answer('verified'), { mark: 1, wrong: [] })
+  t.match(await hears('verified'), { mark: 1, wrong: [] })
   const commit = (mark: number) => {
-    sender.send(JSON.stringify({ type: 'commit', mark, digests: [sender.digest(0)], run: true }))
+    say({ type: 'commit', mark, digests: [sender.digest(0)], run: true })
   }
   const close = async () => {
     await sender.close()
     await source.close()
   }
-  return { sender, answer, commit, [Symbol.asyncDispose]: close }
+  return { sender, say, hears, commit, [Symbol.asyncDispose]: close }
 }
 
 for (const equality of [true, false]) {
@@ -217,7 +176,7 @@ for (const equality of [true, false]) {
     await using receiver = await receive({ disks: [{ target, name: 'disk' }] })
     await using liar = await marked(t, receiver, size, equality)
     liar.commit(1)
-    t.match(await liar.answer('notEqual', 'committed'), { type: 'notEqual' })
+    t.match(await liar.hears('notEqual', 'committed'), { type: 'notEqual' })
   })
 }
 
@@ -229,9 +188,9 @@ t.test('a commit that is ahead of its mark waits for it', async (t) => {
   await sleep(300) // for the destination to do what it must not
   t.equal(target.state, 'refusing')
   early.sender.mark(2)
-  await early.answer('committed')
+  await early.hears('committed')
   t.equal(target.state, 'open')
-  early.sender.send(JSON.stringify({ type: 'bye' }))
+  early.say({ type: 'bye' })
 })
 
 t.test('a disk that is owned here is not overwritten by another migration', async (t) => {

@@ -13,31 +13,10 @@ import type { ReceiveOptions } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import { askOutcome } from '../../lib/migration/ask-outcome.js'
-import type { NativeSender } from '../../lib/native.js'
-import { native } from '../../lib/native.js'
 import { makeImage, temporary } from '../support/images.js'
+import { rawSource } from '../support/raw-peers.js'
 
 const kSize = 1 << 20
-
-/** A source made of the library's own parts, that says what the test wants. */
-async function rawSource (t: Test, { host, port }: { host: string, port: number }) {
-  const heard: any[] = []
-  let look = () => {}
-  const sender: NativeSender = new native.Sender({ tls: null }, (event, value) => {
-    if (event === 'message') heard.push(JSON.parse(value))
-    look()
-  })
-  await sender.connect(host, port, 5000)
-  t.teardown(() => sender.close())
-  const hears = async (type: string): Promise<any> => {
-    for (;;) {
-      const found = heard.find((message) => message.type === type)
-      if (found !== undefined) return found
-      await new Promise<void>((resolve) => { look = resolve })
-    }
-  }
-  return { sender, hears, say: (message: object) => sender.send(JSON.stringify(message)) }
-}
 
 function offerOf (migration: string, name: string, machine: object | null = null) {
   const disks = [{ name, size: kSize, blockSize: 4096, epoch: 0 }]

@@ -1,0 +1,51 @@
+// Peers made of the library's own parts, that say what a test wants.
+import type { Test } from 'tap'
+
+import type { NativeSender, NativeSession } from '../../lib/native.js'
+import { native } from '../../lib/native.js'
+
+export interface RawSource {
+  readonly sender: NativeSender
+  say: (message: object) => void
+  /** The first message that came of one of these types. */
+  hears: (...types: string[]) => Promise<any>
+}
+
+export async function rawSource (t: Test, { host, port }: { host: string, port: number }): Promise<RawSource> {
+  const heard: any[] = []
+  let look = () => {}
+  const sender: NativeSender = new native.Sender({ tls: null }, (event, value) => {
+    if (event === 'message') heard.push(JSON.parse(value))
+    look()
+  })
+  await sender.connect(host, port, 5000)
+  t.teardown(() => sender.close())
+  const hears = async (...types: string[]): Promise<any> => {
+    for (;;) {
+      const found = heard.find(({ type }) => types.includes(type))
+      if (found !== undefined) return found
+      await new Promise<void>((resolve) => { look = resolve })
+    }
+  }
+  return { sender, hears, say: (message) => sender.send(JSON.stringify(message)) }
+}
+
+export async function rawDestination (
+  onMessage: (session: NativeSession, message: any) => void
+): Promise<{ address: { host: string, port: number }, close: () => Promise<void> }> {
+  const sessions: NativeSession[] = []
+  const listener = new native.MigrationListener({ tls: null }, (_event, session: NativeSession) => {
+    sessions.push(session)
+    session.start((event, value) => {
+      if (event === 'message') onMessage(session, JSON.parse(value))
+    })
+  })
+  const address = await listener.listen('127.0.0.1', 0)
+  return {
+    address,
+    close: async () => {
+      await Promise.all(sessions.map((session) => session.close()))
+      await listener.close()
+    }
+  }
+}
