@@ -24,13 +24,22 @@ export interface NativeTapStats {
 }
 
 export interface NativeTap {
-  describe (): { name: string, size: number, alignment: number, readOnly: boolean, blank: boolean }
+  describe (): {
+    name: string
+    size: number
+    alignment: number
+    readOnly: boolean
+    blank: boolean
+    /** 0 without a map file. */
+    mapBlockSize: number
+  }
   state (): 'open' | 'holding' | 'refusing'
   track (blockSize: number): void
   untrack (): void
   mark (offset: number, length: number): void
   claim (from: number, limit: number): { offset: number, length: number } | null
   dirty (): number
+  remembered (): number
   setThrottle (limits: NativeThrottle): void
   beginRound (): void
   hold (): void
@@ -50,6 +59,8 @@ export interface NativeTapOptions {
   direct?: boolean
   createSize?: number
   lock?: boolean
+  map?: string
+  blockSize?: number
 }
 
 export type NativeAddress = { path: string } | { host: string, port: number }
@@ -114,7 +125,6 @@ export interface NativeSender {
   finish (number: number): void
   unfinish (): void
   remark (disk: number, firstBlock: number, count: number): void
-  remarkPending (): void
   digest (disk: number): string
   stats (): NativeSenderStats
   close (): Promise<void>

@@ -1,4 +1,6 @@
 // blockferry serve: offers disks to NBD clients; they can move away and come back meanwhile.
+import { join } from 'node:path'
+
 import { DiskHost } from '../control/disk-host.js'
 import type { Journal } from '../ownership/journal.js'
 import { NbdServer } from '../nbd/server.js'
@@ -31,6 +33,9 @@ such migrations. Where a disk is not owned, writes to it fail.
   --away                 the disks are owned elsewhere: refuse writes until \`blockferry receive\`
                          has brought them here
   --direct               O_DIRECT: bypass the page cache
+  --maps FOLDER          keep what is tracked of each disk in a file here, so that a migration which
+                         goes on after a crash of this process neither reads nor sends again what
+                         has not changed; 0.2 % of the disks' size, for one boot (in /run)
   --track                keep a dirty map all the time, not only while migrating (benchmarks)
   --json                 events on stdout, one JSON object a line
 
@@ -44,6 +49,7 @@ exit code is 130; else 0.`,
     'read-only': { type: 'boolean' },
     away: { type: 'boolean' },
     direct: { type: 'boolean' },
+    maps: { type: 'string' },
     track: { type: 'boolean' },
     plain: { type: 'boolean' }
   },
@@ -71,7 +77,8 @@ async function run (values: Values, output: Output): Promise<number> {
         source: disk.path,
         name: disk.name,
         readOnly: args.flag(values, 'read-only'),
-        direct: args.flag(values, 'direct')
+        direct: args.flag(values, 'direct'),
+        ...mapOf(args.text(values, 'maps'), disk.name)
       })
       if (args.flag(values, 'away') || !isOwnedHere(journal, disk.name, output)) tap.refuse()
       host.add(tap)
@@ -86,6 +93,11 @@ async function run (values: Values, output: Output): Promise<number> {
   } finally {
     await host.close()
   }
+}
+
+/** Its map file, in the folder for them. */
+function mapOf (folder: string | undefined, name: string): { map?: string } {
+  return folder === undefined ? {} : { map: join(folder, `${encodeURIComponent(name)}.map`) }
 }
 
 /** What the journal says; without a word in it the disk is ours. */

@@ -63,7 +63,7 @@ export class DiskHost {
 
   #adopt (tap: Tap): void {
     this.#taps.set(tap.name, tap)
-    if (this.#options.track) tap.track()
+    if (this.#options.track && tap.mapBlockSize === null) tap.track()
   }
 
   status (): Status {
@@ -208,7 +208,10 @@ export class DiskHost {
 
   /** A migration leaves its taps untracked. */
   #trackAgain (names: string[]): void {
-    for (const name of names) this.#taps.get(name)?.track()
+    for (const name of names) {
+      const tap = this.#taps.get(name)
+      if (tap?.mapBlockSize === null) tap.track()
+    }
   }
 
   #named (names?: string[]): Tap[] {

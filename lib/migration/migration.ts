@@ -7,7 +7,6 @@ import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { NativeTls } from '../native.js'
 import { SourceOwnership } from '../ownership/source-ownership.js'
 import type { Forecast } from '../policy/types.js'
-import { hostPortText } from '../units.js'
 import { askOutcome } from './ask-outcome.js'
 import { atDate } from './at-date.js'
 import { Copying } from './copying.js'
@@ -16,6 +15,7 @@ import type { MigrationEvent } from './events.js'
 import { NetworkSteps } from './network-steps.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
+import { planOf } from './plan.js'
 import type { DowntimePhases, Report } from './report.js'
 import { isLinkLoss, Reconnecting } from './reconnecting.js'
 import { Reporter } from './reporter.js'
@@ -57,8 +57,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #cancel!: (error: BlockferryError) => void
   readonly #cancelled: Promise<never>
 
-  /** For migrate(). */
-  constructor (options: MigrateOptions) {
+  /** For migrate() and resume(). */
+  constructor (options: MigrateOptions | Promise<MigrateOptions>) {
     super()
     this.#cancelled = new Promise((_resolve, reject) => { this.#cancel = reject })
     this.#cancelled.catch(() => {})
@@ -129,23 +129,21 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     return true
   }
 
-  async #run (options: MigrateOptions): Promise<Report> {
+  async #run (options: MigrateOptions | Promise<MigrateOptions>): Promise<Report> {
     const unlisten = { signal: () => {} }
     try {
       // A caller can attach its listeners first.
-      await Promise.resolve()
-      this.#options = checkMigrateOptions(options)
+      this.#options = checkMigrateOptions(await options)
       this.#network = new NetworkSteps(this.#options.network)
       this.setLimits(this.#earlyLimits)
       this.#machine = new SourceMachine(this.#options, (reason) => {
         if (!this.#committing) this.#cancel(toBlockferryError(reason))
       })
       unlisten.signal = this.#listenToSignal()
-      const { disks, blockSize, journal, host, port, tls } = this.#options
+      const { disks, blockSize, journal, tls } = this.#options
       this.#tls = await loadTls(tls, { connects: true })
       this.#disks = await SourceDisks.open(disks, blockSize)
-      this.#ownership = await SourceOwnership.begin(
-        journal, this.id, hostPortText({ host, port }), disks.map(({ name }) => name))
+      this.#ownership = await SourceOwnership.begin(journal, this.id, planOf(this.#options))
       const report = await this.#move()
       this.emit({ event: 'done', report })
       return report
@@ -251,9 +249,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const offer = { migration: this.id, disks, streams, equality, reuse, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
     await this.#orCancelled(this.#network.verify())
-    // Of an earlier link's marks nothing is left that is worth more than the inventory.
     for (const [index, { tap }] of this.#disks.taps.entries()) {
-      tap.mark()
       const { blank = false, inventory = false } = accepted.disks[index] ?? {}
       link.sender.addDisk(tap.native, blank, inventory)
     }

@@ -34,7 +34,7 @@ export class SourceDisks {
     this.#written = taps.map(({ before }) => before.writtenBytes)
   }
 
-  /** Opens what is a path, claims every tap and begins to track, all blocks dirty. */
+  /** Opens what is a path, claims every tap and begins to track. */
   static async open (disks: CheckedMigrateOptions['disks'], blockSize: number): Promise<SourceDisks> {
     const taps: SourceTap[] = []
     try {
@@ -43,7 +43,7 @@ export class SourceDisks {
         const tap = own ? await openTap({ source, name, readOnly: true }) : source
         const release = claim(tap)
         taps.push({ name, tap, own, release, before: tap.stats() })
-        tap.track(blockSize)
+        tap.trackForMigration(blockSize)
       }
     } catch (error) {
       await new SourceDisks(taps).close()
@@ -126,7 +126,7 @@ export class SourceDisks {
   async close (): Promise<void> {
     for (const { tap, own, release } of this.taps) {
       tap.throttle({})
-      tap.untrack()
+      tap.untrackAfterMigration()
       release()
       if (own) await tap.close()
     }

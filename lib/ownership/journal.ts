@@ -8,6 +8,7 @@
 // Every change is durable before anybody acts on it: `committing` before the commit message goes,
 // `committed` before a write is let through or the source is answered.
 import { BlockferryError } from '../errors.js'
+import type { MigrationPlan } from '../migration/plan.js'
 import { JournalFile } from './journal-file.js'
 
 export type SourceState = 'copying' | 'committing' | 'moved' | 'kept'
@@ -28,6 +29,8 @@ export interface OwnershipRecord {
   disks: OwnedDisk[]
   /** Source: where the destination listened, 'HOST:PORT'. */
   peer?: string
+  /** Source: for resume(). */
+  plan?: MigrationPlan
   /** Destination: of the disks, for a source that asks. */
   digests?: string[]
 }
@@ -119,6 +122,11 @@ export class Journal implements AsyncDisposable {
     return this.#latest().get(migration) ?? null
   }
 
+  /** Of the last migration out of this host; null when there was none, or an older version's. */
+  lastPlan (): MigrationPlan | null {
+    return this.#file.records.findLast(({ role }) => role === 'source')?.plan ?? null
+  }
+
   /** Durable when it resolves. */
   async write (record: Omit<OwnershipRecord, 'at'>): Promise<void> {
     await this.#file.append({ at: new Date().toISOString(), ...record })
@@ -147,10 +155,11 @@ export class Journal implements AsyncDisposable {
 
 /** Its check is right, so blockferry wrote it; another version may have written something else. */
 function isRecord (record: any): record is OwnershipRecord {
-  const { at, migration, role, state, disks, peer = '', digests = [] } = record ?? {}
+  const { at, migration, role, state, disks, peer = '', digests = [], plan = {} } = record ?? {}
   const isText = (value: unknown) => typeof value === 'string'
   const isDisk = (disk: any) => isText(disk?.name) && Number.isSafeInteger(disk.epoch)
   return [at, migration, peer].every(isText) && Object.hasOwn(kStates, role) &&
     kStates[role as OwnershipRecord['role']].includes(state) &&
+    typeof plan === 'object' && plan !== null &&
     Array.isArray(disks) && disks.every(isDisk) && Array.isArray(digests) && digests.every(isText)
 }

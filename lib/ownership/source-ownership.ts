@@ -1,5 +1,6 @@
 // The source's side of a migration in its journal; without one, nothing is remembered.
 import { BlockferryError, toBlockferryError } from '../errors.js'
+import type { MigrationPlan } from '../migration/plan.js'
 import type { OwnedDisk, SourceState } from './journal.js'
 import { Journal } from './journal.js'
 
@@ -7,28 +8,29 @@ export class SourceOwnership {
   readonly #journal: Journal | null
   readonly #own: boolean
   readonly #migration: string
-  readonly #peer: string
   readonly #disks: readonly OwnedDisk[]
+  readonly #plan: MigrationPlan
 
   private constructor (
-    journal: Journal | null, own: boolean, migration: string, peer: string, disks: readonly OwnedDisk[]
+    journal: Journal | null, own: boolean, migration: string, plan: MigrationPlan,
+    disks: readonly OwnedDisk[]
   ) {
     this.#journal = journal
     this.#own = own
     this.#migration = migration
-    this.#peer = peer
+    this.#plan = plan
     this.#disks = disks
   }
 
   /** REFUSED when the journal says that a disk is not owned here. */
   static async begin (
-    journal: Journal | string | null, migration: string, peer: string, names: readonly string[]
+    journal: Journal | string | null, migration: string, plan: MigrationPlan
   ): Promise<SourceOwnership> {
     const own = typeof journal === 'string'
     const opened = own ? await Journal.open(journal) : journal
     try {
-      const disks = names.map((name) => ({ name, epoch: opened === null ? 0 : ownedEpoch(opened, name) }))
-      const ownership = new SourceOwnership(opened, own, migration, peer, disks)
+      const disks = plan.disks.map(({ name }) => ({ name, epoch: opened === null ? 0 : ownedEpoch(opened, name) }))
+      const ownership = new SourceOwnership(opened, own, migration, plan, disks)
       await ownership.copying()
       return ownership
     } catch (error) {
@@ -66,9 +68,9 @@ export class SourceOwnership {
 
   async #write (state: SourceState, ahead: number): Promise<void> {
     const disks = this.#disks.map(({ name, epoch }) => ({ name, epoch: epoch + ahead }))
-    const { migration, peer } = { migration: this.#migration, peer: this.#peer }
+    const [migration, plan] = [this.#migration, this.#plan]
     try {
-      await this.#journal?.write({ migration, role: 'source', state, disks, peer })
+      await this.#journal?.write({ migration, role: 'source', state, disks, peer: plan.destination, plan })
     } catch (thrown) {
       // Whether it is there or not: no commit message goes without it, so the disks stay ours.
       const { code, message, errno } = toBlockferryError(thrown)

@@ -22,6 +22,14 @@ uint64_t load(const LazyWords& words, uint64_t index) {
 
 }  // namespace
 
+SourceDigest::SourceDigest(LazyWords& hashes, bool count_in) : hashes_(hashes) {
+  uint64_t sum = 0;
+  for (uint64_t block = 0; count_in && block < hashes_.size(); block++) {
+    sum += digest_term(block, load(hashes_, block));
+  }
+  sum_ = sum;
+}
+
 void SourceDigest::sent(BlockRange range, const uint64_t* hashes) {
   uint64_t change = 0;
   for (uint64_t i = 0; i < range.count; i++) {

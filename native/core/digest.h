@@ -19,7 +19,8 @@ namespace blockferry {
 
 class SourceDigest {
  public:
-  explicit SourceDigest(uint64_t blocks) : hashes_(blocks) {}
+  // `hashes`, by block, outlive this; `count_in` them, when they may be others than zeroes.
+  SourceDigest(LazyWords& hashes, bool count_in);
   // The blocks as they are sent now; null `hashes` stand for zeroes. One thread per block at a
   // time.
   void sent(BlockRange range, const uint64_t* hashes);
@@ -28,7 +29,7 @@ class SourceDigest {
   uint64_t value() const { return sum_.load(); }
 
  private:
-  LazyWords hashes_;
+  LazyWords& hashes_;
   std::atomic<uint64_t> sum_{0};
 };
 

@@ -1,10 +1,7 @@
 #include "dirty_map.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <bit>
-#include <new>
 
 namespace blockferry {
 
@@ -18,27 +15,30 @@ uint64_t bit_range(uint64_t from, uint64_t to) {
   return upto & (~0ull << from);
 }
 
-uint64_t words_for(uint64_t bits) { return (bits + kBits - 1) / kBits; }
-
 }  // namespace
 
-LazyWords::LazyWords(uint64_t count) : count_(count) {
-  void* memory = mmap(nullptr, std::max<uint64_t>(count, 1) * sizeof(uint64_t),
-                      PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) throw std::bad_alloc();
-  words_ = static_cast<std::atomic<uint64_t>*>(memory);
-}
-
-LazyWords::~LazyWords() { munmap(words_, std::max<uint64_t>(count_, 1) * sizeof(uint64_t)); }
-
-DirtyMap::DirtyMap(uint64_t size, uint32_t block_size)
+DirtyMap::DirtyMap(uint64_t size, uint32_t block_size, Word* bits)
     : size_(size),
       block_size_(block_size),
       block_shift_(std::countr_zero(block_size)),
       blocks_((size + block_size - 1) >> block_shift_),
-      bits_(words_for(blocks_)),
+      bits_(bits, words_for(blocks_)),
       summary_(words_for(words_for(blocks_))),
-      young_(words_for(blocks_)) {}
+      young_(words_for(blocks_)) {
+  if (bits != nullptr) adopt_bits();
+}
+
+void DirtyMap::adopt_bits() {
+  uint64_t count = 0;
+  if (blocks_ % kBits != 0) bits_[bits_.size() - 1].fetch_and(bit_range(0, blocks_ % kBits));
+  for (uint64_t word = 0; word < bits_.size(); word++) {
+    uint64_t bits = bits_[word].load();
+    if (bits == 0) continue;
+    count += std::popcount(bits);
+    summary_[word / kBits].fetch_or(1ull << (word % kBits));
+  }
+  count_.store(count);
+}
 
 void DirtyMap::mark(uint64_t offset, uint64_t length) {
   if (length == 0 || offset >= size_) return;

@@ -16,8 +16,9 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
 #include <optional>
+
+#include "lazy_words.h"
 
 namespace blockferry {
 
@@ -27,23 +28,6 @@ struct BlockRange {
   uint64_t end() const { return first + count; }
 };
 
-// An array of 64-bit words in zeroed, lazily backed memory: untouched parts cost nothing.
-class LazyWords {
- public:
-  explicit LazyWords(uint64_t count);
-  ~LazyWords();
-  LazyWords(const LazyWords&) = delete;
-  LazyWords& operator=(const LazyWords&) = delete;
-
-  std::atomic<uint64_t>& operator[](uint64_t index) { return words_[index]; }
-  const std::atomic<uint64_t>& operator[](uint64_t index) const { return words_[index]; }
-  uint64_t size() const { return count_; }
-
- private:
-  std::atomic<uint64_t>* words_;
-  uint64_t count_;
-};
-
 class DirtyMap {
  public:
   static constexpr uint32_t kMinBlockSize = 4096;
@@ -51,7 +35,12 @@ class DirtyMap {
 
   // `size` in bytes, above 0; the last block may be partial. `block_size` a power of two from
   // 4 KiB to 1 MiB. Throws std::bad_alloc when the address space is not to be had.
-  DirtyMap(uint64_t size, uint32_t block_size);
+  DirtyMap(uint64_t size, uint32_t block_size) : DirtyMap(size, block_size, nullptr) {}
+  // The same over words_for(blocks) words that somebody else owns, as dirty as those say; null
+  // stands for memory of its own.
+  DirtyMap(uint64_t size, uint32_t block_size, Word* bits);
+
+  static uint64_t words_for(uint64_t blocks) { return (blocks + 63) / 64; }
 
   uint64_t size() const { return size_; }
   uint32_t block_size() const { return block_size_; }
@@ -93,6 +82,7 @@ class DirtyMap {
   BlockRange claim_in_word(uint64_t block, uint64_t to, uint64_t limit, bool skip_young,
                            bool here);
   void settle_summary(uint64_t word);
+  void adopt_bits();
 
   uint64_t size_;
   uint32_t block_size_;

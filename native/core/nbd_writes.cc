@@ -27,7 +27,8 @@ void NbdRequests::write(NbdRequest* request, const uint8_t* payload, bool alone)
 }
 
 Admission::Answer NbdRequests::ask_gate(NbdRequest* request) {
-  Admission admission = tap_.admit(request->ticket, request->wire.length);
+  const Request& wire = request->wire;
+  Admission admission = tap_.admit(request->ticket, wire.offset, wire.length);
   request->admitted = admission.answer == Admission::Answer::go;
   retry_at_.reset();
   if (admission.wait > Clock::duration::zero()) retry_at_ = Clock::now() + admission.wait;

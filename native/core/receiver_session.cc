@@ -31,6 +31,7 @@ void ReceiverSession::start(ReceiverEvents events) {
 
 void ReceiverSession::add_disk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size,
                                bool inventory) {
+  tap->forget();
   disks_.push_back(std::make_unique<ReceivedDisk>(std::move(tap), size, block_size, inventory));
 }
 

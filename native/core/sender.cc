@@ -10,13 +10,13 @@ namespace blockferry {
 
 SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank, bool inventory)
     : tap(std::move(the_tap)),
-      dirty(tap->map()),
+      tracking(tap->tracking()),
+      dirty(&tracking->dirty()),
       peer_blank(blank),
-      digest(dirty->blocks()),
+      digest(tracking->hashes(), tracking->has_hashes()),
       peer(inventory ? std::make_unique<PeerHashes>(dirty->blocks()) : nullptr),
       known_blocks(inventory ? 0 : dirty->blocks()),
-      pending{DirtyMap(dirty->size(), dirty->block_size()),
-              DirtyMap(dirty->size(), dirty->block_size())} {}
+      remembered(tracking->begin_session(inventory)) {}
 
 Sender::Sender(SenderEvents events, uint32_t link_timeout_ms,
                std::shared_ptr<const TlsCredentials> tls)
@@ -277,7 +277,7 @@ void Sender::stream_finished_bulk() {
 }
 
 void Sender::durable(uint64_t number) {
-  for (auto& disk : disks_) disk->pending[(number - 1) & 1].clear_all();
+  for (auto& disk : disks_) disk->tracking->pending(number - 1).clear_all();
 }
 
 Status Sender::remark(uint32_t disk, BlockRange range) {
@@ -291,16 +291,6 @@ Status Sender::remark(uint32_t disk, BlockRange range) {
   return {};
 }
 
-void Sender::remark_pending() {
-  for (auto& disk : disks_) {
-    for (DirtyMap& pending : disk->pending) {
-      while (auto run = pending.claim(0, pending.blocks(), pending.blocks())) {
-        disk->dirty->mark_blocks(*run);
-      }
-    }
-  }
-}
-
 void Sender::fail(Status status) {
   if (failed_.exchange(true)) return;
   events_.failed(std::move(status));  // before the peer can notice and tell its own view of it
@@ -312,7 +302,9 @@ static SentDiskStats stats_of(const SentDisk& disk) {
   uint64_t block_size = disk.dirty->block_size();
   stats.dirty_bytes = disk.dirty->count() * block_size;
   stats.marked_bytes = disk.dirty->marked() * block_size;
-  for (const DirtyMap& pending : disk.pending) stats.pending_bytes += pending.count() * block_size;
+  for (uint64_t mark : {0, 1}) {
+    stats.pending_bytes += disk.tracking->pending(mark).count() * block_size;
+  }
   stats.content_bytes = disk.content_bytes;
   stats.zero_bytes = disk.zero_bytes;
   stats.same_bytes = disk.same_bytes;

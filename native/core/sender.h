@@ -2,14 +2,13 @@
 // several streams, in passes (rounds) without end, until finish() asks for the residual.
 //
 // The way of a block: dirty map → (claim) pending map → (read) buffer → (hash) digest → frame.
-// It leaves the pending map when the destination said that it is durable; until then a broken
-// connection makes it dirty again (remark_pending()).
+// It leaves the pending map when the destination said that it is durable; until then the next
+// session finds it dirty (Tracking).
 //
 // Order: a stripe of a disk always travels on the same stream, and a stream sends in the order
 // of its claims, so no older version of a block can overtake a newer one.
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -31,11 +30,12 @@ namespace blockferry {
 
 class StreamSender;
 
-// A disk as the sender sees it. Its tap's dirty map must be set before.
+// A disk as the sender sees it. Its tap must track.
 struct SentDisk {
   SentDisk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory);
   std::shared_ptr<Tap> tap;
-  std::shared_ptr<DirtyMap> dirty;
+  std::shared_ptr<Tracking> tracking;
+  DirtyMap* dirty;
   // The destination held nothing but zeroes at first; false once a block there was found wrong.
   std::atomic<bool> peer_blank;
   SourceDigest digest;
@@ -43,7 +43,8 @@ struct SentDisk {
   // nothing behind them is sent yet. All of them without an inventory (then `peer` is null).
   std::unique_ptr<PeerHashes> peer;
   std::atomic<uint64_t> known_blocks;
-  std::array<DirtyMap, 2> pending;  // claimed, by generation, not yet durable at the destination
+  // Sent in an earlier session, not written since, and not confirmed in this one; null for none.
+  std::unique_ptr<DirtyMap> remembered;
   std::atomic<uint64_t> content_bytes{0}, zero_bytes{0}, same_bytes{0}, wire_bytes{0};
 };
 
@@ -83,7 +84,8 @@ class Sender {
   // The control connection. Blocks.
   Status connect(const std::string& host, uint16_t port, uint32_t timeout_ms);
   Status send_message(const std::string& text) { return control_.send(text); }
-  // `inventory`: the destination will tell what it holds (open_inventory()).
+  // Every block is to be sent. `inventory`: but for what the destination holds; it will tell
+  // (open_inventory()).
   void add_disk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory);
   // Begins to take the inventory in, for the disks that have one. Blocks until that is agreed on.
   Status open_inventory();
@@ -123,9 +125,6 @@ class Sender {
   void unfinish();
   // These blocks must be sent again. Code::protocol when there are none such: a peer named them.
   Status remark(uint32_t disk, BlockRange range);
-  // What was claimed and is not known to be durable becomes dirty again.
-  void remark_pending();
-
   size_t disks() const { return disks_.size(); }
   uint64_t digest(uint32_t disk) const { return disks_[disk]->digest.value(); }
   SenderStats stats() const;

@@ -40,7 +40,6 @@ bool StreamSender::claim_extent(uint64_t limit, Extent* extent) {
     uint64_t offset = run->first * disk.dirty->block_size();
     *extent = {disk_, *run, offset, 0, buffer_.get() + buffer_used_, false};
     find_hole(disk, extent);
-    disk.pending[marked_ & 1].mark_blocks(extent->blocks);
     uint64_t length = extent->blocks.count * disk.dirty->block_size();
     extent->length = std::min(length, disk.dirty->size() - offset);
     block_ = extent->blocks.end();
@@ -63,7 +62,7 @@ std::optional<BlockRange> StreamSender::claim_run(const SentDisk& disk, uint64_t
     }
     if (stripe % count_ == index_) {
       uint64_t from = std::max(block_, stripe * stripe_blocks(map));
-      auto run = map.claim(from, end, limit, skip_young);
+      auto run = disk.tracking->claim({from, end - from}, limit, skip_young, marked_);
       if (run) return run;
     }
     stripe++;
@@ -83,7 +82,7 @@ void StreamSender::find_hole(SentDisk& disk, Extent* extent) {
   if (hole_end < end) return;
   extent->hole = true;
   if (hole_end == end) return;
-  auto more = map.claim(end, hole_end, hole_end - end);
+  auto more = disk.tracking->claim({end, hole_end - end}, hole_end - end, false, marked_);
   if (!more) return;
   if (more->first == end && hole_until(disk, *more) == more->end()) {
     extent->blocks.count += more->count;

@@ -149,11 +149,14 @@ void StreamSender::add_payload(const uint8_t* bytes, const uint64_t* hashes, uin
   frame->payload = packed;
 }
 
-// Frames what was read and sends it in as few calls as possible.
-Status StreamSender::send_frames() {
+void StreamSender::frame_extents() {
   frames_.clear();
   compressor_.reset();
   for (const Extent& extent : extents_) frame_extent(extent);
+}
+
+// In as few calls as possible.
+Status StreamSender::send_frames() {
   if (frames_.empty()) return {};
   std::vector<std::array<uint8_t, kHeaderSize>> headers(frames_.size());
   std::vector<iovec> parts;

@@ -16,6 +16,7 @@ StreamSender::StreamSender(Sender& sender, std::unique_ptr<Socket> socket, unsig
       socket_(std::move(socket)),
       index_(index),
       count_(count),
+      confirmed_(sender.disks_.size()),
       buffer_(make_aligned_buffer(kMaxExtent)),
       queues_(sender.disks_.size()) {
   reads_.reserve(kMaxExtentsInBatch);
@@ -50,8 +51,11 @@ Status StreamSender::work() {
     Status status;
     if (order == Order::mark) {
       status = send_mark(marked_ + 1);
+    } else if (confirm()) {
+      status = send_frames();
     } else if (collect()) {
       status = read_extents();
+      if (status.ok()) frame_extents();
       if (status.ok()) status = send_frames();
     } else {
       status = end_pass();

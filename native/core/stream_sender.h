@@ -66,6 +66,11 @@ class StreamSender {
   uint64_t hole_until(SentDisk& disk, BlockRange range);
   void rewind();
 
+  // Framing what is remembered, without reading it. False when there is no more of it, for now.
+  bool confirm();
+  bool confirm_run(uint32_t disk);
+  void frame_remembered(uint32_t disk, BlockRange run);
+
   // Reading and framing what was collected.
   Status read_extents();
   IoQueue& queue_of(uint32_t disk);
@@ -77,6 +82,7 @@ class StreamSender {
   static std::atomic<uint64_t>& counter_of(SentDisk& disk, Kind kind);
   const uint64_t* zero_hashes(uint64_t count);
   void add_payload(const uint8_t* bytes, const uint64_t* hashes, uint64_t count, Frame* frame);
+  void frame_extents();
   Status send_frames();
   void pace(uint64_t bytes);
 
@@ -88,6 +94,7 @@ class StreamSender {
 
   uint32_t disk_ = 0;     // the cursor
   uint64_t block_ = 0;
+  std::vector<uint64_t> confirmed_;  // by disk: nothing that is remembered lies before
   bool found_in_pass_ = false;
   bool waits_for_inventory_ = false;  // the pass ended where the inventory does, for now
   bool bulk_ = true;

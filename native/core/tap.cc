@@ -27,17 +27,26 @@ uint64_t read(const std::atomic<uint64_t>& counter) {
 
 }  // namespace
 
-Tap::Tap(std::unique_ptr<Origin> origin) : origin_(std::move(origin)) {}
+Tap::Tap(std::unique_ptr<Origin> origin, std::shared_ptr<Tracking> kept)
+    : origin_(std::move(origin)), kept_(std::move(kept)), tracking_(kept_) {}
 
-// The lock makes a write that was seen unmarked one whose I/O had ended before.
-void Tap::track(std::shared_ptr<DirtyMap> map) {
-  std::unique_lock lock(map_mutex_);
-  map_.swap(map);
+Tap::~Tap() {
+  if (kept_) kept_->close(*origin_);
 }
 
-std::shared_ptr<DirtyMap> Tap::map() const {
-  std::shared_lock lock(map_mutex_);
-  return map_;
+// The lock makes a write that was seen unmarked one whose I/O had ended before.
+void Tap::track(std::shared_ptr<Tracking> tracking) {
+  std::unique_lock lock(tracking_mutex_);
+  tracking_.swap(tracking);
+}
+
+std::shared_ptr<Tracking> Tap::tracking() const {
+  std::shared_lock lock(tracking_mutex_);
+  return tracking_;
+}
+
+void Tap::forget() {
+  if (auto tracking = this->tracking()) tracking->forget();
 }
 
 void Tap::Ticket::wait_behind(const Ticket& ahead) {
@@ -47,9 +56,15 @@ void Tap::Ticket::wait_behind(const Ticket& ahead) {
   wait_began = started;
 }
 
+Admission Tap::admit(Ticket& ticket, uint64_t offset, uint64_t length) {
+  Admission admission = ask(ticket, length);
+  if (kept_ && admission.answer == Admission::Answer::go) ticket.slot = kept_->began(offset, length);
+  return admission;
+}
+
 // The write is counted in before the state is looked at, and hold() sets the state before anyone
 // looks at the count: either the write sees the new state, or it is waited for.
-Admission Tap::admit(Ticket& ticket, uint64_t length) {
+Admission Tap::ask(Ticket& ticket, uint64_t length) {
   in_flight_.fetch_add(1);
   GateState state = state_.load();
   if (state == GateState::open && ticket.wait == Ticket::Wait::none && !throttle_.active()) {
@@ -92,9 +107,10 @@ void Tap::end_wait(Ticket& ticket, Clock::time_point now) {
 
 void Tap::finished(const Ticket& ticket, uint64_t offset, uint64_t length) {
   {
-    std::shared_lock lock(map_mutex_);
-    if (map_) map_->mark(offset, length);
+    std::shared_lock lock(tracking_mutex_);
+    if (tracking_) tracking_->dirty().mark(offset, length);
   }
+  if (kept_) kept_->ended(ticket.slot);
   count_write(ticket, length);
   leave();
 }
@@ -164,7 +180,7 @@ TapStats Tap::stats() const {
   TapStats stats;
   stats.writes = read(counters_.writes);
   stats.written_bytes = read(counters_.written_bytes);
-  if (auto map = this->map()) stats.unique_dirty = map->marked();
+  if (auto tracking = this->tracking()) stats.unique_dirty = tracking->dirty().marked();
   stats.writes_delayed = read(counters_.writes_delayed);
   stats.delay_us = read(counters_.delay_us);
   stats.hold_us = read(counters_.hold_us);

@@ -21,9 +21,9 @@
 #include <set>
 #include <shared_mutex>
 
-#include "dirty_map.h"
 #include "origin.h"
 #include "throttle.h"
+#include "tracking.h"
 
 namespace blockferry {
 
@@ -68,14 +68,20 @@ struct TapStats {
 
 class Tap {
  public:
-  explicit Tap(std::unique_ptr<Origin> origin);
+  // `kept`: what it tracks from its first write to its last; null for a tap that tracks now and
+  // then.
+  explicit Tap(std::unique_ptr<Origin> origin, std::shared_ptr<Tracking> kept = nullptr);
+  ~Tap();
 
   Origin& origin() { return *origin_; }
 
-  // From here on every finished write is marked in `map`: when this returns, a write that is not
-  // marked there has been performed already. Null ends tracking.
-  void track(std::shared_ptr<DirtyMap> map);
-  std::shared_ptr<DirtyMap> map() const;
+  // From here on every finished write is marked in its dirty map: when this returns, a write that
+  // is not marked there has been performed already. Null ends tracking. Not with a kept one.
+  void track(std::shared_ptr<Tracking> tracking);
+  std::shared_ptr<Tracking> tracking() const;
+  // The disk is written by somebody else than its writers: by a migration that comes here.
+  void forget();
+  bool keeps_tracking() const { return kept_ != nullptr; }
 
   // One per request, kept by the caller between calls of admit().
   struct Ticket {
@@ -83,11 +89,12 @@ class Tap {
     Clock::time_point wait_began{};
     bool delayed = false;  // the throttle ever said `later`
     Clock::time_point started = Clock::now();
+    uint32_t slot = Tracking::kNoSlot;
 
     // A request that waits its turn behind another waits for the same reason.
     void wait_behind(const Ticket& ahead);
   };
-  Admission admit(Ticket& ticket, uint64_t length);
+  Admission admit(Ticket& ticket, uint64_t offset, uint64_t length);
   // Once per `go`.
   void finished(const Ticket& ticket, uint64_t offset, uint64_t length);
   // For statistics only.
@@ -116,6 +123,7 @@ class Tap {
   TapStats stats() const;
 
  private:
+  Admission ask(Ticket& ticket, uint64_t length);
   void set_state(GateState state);
   void wake_all();
   void leave();
@@ -124,8 +132,9 @@ class Tap {
   void count_write(const Ticket& ticket, uint64_t length);
 
   std::unique_ptr<Origin> origin_;
-  mutable std::shared_mutex map_mutex_;
-  std::shared_ptr<DirtyMap> map_;
+  const std::shared_ptr<Tracking> kept_;
+  mutable std::shared_mutex tracking_mutex_;
+  std::shared_ptr<Tracking> tracking_;
   std::atomic<GateState> state_{GateState::open};
   // Requests between admit() and finished(); for a moment also those that admit() turns away.
   std::atomic<uint64_t> in_flight_{0};

@@ -32,7 +32,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   });
   CHECK(sender.connect("127.0.0.1", destination.port(), 5000).ok());
   auto tap = std::make_shared<Tap>(make_memory_origin(kFuzzedDisk));
-  tap->track(std::make_shared<DirtyMap>(kFuzzedDisk, kFuzzedBlock));
+  tap->track(std::make_shared<Tracking>(kFuzzedDisk, kFuzzedBlock));
   sender.add_disk(tap, false, true);
   CHECK(sender.open_inventory().ok());
   peer.join();

@@ -97,7 +97,7 @@ void check_marked(Tap& tap) {
   if (!tap.origin().read(content.data(), 0, kSize).ok()) abort();
   for (uint64_t at = 0; at < kSize; at += kBlock) {
     bool zero = is_zero(reinterpret_cast<const uint8_t*>(&content[at]), kBlock);
-    if (!zero && !tap.map()->test(at / kBlock)) abort();
+    if (!zero && !tap.tracking()->dirty().test(at / kBlock)) abort();
   }
 }
 
@@ -106,7 +106,7 @@ void check_marked(Tap& tap) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FuzzedDataProvider input(data, size);
   auto tap = std::make_shared<Tap>(make_memory_origin(kSize));
-  tap->track(std::make_shared<DirtyMap>(kSize, kBlock));
+  tap->track(std::make_shared<Tracking>(kSize, kBlock));
   OneExport host(tap, input.ConsumeIntegralInRange(0, 7) == 0);
   NbdServerOptions options;
   options.queue_depth = 4;

@@ -54,7 +54,6 @@ void SenderWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&SenderWrap::finish>("finish"),
           InstanceMethod<&SenderWrap::unfinish>("unfinish"),
           InstanceMethod<&SenderWrap::remark>("remark"),
-          InstanceMethod<&SenderWrap::remark_pending>("remarkPending"),
           InstanceMethod<&SenderWrap::digest>("digest"),
           InstanceMethod<&SenderWrap::stats>("stats"),
           InstanceMethod<&SenderWrap::close>("close"),
@@ -148,8 +147,6 @@ void SenderWrap::remark(const Napi::CallbackInfo& info) {
   BlockRange range{to_uint(info[1]), to_uint(info[2])};
   throw_unless_ok(info.Env(), sender_->remark(static_cast<uint32_t>(to_uint(info[0])), range));
 }
-
-void SenderWrap::remark_pending(const Napi::CallbackInfo&) { sender_->remark_pending(); }
 
 Napi::Value SenderWrap::digest(const Napi::CallbackInfo& info) {
   return make_digest(info.Env(), sender_->digest(static_cast<uint32_t>(to_uint(info[0]))));

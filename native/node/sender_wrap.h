@@ -38,7 +38,6 @@ class SenderWrap : public Napi::ObjectWrap<SenderWrap> {
   void finish(const Napi::CallbackInfo& info);
   void unfinish(const Napi::CallbackInfo& info);
   void remark(const Napi::CallbackInfo& info);
-  void remark_pending(const Napi::CallbackInfo& info);
   Napi::Value digest(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

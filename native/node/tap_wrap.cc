@@ -23,6 +23,13 @@ Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptio
   return open_file_origin(file, origin);
 }
 
+// Null without a map file.
+Status open_tracking(const std::string& path, uint32_t block_size, const Origin& origin,
+                     std::shared_ptr<Tracking>* tracking) {
+  if (path.empty()) return {};
+  return Tracking::open(path, origin, block_size, tracking);
+}
+
 ThrottleLimits read_limits(const Napi::Object& options) {
   ThrottleLimits limits;
   limits.bytes_per_second = number_or(options, "bytesPerSecond", 0);
@@ -53,6 +60,7 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::mark>("mark"),
           InstanceMethod<&TapWrap::claim>("claim"),
           InstanceMethod<&TapWrap::dirty>("dirty"),
+          InstanceMethod<&TapWrap::remembered>("remembered"),
           InstanceMethod<&TapWrap::set_throttle>("setThrottle"),
           InstanceMethod<&TapWrap::begin_round>("beginRound"),
           InstanceMethod<&TapWrap::hold>("hold"),
@@ -87,13 +95,17 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   file.lock = bool_or(options, "lock", true);
   std::string kind = string_or(options, "kind", "file");
   uint64_t size = uint_or(options, "size", 0);
+  std::string map = string_or(options, "map", "");
+  auto block_size = static_cast<uint32_t>(uint_or(options, "blockSize", 4096));
   auto tap = std::make_shared<std::shared_ptr<Tap>>();
   return Loop::of(info.Env())
       ->run(
           [=] {
             std::unique_ptr<Origin> origin;
+            std::shared_ptr<Tracking> tracking;
             Status status = open_origin(kind, size, file, &origin);
-            if (status.ok()) *tap = std::make_shared<Tap>(std::move(origin));
+            if (status.ok()) status = open_tracking(map, block_size, *origin, &tracking);
+            if (status.ok()) *tap = std::make_shared<Tap>(std::move(origin), tracking);
             return status;
           },
           [tap](Napi::Env env) -> Napi::Value {
@@ -108,9 +120,11 @@ Tap& TapWrap::tap(const Napi::CallbackInfo& info) {
 }
 
 DirtyMap& TapWrap::map(const Napi::CallbackInfo& info) {
-  auto map = tap(info).map();
-  if (!map) throw make_error(info.Env(), Status::failure(Code::invalid, "the tap does not track"));
-  return *map;  // the tap keeps it: only this thread replaces it
+  auto tracking = tap(info).tracking();
+  if (!tracking) {
+    throw make_error(info.Env(), Status::failure(Code::invalid, "the tap does not track"));
+  }
+  return tracking->dirty();  // the tap keeps it: only this thread replaces it
 }
 
 Napi::Value TapWrap::describe(const Napi::CallbackInfo& info) {
@@ -120,6 +134,8 @@ Napi::Value TapWrap::describe(const Napi::CallbackInfo& info) {
   object.Set("name", origin.name());
   object.Set("readOnly", origin.read_only());
   object.Set("blank", origin.blank());
+  auto tracking = tap(info).keeps_tracking() ? tap(info).tracking() : nullptr;
+  object.Set("mapBlockSize", tracking ? tracking->dirty().block_size() : 0);
   return object;
 }
 
@@ -130,8 +146,7 @@ Napi::Value TapWrap::state(const Napi::CallbackInfo& info) {
 
 void TapWrap::track(const Napi::CallbackInfo& info) {
   auto block_size = static_cast<uint32_t>(to_uint(info[0]));
-  auto map = std::make_shared<DirtyMap>(tap(info).origin().size(), block_size);
-  tap(info).track(map);
+  tap(info).track(std::make_shared<Tracking>(tap(info).origin().size(), block_size));
 }
 
 void TapWrap::untrack(const Napi::CallbackInfo& info) { tap(info).track(nullptr); }
@@ -149,6 +164,14 @@ Napi::Value TapWrap::claim(const Napi::CallbackInfo& info) {
   uint64_t offset = run->first * map.block_size();
   uint64_t length = std::min(run->count * map.block_size(), map.size() - offset);
   return make_object(info.Env(), {{"offset", offset}, {"length", length}});
+}
+
+Napi::Value TapWrap::remembered(const Napi::CallbackInfo& info) {
+  auto tracking = tap(info).tracking();
+  uint64_t blocks = tracking ? tracking->remembered() : 0;
+  uint64_t block_size = tracking ? tracking->dirty().block_size() : 0;
+  uint64_t bytes = std::min(blocks * block_size, tap(info).origin().size());
+  return Napi::Number::New(info.Env(), static_cast<double>(bytes));
 }
 
 Napi::Value TapWrap::dirty(const Napi::CallbackInfo& info) {

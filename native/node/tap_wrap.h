@@ -28,6 +28,7 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   void untrack(const Napi::CallbackInfo& info);
   void mark(const Napi::CallbackInfo& info);
   Napi::Value claim(const Napi::CallbackInfo& info);
+  Napi::Value remembered(const Napi::CallbackInfo& info);
   Napi::Value dirty(const Napi::CallbackInfo& info);
   void set_throttle(const Napi::CallbackInfo& info);
   void begin_round(const Napi::CallbackInfo& info);

@@ -63,7 +63,7 @@ struct Disk {
 
 inline void write_through(Tap& tap, const void* data, uint64_t offset, uint64_t length) {
   Tap::Ticket ticket;
-  while (tap.admit(ticket, length).answer != Admission::Answer::go) std::this_thread::yield();
+  while (tap.admit(ticket, offset, length).answer != Admission::Answer::go) std::this_thread::yield();
   CHECK(tap.origin().write(data, offset, length, false).ok());
   tap.finished(ticket, offset, length);
 }
@@ -107,9 +107,8 @@ struct Pair {
     connected.wait(1);
     for (size_t i = 0; i < sources.size(); i++) {
       uint64_t size = sources[i].tap->origin().size();
-      auto map = std::make_shared<DirtyMap>(size, block_size);
-      map->mark_all();
-      sources[i].tap->track(map);
+      Tap& source = *sources[i].tap;
+      if (!source.keeps_tracking()) source.track(std::make_shared<Tracking>(size, block_size));
       session->add_disk(targets[i].tap, size, block_size, false);
       sender.add_disk(sources[i].tap, targets[i].tap->origin().blank(), false);
     }

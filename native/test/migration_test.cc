@@ -114,7 +114,7 @@ void remark_after_break() {
   CHECK(pair.sender_error.code == Code::peer_gone);
   uint64_t dirty = pair.sender.stats().disks[0].dirty_bytes;
   pair.sender.close();
-  pair.sender.remark_pending();
+  sources[0].tap->tracking()->remark_pending();
   SentDiskStats after = pair.sender.stats().disks[0];
   CHECK(after.pending_bytes == 0 && after.dirty_bytes > dirty);
   CHECK(after.dirty_bytes < (64 << 20));  // checkpoint 1 is kept

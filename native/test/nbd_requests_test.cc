@@ -119,8 +119,9 @@ void zeroes_trim_cache_and_flush() {
 
 void every_write_like_request_marks() {
   TestServer test;
-  auto map = std::make_shared<DirtyMap>(kSize, 4096);
-  test.tap->track(map);
+  auto tracking = std::make_shared<Tracking>(kSize, 4096);
+  DirtyMap* map = &tracking->dirty();
+  test.tap->track(tracking);
   RawClient client(test.path);
   client.go();
   CHECK(client.error_of(RawClient::write_request(1, 0, Bytes(4097, 1))) == kOk);

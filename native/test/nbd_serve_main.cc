@@ -69,7 +69,7 @@ int main(int argc, char** argv) {
   sigprocmask(SIG_BLOCK, &ends, nullptr);
 
   auto tap = std::make_shared<Tap>(open_origin(argv[1], direct, read_only));
-  if (track) tap->track(std::make_shared<DirtyMap>(tap->origin().size(), 4096));
+  if (track) tap->track(std::make_shared<Tracking>(tap->origin().size(), 4096));
   NbdServer server;
   ListenAddress bound;
   Status status = server.add_export({"disk", "served by nbd_serve", read_only, tap});

@@ -82,9 +82,7 @@ struct Migration {
     if (!status.ok()) return status;
     session->add_disk(std::make_shared<Tap>(make_memory_origin(kSize)), kSize, 4096, true);
     auto tap = std::make_shared<Tap>(make_memory_origin(kSize));
-    auto map = std::make_shared<DirtyMap>(kSize, 4096);
-    map->mark_all();
-    tap->track(map);
+    tap->track(std::make_shared<Tracking>(kSize, 4096));
     sender.add_disk(tap, true, true);
     return {};
   }

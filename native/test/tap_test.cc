@@ -50,7 +50,7 @@ class CountingWaker : public Waker {
 void the_gate_says_what_its_state_says() {
   auto tap = make_tap();
   Tap::Ticket ticket;
-  CHECK(tap->admit(ticket, kBlock).answer == Admission::Answer::go);
+  CHECK(tap->admit(ticket, 0, kBlock).answer == Admission::Answer::go);
   CHECK(!tap->drained());
   tap->hold();
   CHECK(tap->state() == GateState::holding);
@@ -61,14 +61,14 @@ void the_gate_says_what_its_state_says() {
   CHECK(tap->wait_drained(0ms));
 
   Tap::Ticket held;
-  Admission answer = tap->admit(held, kBlock);
+  Admission answer = tap->admit(held, 0, kBlock);
   CHECK(answer.answer == Admission::Answer::later && answer.wait == 0ns);
   CHECK(tap->drained());
   tap->refuse();
-  CHECK(tap->admit(held, kBlock).answer == Admission::Answer::refused);
+  CHECK(tap->admit(held, 0, kBlock).answer == Admission::Answer::refused);
   CHECK(tap->drained());
   tap->open();
-  CHECK(tap->admit(held, kBlock).answer == Admission::Answer::go);
+  CHECK(tap->admit(held, 0, kBlock).answer == Admission::Answer::go);
   tap->finished(held, 0, kBlock);
   CHECK(tap->stats().writes == 2);
 }
@@ -101,25 +101,26 @@ void marks_what_was_written() {
   auto tap = make_tap();
   Tap::Ticket ticket;
   auto write = [&](uint64_t offset, uint64_t length) {
-    CHECK(tap->admit(ticket, length).answer == Admission::Answer::go);
+    CHECK(tap->admit(ticket, offset, length).answer == Admission::Answer::go);
     tap->finished(ticket, offset, length);
   };
   write(0, kBlock);
-  auto map = std::make_shared<DirtyMap>(kBlocks * kBlock, kBlock);
-  tap->track(map);
-  CHECK(tap->map() == map);
+  auto tracking = std::make_shared<Tracking>(kBlocks * kBlock, kBlock);
+  DirtyMap* map = &tracking->dirty();
+  tap->track(tracking);
+  CHECK(tap->tracking() == tracking);
   CHECK(map->count() == 0);
   write(3 * kBlock - 1, 2);
   CHECK(map->count() == 2 && map->test(2) && map->test(3));
   write(3 * kBlock, kBlock);
   CHECK(tap->stats().unique_dirty == 2);
-  auto next = std::make_shared<DirtyMap>(kBlocks * kBlock, kBlock);
+  auto next = std::make_shared<Tracking>(kBlocks * kBlock, kBlock);
   tap->track(next);
   write(0, 1);
-  CHECK(map->count() == 2 && next->count() == 1);
+  CHECK(map->count() == 2 && next->dirty().count() == 1);
   tap->track(nullptr);
   write(9 * kBlock, 1);
-  CHECK(next->count() == 1 && tap->map() == nullptr && tap->stats().unique_dirty == 0);
+  CHECK(next->dirty().count() == 1 && tap->tracking() == nullptr && tap->stats().unique_dirty == 0);
 }
 
 void the_throttle_is_asked() {
@@ -128,8 +129,8 @@ void the_throttle_is_asked() {
   limits.bytes_per_second = 100;
   tap->set_throttle(limits);
   Tap::Ticket first, second;
-  CHECK(tap->admit(first, 2 * kBlock).answer == Admission::Answer::go);
-  Admission answer = tap->admit(second, kBlock);
+  CHECK(tap->admit(first, 0, 2 * kBlock).answer == Admission::Answer::go);
+  Admission answer = tap->admit(second, 0, kBlock);
   CHECK(answer.answer == Admission::Answer::later && answer.wait > 1s);
   Tap::Ticket behind;
   behind.wait_behind(second);
@@ -139,12 +140,12 @@ void the_throttle_is_asked() {
   CHECK(tap->stats().writes_delayed == 0);
   std::this_thread::sleep_for(2ms);
   tap->hold();
-  CHECK(tap->admit(second, kBlock).answer == Admission::Answer::later);
+  CHECK(tap->admit(second, 0, kBlock).answer == Admission::Answer::later);
   std::this_thread::sleep_for(2ms);
   tap->open();
   tap->set_throttle({});
   for (Tap::Ticket* ticket : {&second, &behind}) {
-    CHECK(tap->admit(*ticket, kBlock).answer == Admission::Answer::go);
+    CHECK(tap->admit(*ticket, 0, kBlock).answer == Admission::Answer::go);
     tap->finished(*ticket, 0, kBlock);
   }
   TapStats stats = tap->stats();
@@ -168,11 +169,11 @@ void nobody_is_inside_a_closed_gate(bool refuse) {
     for (uint64_t i = seed; !stop.load(); i++) {
       Tap::Ticket ticket;
       int seen = waker.count();
-      Admission answer = tap->admit(ticket, kBlock);
+      Admission answer = tap->admit(ticket, 0, kBlock);
       while (answer.answer == Admission::Answer::later) {
         waker.wait_beyond(seen);
         seen = waker.count();
-        answer = tap->admit(ticket, kBlock);
+        answer = tap->admit(ticket, 0, kBlock);
       }
       if (answer.answer == Admission::Answer::refused) {
         std::this_thread::yield();
@@ -215,7 +216,7 @@ void no_update_is_lost() {
       std::mt19937 random(seed);
       for (uint64_t stamp = seed; !stop.load(); stamp += kWriters) {
         Tap::Ticket ticket;
-        if (tap->admit(ticket, kBlock).answer != Admission::Answer::go) {
+        if (tap->admit(ticket, 0, kBlock).answer != Admission::Answer::go) {
           std::this_thread::yield();
           continue;
         }
@@ -231,12 +232,13 @@ void no_update_is_lost() {
     }
   };
   for (int turn = 0; turn < 1000; turn++) {
-    auto map = tap->map();
+    auto tracking = tap->tracking();
     if (turn % 100 == 0) {
-      map = std::make_shared<DirtyMap>(kBlocks * kBlock, kBlock);
-      tap->track(map);
+      tracking = std::make_shared<Tracking>(kBlocks * kBlock, kBlock);
+      tap->track(tracking);
       read({0, kBlocks});
     }
+    DirtyMap* map = &tracking->dirty();
     for (int claims = turn % 8; claims > 0; claims--) {
       if (auto run = map->claim(0, kBlocks, 64)) read(*run);
     }

@@ -1,0 +1,54 @@
+// What a journal keeps of a migration's options, so that it can go on after a crash.
+import { BlockferryError } from '../errors.js'
+import { hostPortText } from '../units.js'
+import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
+
+/** As MigrateOptions: no secrets, and nothing that lives in a process. */
+export interface MigrationPlan extends Pick<MigrateOptions,
+  'throttle' | 'equality' | 'reuse' | 'compression' | 'blockSize' | 'streams' | 'linkTimeout' | 'reconnect'> {
+  disks: Array<{ name: string, source: string }>
+  destination: string
+  budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
+  /** It had such: without it it can't go on. */
+  machine: boolean
+  network: boolean
+}
+
+export function planOf (options: CheckedMigrateOptions): MigrationPlan {
+  const { host, port, budgets, machine, network } = options
+  const { throttle, equality, reuse, compression, blockSize, streams } = options
+  return {
+    disks: options.disks.map(({ name, source }) => (
+      { name, source: typeof source === 'string' ? source : source.source })),
+    destination: hostPortText({ host, port }),
+    budgets: {
+      downtime: budgets.downtimeMs,
+      ...(budgets.writeLatencyMs !== undefined && { writeLatency: budgets.writeLatencyMs }),
+      ...(budgets.deadlineMs !== undefined && { deadline: budgets.deadlineMs }),
+      ...(budgets.bandwidth !== undefined && { bandwidth: budgets.bandwidth })
+    },
+    throttle,
+    equality,
+    reuse,
+    compression,
+    blockSize,
+    streams,
+    linkTimeout: options.linkTimeoutMs,
+    reconnect: options.reconnectMs,
+    machine: Object.keys(machine).length > 0 || Object.getPrototypeOf(machine) !== Object.prototype,
+    network: network !== null
+  }
+}
+
+/** The options to go on with: those of then, but for what is given now. */
+export function optionsOf (
+  plan: MigrationPlan, given: Partial<MigrateOptions>, journal: MigrateOptions['journal']
+): MigrateOptions {
+  const { machine, network, ...rest } = plan
+  for (const [name, had] of Object.entries({ machine, network })) {
+    if (had && given[name as 'machine' | 'network'] === undefined) {
+      throw new BlockferryError('INVALID', `${name}: the migration had one, and can't go on without it`)
+    }
+  }
+  return { ...rest, ...given, ...(journal !== undefined && { journal }) }
+}

@@ -1,0 +1,96 @@
+#include "disk_witness.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <time.h>
+
+#include <cinttypes>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "file_descriptor.h"
+
+namespace blockferry {
+
+namespace {
+
+// Slewing moves both clocks alike; what is left is the time between reading the two.
+constexpr int64_t kClockWasSet = 100'000'000;
+
+uint64_t nanoseconds(const timespec& time) {
+  return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
+}
+
+uint64_t clock_ns(clockid_t clock) {
+  timespec now;
+  clock_gettime(clock, &now);
+  return nanoseconds(now);
+}
+
+bool read_line(const std::string& path, char* text, size_t size) {
+  FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  ssize_t got = fd.open() ? read(fd.get(), text, size - 1) : -1;
+  text[got > 0 ? got : 0] = 0;
+  return got > 0;
+}
+
+// Fields of /sys/dev/block/M:N/stat: the 7th counts sectors written, the 14th those discarded.
+bool read_sectors(dev_t device, uint64_t* sectors) {
+  std::string path = "/sys/dev/block/" + std::to_string(major(device)) + ":" +
+                     std::to_string(minor(device)) + "/stat";
+  char text[512];
+  if (!read_line(path, text, sizeof text)) return false;
+  uint64_t field[14] = {};
+  int count = 0;
+  for (char* at = text; count < 14; count++) {
+    char* end = at;
+    field[count] = strtoull(at, &end, 10);
+    if (end == at) break;
+    at = end;
+  }
+  *sectors = field[6] + field[13];
+  return count >= 7;
+}
+
+}  // namespace
+
+uint64_t wall_clock_ns() { return clock_ns(CLOCK_REALTIME); }
+
+HostMoment host_now() {
+  HostMoment host;
+  read_line("/proc/sys/kernel/random/boot_id", host.boot_id, sizeof host.boot_id);
+  host.clock_offset_ns =
+      static_cast<int64_t>(clock_ns(CLOCK_REALTIME)) - static_cast<int64_t>(clock_ns(CLOCK_BOOTTIME));
+  return host;
+}
+
+bool same_boot(const HostMoment& a, const HostMoment& b) {
+  return a.boot_id[0] != 0 && strncmp(a.boot_id, b.boot_id, sizeof a.boot_id) == 0 &&
+         std::abs(a.clock_offset_ns - b.clock_offset_ns) < kClockWasSet;
+}
+
+DiskIdentity identity_of(const Origin& origin) {
+  struct stat info;
+  if (fstat(origin.descriptor(), &info) != 0) return {};
+  if (S_ISBLK(info.st_mode)) return {info.st_rdev, 0};
+  return {info.st_dev, info.st_ino};
+}
+
+DiskState state_of(const Origin& origin) {
+  DiskState state;
+  struct stat info;
+  if (fstat(origin.descriptor(), &info) != 0) return state;
+  state.is_file = !S_ISBLK(info.st_mode);
+  state.changed_ns = state.is_file ? nanoseconds(info.st_ctim) : 0;
+  state.known = state.is_file || read_sectors(info.st_rdev, &state.sectors);
+  return state;
+}
+
+bool unchanged_since(const DiskState& state, uint64_t stamp_ns) {
+  return state.known && state.is_file && state.changed_ns <= stamp_ns;
+}
+
+}  // namespace blockferry

@@ -1,0 +1,39 @@
+// How a process tells whether anybody has written a disk while none of ours watched it.
+#pragma once
+
+#include <cstdint>
+
+#include "origin.h"
+
+namespace blockferry {
+
+// A boot of this host, and how its wall clock stands to its uptime: a clock that was set since
+// makes times worthless.
+struct HostMoment {
+  char boot_id[40] = {};
+  int64_t clock_offset_ns = 0;
+};
+HostMoment host_now();
+bool same_boot(const HostMoment& a, const HostMoment& b);
+
+struct DiskIdentity {
+  uint64_t device = 0, inode = 0;
+  bool operator==(const DiskIdentity&) const = default;
+};
+DiskIdentity identity_of(const Origin& origin);
+
+// A file's time of change; a device's sectors written and discarded.
+struct DiskState {
+  bool known = false;
+  bool is_file = false;
+  uint64_t changed_ns = 0;
+  uint64_t sectors = 0;
+  bool operator==(const DiskState&) const = default;
+};
+DiskState state_of(const Origin& origin);
+// A file's last change came no later than this. Of a device that can't be told: false.
+bool unchanged_since(const DiskState& state, uint64_t stamp_ns);
+
+uint64_t wall_clock_ns();
+
+}  // namespace blockferry

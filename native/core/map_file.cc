@@ -1,0 +1,137 @@
+#include "map_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cstring>
+
+#include "disk_witness.h"
+
+namespace blockferry {
+
+namespace {
+
+constexpr uint64_t kPage = 4096;
+constexpr char kMagic[8] = {'B', 'F', 'M', 'A', 'P', 0, 0, 1};
+
+}  // namespace
+
+// What never changes while it is open comes first. The words begin at the next page.
+struct MapFileHeader {
+  char magic[8];
+  uint64_t size;
+  uint64_t block_size;
+  HostMoment host;
+  DiskIdentity disk;
+  Word remembers;
+  Word closed;          // the disk is as `at_close` says
+  DiskState at_close;
+  Word stamp;           // ns since 1970: no write of ours began later
+};
+static_assert(sizeof(MapFileHeader) <= kPage);
+
+Status MapFile::open(const std::string& path, const Origin& origin, uint32_t block_size,
+                     uint64_t words, std::unique_ptr<MapFile>* file) {
+  std::unique_ptr<MapFile> opened(new MapFile);
+  uint64_t bytes = kPage + words * sizeof(Word);
+  Status status = opened->open_locked(path);
+  if (status.ok()) status = opened->check_content();
+  if (status.ok()) status = opened->map(bytes);
+  if (!status.ok()) return status;
+  opened->begin(origin, block_size);
+  *file = std::move(opened);
+  return {};
+}
+
+MapFile::~MapFile() {
+  if (header_ != nullptr) munmap(header_, bytes_);
+}
+
+Status MapFile::open_locked(const std::string& path) {
+  path_ = path;
+  fd_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600));
+  if (!fd_.open()) return Status::from_errno(errno, "open the map file " + path);
+  struct flock range = {};
+  range.l_type = F_WRLCK;
+  range.l_whence = SEEK_SET;
+  if (fcntl(fd_.get(), F_OFD_SETLK, &range) == 0) return {};
+  if (errno == EAGAIN || errno == EACCES) {
+    return Status::failure(Code::busy, "the map file " + path + " is in use", EBUSY);
+  }
+  return Status::from_errno(errno, "lock the map file " + path);
+}
+
+// Nothing is overwritten that is no map file, and nobody else's is trusted.
+Status MapFile::check_content() const {
+  struct stat info;
+  if (fstat(fd_.get(), &info) != 0) return Status::from_errno(errno, "stat the map file " + path_);
+  char magic[sizeof kMagic] = {};
+  ssize_t got = S_ISREG(info.st_mode) ? pread(fd_.get(), magic, sizeof magic, 0) : -1;
+  bool ours = got == sizeof magic && memcmp(magic, kMagic, sizeof magic) == 0;
+  if (got != 0 && !ours) {
+    return Status::failure(Code::refused, path_ + " is no map file, and is left alone");
+  }
+  if (info.st_uid == geteuid() && (info.st_mode & 022) == 0) return {};
+  return Status::failure(Code::no_permission, "others can write the map file " + path_, EACCES);
+}
+
+// Named as what it is before it grows, should its maker end meanwhile. Allocated before it is mapped:
+// a store to where no space is would end the process.
+Status MapFile::map(uint64_t bytes) {
+  if (pwrite(fd_.get(), kMagic, sizeof kMagic, 0) != sizeof kMagic) {
+    return Status::from_errno(errno, "write " + path_);
+  }
+  int error = posix_fallocate(fd_.get(), 0, static_cast<off_t>(bytes));
+  if (error == 0 && ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) error = errno;
+  if (error != 0) {
+    return Status::from_errno(error, "allocate " + std::to_string(bytes) + " bytes for " + path_);
+  }
+  void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
+  if (memory == MAP_FAILED) return Status::from_errno(errno, "map " + path_);
+  bytes_ = bytes;
+  header_ = static_cast<MapFileHeader*>(memory);
+  words_ = reinterpret_cast<Word*>(static_cast<uint8_t*>(memory) + kPage);
+  return {};
+}
+
+// Goes on with what is there, or begins anew.
+void MapFile::begin(const Origin& origin, uint32_t block_size) {
+  HostMoment host = host_now();
+  DiskIdentity disk = identity_of(origin);
+  bool ours = header_->size == origin.size() && header_->block_size == block_size &&
+              same_boot(header_->host, host) && header_->disk == disk;
+  DiskState state = state_of(origin);
+  bool unwritten = header_->closed.load() != 0
+                       ? state == header_->at_close
+                       : unchanged_since(state, header_->stamp.load());
+  trusted_ = ours && unwritten && remembers();
+  header_->remembers.store(trusted_);
+  if (!trusted_) memset(static_cast<void*>(words_), 0, bytes_ - kPage);
+  header_->closed.store(0);
+  header_->size = origin.size();
+  header_->block_size = block_size;
+  header_->host = host;
+  header_->disk = disk;
+  stamp();
+}
+
+bool MapFile::remembers() const { return header_->remembers.load() != 0; }
+
+void MapFile::remember(bool on) { header_->remembers.store(on); }
+
+void MapFile::stamp() { header_->stamp.store(wall_clock_ns(), std::memory_order_relaxed); }
+
+// Unlocked here, as a session that has ended may still have it mapped for a while.
+void MapFile::close(Origin& origin) {
+  if (origin.flush().ok()) {
+    header_->at_close = state_of(origin);
+    header_->closed.store(header_->at_close.known);
+  }
+  struct flock range = {};
+  range.l_type = F_UNLCK;
+  range.l_whence = SEEK_SET;
+  fcntl(fd_.get(), F_OFD_SETLK, &range);
+}
+
+}  // namespace blockferry

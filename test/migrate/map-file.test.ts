@@ -1,0 +1,68 @@
+// Map files as a user of the library meets them.
+import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+import t from 'tap'
+
+import { migrate, openTap, receive } from '../../lib/index.js'
+import { hashOf, makeImage, temporary } from '../support/images.js'
+import { failureOf } from '../support/unharmed.js'
+
+const kSize = 8 << 20
+
+t.test('options that make no sense', async (t) => {
+  const dir = temporary(t)
+  const [source, map] = [makeImage(join(dir, 'a.img'), kSize), join(dir, 'a.map')]
+  const cases: Array<[Parameters<typeof openTap>[0], string]> = [
+    [{ source: { memory: kSize }, map }, 'INVALID'],
+    [{ source, map: '' }, 'INVALID'],
+    [{ source, map: { path: map, blockSize: 5000 } }, 'INVALID'],
+    [{ source, map: join(dir, 'no', 'map') }, 'NOT_FOUND'],
+    [{ source, map: dir }, 'IS_DIRECTORY'],
+    [{ source, map: '/dev/null' }, 'REFUSED']
+  ]
+  for (const [options, code] of cases) {
+    t.equal((await failureOf(openTap(options))).code, code, JSON.stringify(options))
+  }
+  t.notOk(existsSync(map))
+  writeFileSync(map, '')
+  chmodSync(map, 0o622)
+  t.equal((await failureOf(openTap({ source, map }))).code, 'NO_PERMISSION', 'others can write it')
+})
+
+t.test('a tap that has one tracks all the time', async (t) => {
+  const dir = temporary(t)
+  const source = makeImage(join(dir, 'a.img'), kSize)
+  const map = { path: join(dir, 'a.map'), blockSize: '64KiB' }
+  await using tap = await openTap({ source, map })
+  t.equal(tap.mapBlockSize, 65536)
+  t.equal(tap.rememberedBytes, 0)
+  t.equal(statSync(map.path).mode & 0o777, 0o600)
+  t.throws(() => tap.track(), { code: 'INVALID' })
+  t.throws(() => tap.untrack(), { code: 'INVALID' })
+  t.equal((await failureOf(openTap({ source, lock: false, map }))).code, 'BUSY')
+  await using receiver = await receive({ disks: [{ target: join(dir, 'b.img') }] })
+  const wrong = migrate({ disks: [{ source: tap }], destination: receiver.address })
+  t.match(await failureOf(wrong), { code: 'INVALID', message: /65536/, owner: 'source' })
+  await migrate({ disks: [{ source: tap }], destination: receiver.address, blockSize: '64KiB' })
+  t.equal(tap.rememberedBytes, kSize, 'all was sent, and nothing changed')
+})
+
+t.test('a disk of an odd size that comes back', async (t) => {
+  const dir = temporary(t)
+  const size = kSize + 512
+  const [here, there] = [makeImage(join(dir, 'a.img'), size), join(dir, 'b.img')]
+  const move = async (from: string, to: string) => {
+    await using source = await openTap({ source: from, map: `${from}.map` })
+    const remembered = source.rememberedBytes
+    await using target = await openTap({ source: to, createSize: size, map: `${to}.map` })
+    await using receiver = await receive({ disks: [{ target }] })
+    const report = await migrate({ disks: [{ source }], destination: receiver.address })
+    t.equal(report.equal, true)
+    t.equal(await hashOf(from), await hashOf(to))
+    return remembered
+  }
+  t.equal(await move(here, there), 0)
+  t.equal(await move(there, here), 0, 'what came by migration is not remembered')
+  t.equal(await move(here, there), 0, 'nor what it was before that')
+})
