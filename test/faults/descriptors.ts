@@ -9,7 +9,6 @@ export class DescriptorLimit implements AsyncDisposable {
   readonly #usual: string
   #said = 0
   #done = 0
-  #heard: () => void = () => {}
 
   static async open (): Promise<DescriptorLimit> {
     const script = 'prlimit --pid "$PPID" --nofile --output SOFT --noheadings; ' +
@@ -22,10 +21,7 @@ export class DescriptorLimit implements AsyncDisposable {
   private constructor (child: ChildProcess, usual: string) {
     this.#child = child
     this.#usual = usual
-    child.stdout!.on('data', (lines) => {
-      this.#done += lines.length
-      this.#heard()
-    })
+    child.stdout!.on('data', (lines) => { this.#done += lines.length })
   }
 
   /** So many more can be opened, and then none. */
@@ -39,7 +35,7 @@ export class DescriptorLimit implements AsyncDisposable {
   /** As many as before, when it resolves. */
   async restore (): Promise<void> {
     this.#say(this.#usual)
-    while (this.#done < this.#said) await new Promise<void>((resolve) => { this.#heard = resolve })
+    while (this.#done < this.#said) await once(this.#child.stdout!, 'data')
   }
 
   async [Symbol.asyncDispose] (): Promise<void> {
