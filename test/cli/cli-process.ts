@@ -24,6 +24,13 @@ export function scratch (t: Teardown): (name: string) => string {
   return (name) => join(folder, name)
 }
 
+/** How a process is started in a setting of its own. */
+export interface Start {
+  /** A program that runs it. */
+  by?: readonly string[]
+  env?: Readonly<Record<string, string>>
+}
+
 export class CliProcess {
   readonly child: ChildProcess
   readonly ended: Promise<Ended>
@@ -31,8 +38,11 @@ export class CliProcess {
   #stderr = ''
   #look: Array<() => void> = []
 
-  constructor (t: Teardown, args: string[]) {
-    this.child = spawn(process.execPath, [kProgram, ...args], { env: kEnvironment, stdio: ['ignore', 'pipe', 'pipe'] })
+  constructor (t: Teardown, args: string[], { by = [], env = {} }: Start = {}) {
+    const [program, ...rest] = [...by, process.execPath, kProgram, ...args]
+    this.child = spawn(program!, rest, {
+      env: { ...kEnvironment, ...env }, stdio: ['ignore', 'pipe', 'pipe']
+    })
     this.child.stdout!.setEncoding('utf8').on('data', (text) => {
       this.#stdout += text
       this.#lookAgain()

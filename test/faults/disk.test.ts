@@ -4,10 +4,11 @@ import t from 'tap'
 
 import { kNeedsFuse } from '../support/faulty-file.js'
 import { diskFaults } from './disk-faults.js'
+import { runTrial } from './trial.js'
 import { runTrials } from './trials.js'
 
 t.setTimeout(0)
 
 t.test('whatever happens to the disks', { skip: kNeedsFuse }, async (t) => {
-  await runTrials(t, diskFaults, { runs: 42, atOnce: 3 })
+  await runTrials(t, (seed) => runTrial(seed, diskFaults), { runs: 42, atOnce: 3 })
 })

@@ -26,7 +26,7 @@ t.test('whatever happens to the link', async (t) => {
   const before: Record<string, number> = {
     '/proc/self/fd': count('/proc/self/fd'), '/proc/self/task': count('/proc/self/task')
   }
-  await runTrials(t, linkFaults, { runs: 500, atOnce: 10, key })
+  await runTrials(t, (seed) => runTrial(seed, linkFaults, key), { runs: 500, atOnce: 10 })
   for (const folder of Object.keys(before)) {
     for (let tries = 0; tries < 500 && count(folder) > before[folder]!; tries++) await sleep(20)
     t.ok(count(folder) <= before[folder]!, `${count(folder)} in ${folder}, ${before[folder]} before`)

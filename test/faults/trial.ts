@@ -2,13 +2,18 @@
 // disk. The same seed draws the same faults at the same places; what the threads make
 // of them differs from run to run.
 import { truncateSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { BlockferryError, MigrateOptions, Migration, Receiver, Report, TlsOptions } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { Random } from '../simulator/random.js'
 import { FaultyLink } from './faulty-link.js'
-import { checkJournals, checkOwner } from './verdict.js'
+import { plan } from './plan.js'
+import { checkJournals, checkOwner, checkSource, type Journals } from './verdict.js'
 import { kData, kSize, type Way, WrittenDisk } from './written-disk.js'
+
+/** For what the link held back to reach the destination, too late. */
+const kLateMs = 300
 
 /** What goes wrong in a trial. */
 export interface Fault {
@@ -48,15 +53,22 @@ export interface Trial {
   wrong: string[]
 }
 
-export interface Setting {
+interface Setting {
   source: WrittenDisk
   target: string
   receiver: Receiver
   link: FaultyLink
-  journals: { source: string, destination: string } | null
+  journals: Journals | null
   tls: TlsOptions | false
   /** A disk lies. */
   mayDiffer: boolean
+}
+
+export function newTrial (seed: number, fault: string): Trial {
+  return {
+    seed, fault, error: null, moved: false, resumeMs: [], resentShare: null,
+    ownersWrong: 0, writesLost: 0, wrong: []
+  }
 }
 
 /** Runs a trial with one of the faults, cleans up after it, and says what happened. With a key every
@@ -69,10 +81,7 @@ export async function runTrial (
   const fault = faults[name]!()
   await using source = await WrittenDisk.open(seed, fault.ways?.source, fault.gapMs)
   if (fault.end !== undefined) source.atEnd(fault.end)
-  const trial: Trial = {
-    seed, fault: name, error: null, moved: false, resumeMs: [], resentShare: null,
-    ownersWrong: 0, writesLost: 0, wrong: []
-  }
+  const trial = newTrial(seed, name)
   await runBetween(source, fault, trial, random, key)
   return trial
 }
@@ -123,7 +132,9 @@ async function move (
     ...(journals !== null && { journal: journals.source })
   })
   timeLosses(migration, trial.resumeMs)
-  plan(migration, link, random, fault)
+  const forget = plan(migration, link, random, {
+    strike: () => fault.strike(link, random), heal: () => fault.heal(link)
+  })
   try {
     const report = await migration
     trial.moved = true
@@ -131,34 +142,22 @@ async function move (
   } catch (error) {
     trial.error = error as BlockferryError
   }
+  forget()
   await fault.heal(link)
-  await checkOwner(setting, trial)
-  await checkJournals(setting, trial)
+  await judge(setting, trial)
 }
 
-/** Draws where the faults strike: some bytes on, or at a step of the switchover. */
-function plan (migration: Migration, link: FaultyLink, random: Random, fault: Fault): void {
-  const strike = () => {
-    const lastsMs = fault.strike(link, random)
-    if (lastsMs < Infinity) setTimeout(() => void fault.heal(link), lastsMs).unref()
-  }
-  const inTheSwitchover = random.next() < 0.5
-  if (inTheSwitchover) {
-    const step = random.pick(['pause', 'residual', 'commit'])
-    const bytes = random.pick([0, 1, 100, 10_000])
-    let isDue = true
-    migration.on('switchover', (event) => {
-      if (event.step !== step || !isDue) return
-      isDue = false
-      if (bytes === 0) strike()
-      else link.after(bytes, strike)
-    })
-    return
-  }
-  link.after(random.scaleBetween(10, 4 * kData), strike)
-  if (random.next() < 0.5) {
-    migration.on('reconnected', () => link.after(random.scaleBetween(10, 4 * kData), strike))
-  }
+async function judge (
+  { source: { tap, image, writer }, target, receiver, journals, mayDiffer }: Setting, trial: Trial
+): Promise<void> {
+  if (trial.moved) await receiver.done
+  else await sleep(kLateMs)
+  const there = receiver.taps.get('web')?.state === 'open'
+  await checkSource(tap.state, writer, trial)
+  await checkOwner({ here: tap.state === 'open', there, writer, image, target, mayDiffer }, trial)
+  if (journals === null) return
+  await receiver.close()
+  await checkJournals(journals, trial)
 }
 
 /** ms from each loss of a link until it was back; filled in as it goes. */

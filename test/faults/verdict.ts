@@ -2,43 +2,59 @@
 // and every acknowledged write with the owner.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { Whereabouts } from '../../lib/ownership/journal.js'
-import { recover } from '../../lib/index.js'
+import { recover, type TapState } from '../../lib/index.js'
 import { hashOf } from '../support/images.js'
 import type { Writer } from '../support/writer.js'
-import type { Setting, Trial } from './trial.js'
+import type { Trial } from './trial.js'
 
-/** For a destination to do what it must not. */
-const kLateMs = 300
 /** How long a writer at the owner gets for its next write, ms: a machine may be busy. */
 const kWriteMs = 20_000
 
-/** Who can write now, and does the owner have everything? */
-export async function checkOwner (setting: Setting, trial: Trial): Promise<void> {
-  const { receiver, target, source: { tap: source, writer, image } } = setting
-  const { moved, error, wrong } = trial
-  if (moved) await receiver.done
-  else await sleep(kLateMs) // what the link held back may reach the destination, too late
-  const there = receiver.taps.get('web')?.state === 'open'
-  const here = source.state === 'open'
-  if (here && there) trial.ownersWrong++
+export interface Journals { source: string, destination: string }
+
+export interface Outcome {
+  /** Whether the source, and the destination, may write. */
+  here: boolean
+  there: boolean
+  writer: Writer
+  image: string
+  target: string
+  /** A disk lies. */
+  mayDiffer: boolean
+}
+
+/** A source does what it says of the owner. */
+export async function checkSource (
+  state: TapState, writer: Writer, { moved, error, wrong }: Trial
+): Promise<void> {
   if (moved) {
-    expect(wrong, there && source.state === 'refusing', 'it moved: only the destination is open')
-    expect(wrong, await hashOf(image) === await hashOf(target), 'it moved: both are equal')
+    expect(wrong, state === 'refusing', `it moved, and the source is ${state}`)
   } else if (error!.owner === 'source') {
-    // What a link does both sides can make good, or blame on it: they never differ over it.
-    const lost = error!.code === 'NOT_EQUAL' && !setting.mayDiffer
-    expect(wrong, !lost, 'something was lost on the way, and not sent again')
-    expect(wrong, here && !there, `the source owns it, and is ${source.state}`)
+    expect(wrong, state === 'open', `the source owns it, and is ${state}`)
     expect(wrong, await writesOn(writer), `its writer met ${String(writer.error)}`)
   } else {
     expect(wrong, error!.owner === 'unknown', `the owner is ${error!.owner}`)
-    expect(wrong, source.state === 'holding', `nobody knows, and the source is ${source.state}`)
+    expect(wrong, state === 'holding', `nobody knows, and the source is ${state}`)
     expect(wrong, writer.error === null, `its writer met ${String(writer.error)}`)
   }
+}
+
+/** Whoever may write has everything, and nobody else may. */
+export async function checkOwner (
+  { here, there, writer, image, target, mayDiffer }: Outcome, trial: Trial
+): Promise<void> {
+  const { moved, error, wrong } = trial
+  if (here && there) trial.ownersWrong++
+  expect(wrong, !moved || there, 'it moved, and the destination does not own it')
+  expect(wrong, error?.owner !== 'source' || !there, 'the source owns it: not the destination')
+  // What a link does both sides can make good, or blame on it: they never differ over it.
+  const lost = error?.code === 'NOT_EQUAL' && !mayDiffer
+  expect(wrong, !lost, 'something was lost on the way, and not sent again')
   // Nothing is in flight at an owner's disk then.
   const isStill = here && await Promise.race([writer.pause().then(() => true), sleep(kWriteMs, false, { ref: false })])
   expect(wrong, isStill === here, 'a write of it never came back')
+  const isEqual = !there || await hashOf(image) === await hashOf(target)
+  expect(wrong, isEqual, 'it is there: both are equal')
   trial.writesLost = writer.lostIn(there ? target : image).length
   if (here) writer.resume()
   expect(wrong, trial.ownersWrong === 0, 'two owners')
@@ -54,37 +70,39 @@ async function writesOn (writer: Writer): Promise<boolean> {
   return writer.error === null && writer.writes >= writes + 5
 }
 
-/** What the journals say of it, each alone and with a token from the other side. */
-export async function checkJournals (setting: Setting, trial: Trial): Promise<void> {
-  const { journals, receiver } = setting
-  if (journals === null) return
-  await receiver.close()
+/** What the journals say of it, each alone and with a token from the other side; and who owns it
+ * when they have said all. The processes that wrote them have closed them. */
+export async function checkJournals (
+  journals: Journals, trial: Trial
+): Promise<{ here: boolean, there: boolean }> {
+  const { wrong } = trial
   const [destination] = await recover(journals.destination)
   const [alone] = await recover(journals.source, { patienceMs: 0 })
   const token = destination?.token ?? null
   const [told] = token === null
     ? [alone]
     : await recover(journals.source, { patienceMs: 0, token })
-  const pairs: Array<[string, Whereabouts | undefined]> = [
-    ['alone', alone?.here], ['told', told?.here]
-  ]
-  for (const [how, here] of pairs) {
-    const both = here === 'here' && destination?.here === 'here'
+  const there = destination?.here === 'here'
+  for (const [how, recovered] of [['alone', alone], ['told', told]] as const) {
+    const both = recovered?.here === 'here' && there
     if (both) trial.ownersWrong++
-    expect(trial.wrong, !both, `the journals (${how}) know two owners`)
+    expect(wrong, !both, `the journals (${how}) know two owners`)
   }
+  expect(wrong, destination?.here !== 'unknown', 'the destination does not know')
   // A destination that never heard of it has nothing to tell; then the source decided alone.
-  const known = told === undefined || told.here !== 'unknown' || token === null
-  expect(trial.wrong, known, 'the token did not settle it')
+  expect(wrong, told?.here !== 'unknown' || token === null, 'the token did not settle it')
   if (trial.error?.owner === 'source') {
-    expect(trial.wrong, alone?.here !== 'elsewhere', 'its journal gives away what the source owns')
+    expect(wrong, alone?.here !== 'elsewhere', 'its journal gives away what the source owns')
   }
   if (trial.moved) {
-    expect(trial.wrong, alone?.here === 'elsewhere', `it moved, its journal says ${alone?.here}`)
-    expect(trial.wrong, destination?.here === 'here', `it moved, the other journal says ${destination?.here}`)
+    expect(wrong, alone?.here === 'elsewhere', `it moved, its journal says ${alone?.here}`)
+    expect(wrong, there, `it moved, the other journal says ${destination?.here}`)
   }
+  // A migration that had not begun is in no journal.
+  const here = told === undefined || told.here === 'here'
+  return { here, there }
 }
 
-function expect (wrong: string[], holds: boolean, words: string): void {
+export function expect (wrong: string[], holds: boolean, words: string): void {
   if (!holds) wrong.push(words)
 }

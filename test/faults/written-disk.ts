@@ -21,12 +21,18 @@ export const kData = kPlaces.length * kPiece
 const kBlocks = 300
 const kSpacing = 28
 
-function makeDisk (path: string, seed: number): string {
+/** A trial's disk, with what a seed makes of it. */
+export function makeDisk (path: string, seed: number): string {
   const file = openSync(path, 'w')
   ftruncateSync(file, kSize)
   for (const [index, at] of kPlaces.entries()) writeSync(file, noise(seed + index, kPiece), 0, kPiece, at)
   closeSync(file)
   return path
+}
+
+/** Writes all over the disk that is served at a socket. */
+export async function startWriter (socket: string, gapMs: number): Promise<Writer> {
+  return await Writer.start(socket, 'web', kBlocks, gapMs, kSpacing)
 }
 
 export class WrittenDisk implements AsyncDisposable {
@@ -48,7 +54,7 @@ export class WrittenDisk implements AsyncDisposable {
     server.add(tap)
     const socket = join(folder, 'nbd.sock')
     await server.listen({ path: socket })
-    const writer = await Writer.start(socket, 'web', kBlocks, gapMs, kSpacing)
+    const writer = await startWriter(socket, gapMs)
     return new WrittenDisk(folder, image, tap, server, writer)
   }
 
