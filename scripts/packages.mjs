@@ -23,6 +23,7 @@ const packages = {
     { name: 'libclang-rt-dev', isThere: hasFuzzer },
     { name: 'conntrack', command: 'conntrack' },
     { name: 'e2fsprogs', command: 'mkfs.ext4' },
+    { name: 'faketime', command: 'faketime' },
     { name: 'fio', command: 'fio' },
     { name: 'gnutls-bin', command: 'certtool' },
     { name: 'iproute2', command: 'ip' },

@@ -1,12 +1,14 @@
-const kLongestTimer = 2 ** 31 - 1
+/** How long a clock that was set may go unnoticed. */
+const kLookMs = 1000
 
-/** Calls at a date, however far away; the result forgets about it. */
+/** Calls when the wall clock shows a date, however far away and however it is set meanwhile; the
+ * result forgets about it. */
 export function atDate (date: Date, call: () => void): () => void {
-  let timer: NodeJS.Timeout
-  const arm = () => {
+  const look = () => {
     const ms = date.getTime() - Date.now()
-    timer = ms > kLongestTimer ? setTimeout(arm, kLongestTimer) : setTimeout(call, Math.max(0, ms))
+    if (ms <= 0) call()
+    else timer = setTimeout(look, Math.min(ms, kLookMs))
   }
-  arm()
+  let timer = setTimeout(look, 0)
   return () => clearTimeout(timer)
 }

@@ -40,6 +40,8 @@ export class Rfc2136 implements NameService {
   readonly #ttl: number
   readonly #timeoutMs: number
   #learned: Learned | null
+  /** ms of performance.now(): the wall clock may be set meanwhile. */
+  #loweredAt: number
 
   /** For rfc2136(). */
   constructor (options: Rfc2136Options, learned: Learned | null = null) {
@@ -54,12 +56,13 @@ export class Rfc2136 implements NameService {
     this.#ttl = Math.ceil(parseTime('dns.ttl', seconds(options.ttl ?? '5s')) / 1000)
     this.#timeoutMs = parseTime('dns.timeout', options.timeout ?? '5s')
     this.#learned = learned
+    const age = learned === null ? 0 : Math.max(0, Date.now() - learned.loweredAt)
+    this.#loweredAt = performance.now() - age
   }
 
   get staleMs (): number {
-    const { had = [], loweredAt = 0 } = this.#learned ?? {}
-    const longest = Math.max(0, ...had.map(({ ttl }) => ttl * 1000))
-    return Math.max(this.#ttl * 1000, longest - (Date.now() - loweredAt))
+    const longest = Math.max(0, ...this.#had().map(({ ttl }) => ttl * 1000))
+    return Math.max(this.#ttl * 1000, longest - (performance.now() - this.#loweredAt))
   }
 
   state (): NameServiceState {
@@ -75,6 +78,7 @@ export class Rfc2136 implements NameService {
       had.push({ family, from: old, to, ttl: await this.#ttlOf(family, old) })
     }
     this.#learned = { had, loweredAt: Date.now() }
+    this.#loweredAt = performance.now()
     try {
       await this.#set(had.map((one) => (
         { ...one, remove: [one.from], add: one.from, ttl: this.#ttl })))
