@@ -1,6 +1,6 @@
 // A migration between two processes, with a fault of one or both at a moment that a seed has drawn;
 // then what an operator does: ends what is left, recovers, and moves the disk on from its owner.
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { MigrationEvent } from '../../lib/index.js'
@@ -27,13 +27,17 @@ const kKept = ['img', 'journal']
 export interface ProcessFault {
   /** How it is started. Default: as the others are. */
   start?: Start
+  /** The disk is full, and in nobody's page cache. Default: it has little data. */
+  isFull?: boolean
+  /** When both processes run, before anything is sent. */
+  begin? (): void
   /** Lets it happen. Answers how long it lasts: ms, or Infinity for good. */
   strike (victim: ChildProcess, random: Random): number
   heal (victim: ChildProcess): void
   /** The disk has to move in spite of it. Default: false. */
   isHarmless?: boolean
-  /** When the process is gone. */
-  end? (): void
+  /** When the process is gone; `wrong` takes what was. */
+  end? (wrong: string[]): void
 }
 
 /** Faults by name; each victim has its own. */
@@ -44,21 +48,29 @@ type Victims = ReadonlyMap<Side, ProcessFault>
 export async function runProcessTrial (seed: number, faults: ProcessFaults): Promise<Trial> {
   const random = new Random(seed)
   const name = random.pick(Object.keys(faults))
-  const sides = random.pick<Side[]>([['source'], ['destination'], ['source', 'destination']])
-  const victims = new Map(sides.map((side) => [side, faults[name]!()]))
-  const trial = newTrial(seed, `${name}: ${sides.join(' and ')}`)
+  const hit = random.pick<Side[]>([['source'], ['destination'], ['source', 'destination']])
+  const victims = new Map(hit.map((side) => [side, faults[name]!()]))
+  const trial = newTrial(seed, `${name}: ${hit.join(' and ')}`)
   try {
     await using sides = new Sides()
-    makeDisk(sides.path('source', 'img'), seed)
+    const isFull = [...victims.values()].some((fault) => fault.isFull)
+    const image = makeDisk(sides.path('source', 'img'), seed, isFull)
+    if (isFull) dropCache(image)
     const owner = await attempt(sides, victims, trial, random)
     if (owner !== null) await goOn(sides, owner, trial)
     for (const { isHarmless } of victims.values()) {
       expect(trial.wrong, trial.moved || isHarmless !== true, 'that should not have stopped it')
     }
   } finally {
-    for (const fault of victims.values()) fault.end?.()
+    for (const fault of victims.values()) fault.end?.(trial.wrong)
   }
   return trial
+}
+
+function dropCache (path: string): void {
+  execFileSync('dd', [
+    'if=/dev/null', `of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none'
+  ])
 }
 
 /** Answers who owns the disk then; null: that is settled nowhere. */
@@ -70,6 +82,7 @@ async function attempt (
     sides.receive('destination', victims.get('destination')?.start)
   ])
   const processes = { source, destination }
+  for (const fault of victims.values()) fault.begin?.()
   const writer = await sides.writer('source')
   const link = await FaultyLink.to(destination.address)
   const events = new EventStream<MigrationEvent>()
@@ -80,7 +93,7 @@ async function attempt (
   })
   const error = await sides.send('source', link.address, {
     reconnect: random.pick([0, '1s', '3s']), streams: 1 + random.below(4),
-    budgets: { bandwidth: random.pick(['5MB/s', '20MB/s', '1GB/s']) }
+    budgets: { bandwidth: random.pick(['5MB/s', '20MB/s', '1GB/s']), deadline: '2min' }
   }, (event) => events.emit(event as MigrationEvent))
   forget()
   heal()

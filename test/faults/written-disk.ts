@@ -21,11 +21,14 @@ export const kData = kPlaces.length * kPiece
 const kBlocks = 300
 const kSpacing = 28
 
-/** A trial's disk, with what a seed makes of it. */
-export function makeDisk (path: string, seed: number): string {
+/** A trial's disk, with what a seed makes of it; little, or all of it. */
+export function makeDisk (path: string, seed: number, isFull = false): string {
   const file = openSync(path, 'w')
   ftruncateSync(file, kSize)
-  for (const [index, at] of kPlaces.entries()) writeSync(file, noise(seed + index, kPiece), 0, kPiece, at)
+  const [places, piece] = isFull ? [[0], kSize] : [kPlaces, kPiece]
+  for (const [index, at] of places.entries()) {
+    writeSync(file, noise(seed + index, piece), 0, piece, at)
+  }
   closeSync(file)
   return path
 }
