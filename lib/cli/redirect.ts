@@ -17,7 +17,7 @@ import { exitCodeOf, kExit } from './exit-codes.js'
 import { Interrupt } from './interrupt.js'
 import type { Output } from './output.js'
 import { redirectEventText, redirectText } from './redirect-text.js'
-import { kTlsHelp, kTlsOptions, tls } from './tls-args.js'
+import { kTlsHelp, kTlsOptions, rejectBoth, tls } from './tls-args.js'
 
 export const redirect: Command = {
   name: 'redirect',
@@ -229,6 +229,7 @@ function optionsOf (values: Values): RedirectOptions {
 
 /** As redirect() asks for it, in the words of the options. */
 function tunnelTls (values: Values): Pick<TunnelOptions, 'tls'> {
+  rejectBoth(values)
   const found = tls(values)
   const isBare = found.tls === undefined && !isLoopback(args.required(values, 'remote'))
   if (args.text(values, 'tunnel') === 'tun' && isBare) {

@@ -64,6 +64,13 @@ export function tlsAt (values: Values, option: string, address: string): { tls?:
   return found
 }
 
+/** For a command whose --plain means nothing but this connection. */
+export function rejectBoth (values: Values): void {
+  const given = ['tls-psk', 'tls-cert'].find((name) => values[name] !== undefined)
+  if (given === undefined || !flag(values, 'plain')) return
+  throw new UsageError(`--plain: contradicts --${given}`)
+}
+
 /** NBD is not encrypted: who wants it on TCP beyond the loopback says --plain. */
 export function checkPlainNbd (values: Values, option: string, address: string): void {
   const where = parseListen(option, address)

@@ -30,6 +30,12 @@ Status send_greeting(Socket& socket, const TunnelOptions& options) {
   return socket.send_at_once(bytes, sizeof bytes);
 }
 
+Status send_tls_wanted(Socket& socket) {
+  uint8_t bytes[kTunnelGreeting];
+  encode_tls_wanted(bytes);
+  return socket.send_at_once(bytes, sizeof bytes);
+}
+
 }  // namespace
 
 Tunnel::Tunnel(TunnelOptions options, std::unique_ptr<PacketDevice> device, OnChange on_change)
@@ -107,6 +113,7 @@ Status Tunnel::greet(Socket& socket, uint32_t* mtu) {
     auto side = options_.listens ? TlsSession::Side::server : TlsSession::Side::client;
     const std::string& host = options_.listens ? std::string() : options_.address.remote;
     status = socket.secure(std::make_unique<TlsSession>(options_.tls, side, host), deadline);
+    if (status.code == Code::tls && options_.listens) (void)send_tls_wanted(socket);
   }
   if (status.ok() && !options_.listens) status = send_greeting(socket, options_);
   uint8_t bytes[kTunnelGreeting];

@@ -8,6 +8,7 @@ namespace {
 
 constexpr uint32_t kTunnelMagic = 0x4246544e;  // "BFTN"
 constexpr uint8_t kTunnelVersion = 1;
+constexpr uint8_t kGreeting = 0, kTlsWanted = 1;
 constexpr size_t kIpv4Header = 20, kIpv6Header = 40;
 
 void put16(uint8_t* at, uint32_t value) {
@@ -28,9 +29,14 @@ uint32_t get32(const uint8_t* at) { return get16(at) << 16 | get16(at + 2); }
 void encode_tunnel_greeting(uint32_t number, uint32_t mtu, uint8_t* bytes) {
   put32(bytes, kTunnelMagic);
   bytes[4] = kTunnelVersion;
-  bytes[5] = 0;
+  bytes[5] = kGreeting;
   put16(bytes + 6, mtu);
   put32(bytes + 8, number);
+}
+
+void encode_tls_wanted(uint8_t* bytes) {
+  encode_tunnel_greeting(0, 0, bytes);
+  bytes[5] = kTlsWanted;
 }
 
 Status decode_tunnel_greeting(const uint8_t* bytes, uint32_t number, uint32_t* mtu) {
@@ -41,11 +47,15 @@ Status decode_tunnel_greeting(const uint8_t* bytes, uint32_t number, uint32_t* m
     return Status::failure(Code::version, "the other end of the tunnel has version " +
                                               std::to_string(bytes[4]));
   }
+  if (bytes[5] == kTlsWanted) {
+    return Status::failure(Code::tls,
+                           "the other site wants TLS: this one was started without keys");
+  }
   if (get32(bytes + 8) != number) {
     return Status::failure(Code::refused, "the peer is the end of another tunnel");
   }
   *mtu = get16(bytes + 6);
-  if (bytes[5] == 0 && *mtu >= kLeastMtu) return {};
+  if (bytes[5] == kGreeting && *mtu >= kLeastMtu) return {};
   return Status::failure(Code::protocol, "the greeting makes no sense");
 }
 

@@ -1,10 +1,11 @@
 // What goes over the connection of a user-space tunnel: a greeting from each side, then packets.
 // Big endian, as in the packets themselves.
 //
-//   greeting   0 u32 magic "BFTN"   4 u8 version   5 u8 zero   6 u16 MTU   8 u32 tunnel's number
+//   greeting   0 u32 magic "BFTN"   4 u8 version   5 u8 kind   6 u16 MTU   8 u32 tunnel's number
 //   packet     0 u16 length         2 an IP packet, whose own header has the same length
 //
-// The version byte stays at its place in every version. The smaller MTU of both sides counts.
+// The version byte stays at its place in every version. The smaller MTU of both sides counts. The
+// kind is 0, or 1 from a listener that takes nothing but TLS to a peer that came without.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +22,10 @@ inline constexpr size_t kPacketHead = 2;
 inline constexpr uint32_t kLeastMtu = 1280, kMostMtu = 65'535;
 
 void encode_tunnel_greeting(uint32_t number, uint32_t mtu, uint8_t* bytes);
-// Code::protocol (no such greeting, an MTU out of range), Code::version, or Code::refused (the
-// peer's tunnel is another one).
+// What a listener with keys answers a peer without.
+void encode_tls_wanted(uint8_t* bytes);
+// Code::protocol (no such greeting, an MTU out of range), Code::version, Code::refused (the
+// peer's tunnel is another one), or Code::tls (it wants TLS).
 Status decode_tunnel_greeting(const uint8_t* bytes, uint32_t number, uint32_t* mtu);
 
 // Whether it is an IPv4 or IPv6 packet as long as its header says.

@@ -27,6 +27,9 @@ void greetings() {
     bytes[at] ^= 0x40;
     CHECK(decode_tunnel_greeting(bytes, 1, &mtu).code == code);
   }
+  encode_tls_wanted(bytes);
+  CHECK(decode_tunnel_greeting(bytes, 1, &mtu).code == Code::tls);
+  CHECK(decode_tunnel_greeting(bytes, 0, &mtu).code == Code::tls);
   encode_tunnel_greeting(1, kLeastMtu - 1, bytes);
   CHECK(decode_tunnel_greeting(bytes, 1, &mtu).code == Code::protocol);
 }

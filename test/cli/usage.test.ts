@@ -72,6 +72,8 @@ t.test('nonsense is named', async (t) => {
     [[...kRedirect, 'pigeon'], /tunnel.kind: must be one of/],
     [[...kRedirect, 'tun'], /--tunnel: tun needs --tls-psk or --tls-cert, or --plain/],
     [[...kRedirect, 'tun', '--tls-psk', 'k', '--tls-ca', 'c'], /--tls-psk: is not for use with --tls-cert/],
+    [[...kRedirect, 'tun', '--plain', '--tls-psk', 'k'], /--plain: contradicts --tls-psk/],
+    [[...kRedirect, 'tun', '--plain', '--tls-cert', 'c', '--tls-key', 'k', '--tls-ca', 'a'], /--plain: contradicts --tls-cert/],
     [[...kRedirect, 'tun', '--plain', '--tls-identity', 'i'], /--tls-identity: belongs to --tls-psk/],
     [[...kRedirect, 'tun', '--plain', '--tls-peer', 'p'], /--tls-peer: belongs to --tls-cert/],
     [[...kRedirect, 'tun', '--tls-cert', 'c', '--tls-ca', 'c'], /--tls-key: is needed, too/],
