@@ -6,11 +6,13 @@ export class Interrupt {
   readonly #listener: () => void
   #happened = false
 
-  /** `ask` is called once. */
-  constructor (signals: NodeJS.Signals[], ask: () => void) {
+  /** `ask` is called once; `end` before the process ends at once, and answers its exit code. */
+  constructor (
+    signals: NodeJS.Signals[], ask: () => void, end: () => number = () => kExit.interrupted
+  ) {
     this.#signals = signals
     this.#listener = () => {
-      if (this.#happened) process.exit(kExit.interrupted)
+      if (this.#happened) process.exit(end())
       this.#happened = true
       ask()
     }

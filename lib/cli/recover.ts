@@ -4,7 +4,7 @@ import { recover as recoverJournal } from '../ownership/recover.js'
 import { parseTime } from '../units.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
-import { kTlsHelp, kTlsOptions, tls } from './tls-args.js'
+import { kTlsHelp, kTlsOptions, rejectBoth, tls } from './tls-args.js'
 import { kExit } from './exit-codes.js'
 import type { Output } from './output.js'
 
@@ -37,6 +37,7 @@ side; 4 nobody knows yet.`,
 }
 
 async function run (values: Values, output: Output): Promise<number> {
+  rejectBoth(values)
   const token = args.text(values, 'token')
   const patience = args.text(values, 'patience')
   const recovered = await recoverJournal(args.required(values, 'journal'), {

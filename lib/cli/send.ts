@@ -4,6 +4,7 @@ import type { Emit, HostEvent } from '../control/job.js'
 import type { SendRequest } from '../control/protocol.js'
 import type { Remote } from '../control/remote.js'
 import { startRemote } from '../control/remote.js'
+import { undecidedAfter } from '../control/undecided.js'
 import { BlockferryError } from '../errors.js'
 import { migrate } from '../migrate.js'
 import type { MigrateOptions } from '../migration/options.js'
@@ -17,7 +18,7 @@ import type { Output } from './output.js'
 import { kRedirectHelp, redirectFile } from './redirect-option.js'
 import { ProgressDisplay } from './progress-display.js'
 import { reportText } from './report-text.js'
-import { kTlsHelp, kTlsOptions, tlsAt } from './tls-args.js'
+import { kTlsHelp, kTlsOptions, rejectBoth, tlsAt } from './tls-args.js'
 
 type Settings = Omit<
   MigrateOptions, 'disks' | 'destination' | 'switchover' | 'machine' | 'network' | 'journal'
@@ -63,8 +64,9 @@ ${args.kLinkHelp}
   --reconnect TIME       how long a lost link is tried again (default 2min, 0 not at all)
   --json                 events on stdout, one JSON object a line, the last "done" or "failed"
 
-SIGINT and SIGTERM cancel the migration; the source goes on as before. If send just dies, a
-migration in a serve goes on: \`blockferry status\` shows it, \`blockferry cancel\` ends it.
+SIGINT and SIGTERM cancel the migration; the source goes on as before. A second one ends send at
+once, with 4 while the destination decides. If send just dies, a migration in a serve goes on:
+\`blockferry status\` shows it, \`blockferry cancel\` ends it.
 ${kExitHelp}`,
   options: {
     control: { type: 'string' },
@@ -90,6 +92,7 @@ ${kExitHelp}`,
 
 async function run (values: Values, output: Output): Promise<number> {
   const to = args.hostPort('--to', args.required(values, 'to'))
+  rejectBoth(values)
   const settings = { ...readSettings(values), ...tlsAt(values, '--to', to) }
   const control = args.text(values, 'control')
   const disks = args.texts(values, 'disk')
@@ -103,15 +106,25 @@ async function run (values: Values, output: Output): Promise<number> {
   }
   const display = output.json ? null : new ProgressDisplay()
   let told = false
+  let undecided = false
   const onEvent = (event: HostEvent) => {
     display?.show(event)
     output.event(event)
     told = event.event === 'failed'
+    undecided = undecidedAfter(event, undecided)
+  }
+  const endAtOnce = () => {
+    if (!undecided) return kExit.interrupted
+    display?.clear()
+    output.failed(new BlockferryError('OWNER_UNKNOWN', 'ended before the destination had decided', {
+      owner: 'unknown'
+    }), 'send')
+    return kExit.ownerUnknown
   }
   const started = control === undefined
     ? startHere(readDisks(disks), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
-  const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel)
+  const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, endAtOnce)
   try {
     output.line(reportText(await started.result, to))
     return kExit.done

@@ -39,8 +39,8 @@ such migrations. Where a disk is not owned, writes to it fail.
   --track                keep a dirty map all the time, not only while migrating (benchmarks)
   --json                 events on stdout, one JSON object a line
 
-SIGINT, SIGTERM and SIGHUP end it. A migration that has not committed is cancelled then, and the
-exit code is 130; else 0.`,
+SIGINT, SIGTERM and SIGHUP end it, a second one at once. A migration that has not committed is
+cancelled then, and the exit code is 130, or 4 when the owner of its disks is unknown; else 0.`,
   options: {
     disk: { type: 'string', multiple: true },
     listen: { type: 'string', multiple: true },

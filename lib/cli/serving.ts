@@ -28,19 +28,21 @@ export async function openJournal (values: Values): Promise<Journal | null> {
   return path === undefined ? null : await Journal.open(path)
 }
 
-/** Serves until a signal; then ends everything in order. 130 when that cancelled a migration.
- * `ready` is called when a signal would end it so. */
+/** Serves until a signal; then ends everything in order. 130 when that cancelled a migration, 4
+ * when the owner of its disks is unknown. `ready` is called when a signal would end it so. */
 export async function untilInterrupted (host: DiskHost, ready: () => void): Promise<number> {
   let interrupt!: Interrupt
   const alive = setInterval(() => {}, 2 ** 30)
   await new Promise<void>((resolve) => {
-    interrupt = new Interrupt(['SIGINT', 'SIGTERM', 'SIGHUP'], resolve)
+    const code = () => host.undecided ? kExit.ownerUnknown : kExit.interrupted
+    interrupt = new Interrupt(['SIGINT', 'SIGTERM', 'SIGHUP'], resolve, code)
     ready()
   })
-  const cancelled = await host.close()
+  const ended = await host.close()
   clearInterval(alive)
   interrupt.stop()
-  return cancelled ? kExit.interrupted : kExit.done
+  if (ended.some(({ owner }) => owner === 'unknown')) return kExit.ownerUnknown
+  return ended.length > 0 ? kExit.interrupted : kExit.done
 }
 
 /** A supervisor may never read the log: what there is of it must fit into a pipe for long. */

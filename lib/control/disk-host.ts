@@ -174,20 +174,26 @@ export class DiskHost {
       'INVALID', 'disks are being received here: ask the process that sends them')
   }
 
+  /** Whether nobody here knows who will own the disks of a migration out of here. */
+  get undecided (): boolean {
+    return [...this.#running.values()].some(({ job }) => job instanceof Outgoing && job.undecided)
+  }
+
   /** Cancels what has not committed and waits until it is over, ends the NBD clients, lets go of
-   * the disks, and of redirections that are in use. True when a migration was cancelled by it. */
-  async close (): Promise<boolean> {
+   * the disks, and of redirections that are in use. Answers the errors of migrations that it has
+   * ended so. */
+  async close (): Promise<BlockferryError[]> {
     this.#closing = true
     const running = [...this.#running.values()]
     const outcomes = await Promise.all(running.map(async ({ job, over }) => {
       await job.cancel('keep').catch(() => {})
-      return await over.then(() => false, () => true)
+      return await over.then(() => [], (error) => [error])
     }))
     this.#redirections.close()
     await this.#options.server?.close()
     for (const tap of this.#taps.values()) await tap.close()
     await this.#options.journal?.close()
-    return outcomes.includes(true)
+    return outcomes.flat()
   }
 
   async #run<T> (job: Job, body: () => Promise<T>): Promise<T> {

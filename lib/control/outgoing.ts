@@ -7,6 +7,7 @@ import type { MigrateOptions } from '../migration/options.js'
 import type { Report } from '../migration/report.js'
 import type { Emit, Job } from './job.js'
 import type { PastMigration, RunningMigration } from './protocol.js'
+import { undecidedAfter } from './undecided.js'
 
 export class Outgoing implements Job {
   readonly disks: string[]
@@ -16,6 +17,7 @@ export class Outgoing implements Job {
   readonly #startedAt = new Date()
   #state: RunningMigration['state'] = 'starting'
   #paused = false
+  #undecided = false
   #progress: Progress | null = null
   #report: Report | null = null
   #error: BlockferryError | null = null
@@ -50,6 +52,12 @@ export class Outgoing implements Job {
     if (event.event === 'ready') this.#state = 'ready'
     if (event.event === 'switchover') this.#state = 'switchover'
     if (event.event === 'progress') this.#progress = event
+    this.#undecided = undecidedAfter(event, this.#undecided)
+  }
+
+  /** The owner of its disks is unknown here. */
+  get undecided (): boolean {
+    return this.#undecided
   }
 
   pause (): void {

@@ -127,18 +127,46 @@ t.test('to receive at the commit: it says so, and the source goes on', async (t)
   await checkSourceGoesOn(t, processes)
 })
 
+t.test('to serve at the commit, which is lost, and nobody answers', async (t) => {
+  const processes = await startProxied(t)
+  const { sending } = await untilCommit(processes)
+  processes.serve.child.kill('SIGINT')
+  processes.proxy.cut()
+  t.equal((await processes.serve.ended).code, 4)
+  t.equal((await sending.ended).code, 4)
+  await processes.writer.stop()
+})
+
+/** Two signals that are not heard apart would be one. */
+function interruptUntilItEnds (t: Test, { child, ended }: CliProcess): CliProcess['ended'] {
+  const timer = setInterval(() => child.kill('SIGINT'), 200)
+  t.teardown(() => clearInterval(timer))
+  return ended
+}
+
 for (const who of ['serve', 'send'] as const) {
   t.test(`twice to ${who} at the commit: it ends at once, and the commit counts`, async (t) => {
-    const processes = await startProxied(t)
+    const processes = await startProxied(t, () => ['--link-timeout', '1s'])
     const { sending, release } = await untilCommit(processes)
-    const { child, ended } = who === 'serve' ? processes.serve : sending
-    // Two signals that are not heard apart would be one.
-    const timer = setInterval(() => child.kill('SIGINT'), 200)
-    t.teardown(() => clearInterval(timer))
-    t.equal((await ended).code, 130)
-    clearInterval(timer)
+    const ended = interruptUntilItEnds(t, who === 'serve' ? processes.serve : sending)
+    t.equal((await ended).code, 4, 'the owner is unknown to it')
+    if (who === 'send') {
+      t.match(sending.events().at(-1), { event: 'failed', error: { owner: 'unknown' } })
+    }
     if (who === 'serve') t.equal((await sending.ended).code, 4, 'send has lost sight of it')
     release()
     await checkMoved(t, processes)
   })
 }
+
+t.test('twice to receive when it has decided: the disk is there', async (t) => {
+  const processes = await startProxied(t)
+  const { held, release } = processes.proxy.hold(message('committed'))
+  const sending = processes.send()
+  await held
+  t.equal((await interruptUntilItEnds(t, processes.receiver)).code, 3)
+  release()
+  t.equal((await sending.ended).code, 0)
+  await processes.writer.stop()
+  t.same(processes.writer.lost(processes.path('b.img')), [])
+})
