@@ -151,6 +151,9 @@ export interface NativeSession {
   close (): Promise<void>
 }
 
+/** Of a connection; of several, of the last. */
+export interface NativeRefusal { host: string, port: number, error: unknown, count: number }
+
 export interface NativeMigrationListener {
   listen (host: string, port: number): Promise<{ host: string, port: number }>
   close (): Promise<void>

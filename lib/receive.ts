@@ -9,11 +9,12 @@ import type { IncomingHost, Outcome } from './migration/incoming.js'
 import { Incoming } from './migration/incoming.js'
 import type { CheckedReceiveOptions, ReceiveOptions } from './migration/options.js'
 import { checkReceiveOptions } from './migration/options.js'
+import { Refusals } from './migration/refusals.js'
 import { loadTls } from './migration/tls.js'
 import type { TargetDisks } from './migration/target-disks.js'
 import { isMemoryMachine } from './machine/machine.js'
 import { Journal } from './ownership/journal.js'
-import type { NativeMigrationListener, NativeSession, NativeTls } from './native.js'
+import type { NativeMigrationListener, NativeRefusal, NativeSession, NativeTls } from './native.js'
 import { native } from './native.js'
 import { Tap } from './tap.js'
 
@@ -31,6 +32,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   readonly #incoming = new Set<Incoming>()
   readonly #outcomes = new Map<string, Outcome>()
   readonly #taps = new Map<string, Tap>()
+  readonly #refusals = new Refusals((event) => this.emit(event))
   readonly #host: IncomingHost
   #journal: Journal | null = null
   #address = { host: '', port: 0 }
@@ -59,7 +61,10 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     this.#host = this.#makeHost()
     this.#listener = new native.MigrationListener(
       { linkTimeoutMs: options.linkTimeoutMs, tls },
-      (_event, session: NativeSession) => this.#welcome(session))
+      (event, value) => {
+        if (event === 'session') this.#welcome(value as NativeSession)
+        else this.#refusals.note(value as NativeRefusal)
+      })
   }
 
   #welcome (session: NativeSession): void {
@@ -112,6 +117,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     await this.#untilHeard()
     await this.#endAll()
     await this.#listener.close()
+    this.#refusals.close()
     await Promise.all(this.#resumed)
     if (typeof this.#options.journal === 'string') await this.#journal?.close()
     this.#rejectDone(new BlockferryError('CLOSED', 'the receiver was closed'))

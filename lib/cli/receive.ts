@@ -6,6 +6,7 @@ import type { HostEvent } from '../control/job.js'
 import type { ReceiveRequest } from '../control/protocol.js'
 import { startRemote } from '../control/remote.js'
 import { BlockferryError } from '../errors.js'
+import type { Refused } from '../migration/events.js'
 import { NbdServer } from '../nbd/server.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
@@ -51,7 +52,8 @@ ${args.kLinkHelp}
   --json                 events on stdout, one JSON object a line
 
 Without --serve it ends with 0 when every disk is here, with 1 when a migration has failed.
-SIGINT and SIGTERM end it; a migration that has not committed fails then.
+SIGINT and SIGTERM end it; a migration that has not committed fails then. Who connects and is not
+welcome is told of, less and less often while it goes on.
 ${kExitHelp}`,
   options: {
     disk: { type: 'string', multiple: true },
@@ -108,7 +110,8 @@ async function receiveHere (
     if (hasArrived) log(event, migration, output)
   }
   const host = new DiskHost({ journal: await openJournal(values), server, track: false, onEvent })
-  const interrupt = new Interrupt(['SIGINT', 'SIGTERM', 'SIGHUP'], () => void host.close())
+  const interrupt = new Interrupt(
+    ['SIGINT', 'SIGTERM', 'SIGHUP'], () => void host.close(), () => teller.endAtOnce())
   const control = await openControl(args.text(values, 'control'), host)
   const direct = args.flag(values, 'direct')
   const targets = disks.map(({ name, path }) => ({ name, target: path, direct }))
@@ -144,7 +147,7 @@ async function receiveThere (
   const teller = new Teller(output)
   const emit = (event: HostEvent) => teller.tell(event)
   const remote = startRemote(client, 'receive', { ...request, ...named }, emit)
-  const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], remote.cancel)
+  const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], remote.cancel, () => teller.endAtOnce())
   try {
     await remote.result
     return kExit.done
@@ -159,6 +162,7 @@ async function receiveThere (
 class Teller {
   readonly #output: Output
   #told = false
+  #hasCommitted = false
 
   constructor (output: Output) {
     this.#output = output
@@ -167,7 +171,9 @@ class Teller {
   tell (event: HostEvent): void {
     if (event.event === 'accepted') return
     this.#output.event(event)
+    if (event.event === 'refused') return this.#output.note(refusedText(event))
     this.#told = event.event === 'failed'
+    this.#hasCommitted ||= event.event === 'committed'
     if (event.event === 'listening') this.#output.line(`listening on ${hostPortText(event)}`)
     if (event.event === 'started') {
       this.#output.note(`receiving ${event.disks.map(named).join(', ')}`)
@@ -183,6 +189,11 @@ class Teller {
     }
   }
 
+  /** The exit code of a process that waits for nothing any more. */
+  endAtOnce (): number {
+    return this.#hasCommitted ? kExit.destinationOwns : kExit.interrupted
+  }
+
   failed (error: unknown, isInterrupted: boolean): number {
     if (!(error instanceof BlockferryError)) throw error
     // A signal ends whatever was going on with CANCELLED.
@@ -194,6 +205,11 @@ class Teller {
     this.#output.failed(shown, 'receive', this.#told && !isInterrupted)
     return isInterrupted && shown.owner === 'source' ? kExit.interrupted : exitCodeOf(shown)
   }
+}
+
+function refusedText ({ host, port, error, total }: Refused): string {
+  const from = hostPortText({ host, port })
+  return `refused ${from}: ${error.code}: ${error.message} (${total} in all)`
 }
 
 function named ({ name, bytes }: { name: string, bytes: number }): string {

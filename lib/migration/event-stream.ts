@@ -5,7 +5,7 @@ import { EventEmitter } from 'node:events'
 export interface AnyEvent { event: string }
 
 /** Of these, only the latest of a row says anything. */
-const kPassing = ['progress', 'connections']
+const kPassing = ['progress', 'connections', 'refused']
 
 /** Events not yet read are kept for the first iterator, of `kPassing` ones only the latest. */
 export class EventStream<E extends AnyEvent> implements AsyncIterable<E> {

@@ -46,8 +46,21 @@ export type MigrationEvent =
   | { event: 'done', report: Report }
   | { event: 'failed', error: BlockferryError }
 
+/** A connection was refused, or went before it had said who it is: no key or a wrong one, another
+ * version, no migration's. Of many only the last is told, less and less often while it goes on. */
+export interface Refused {
+  event: 'refused'
+  /** Where it came from. */
+  host: string
+  port: number
+  error: BlockferryError
+  /** How many there were since the receiver listens. */
+  total: number
+}
+
 export type ReceiveEvent =
   | { event: 'listening', host: string, port: number }
+  | Refused
   | { event: 'started', migration: string, disks: Array<{ name: string, bytes: number }> }
   /** The disks are owned here from now on. */
   | { event: 'committed', migration: string }

@@ -39,10 +39,17 @@ std::string random_id() {
   return to_hex(bytes);
 }
 
+Status too_many() {
+  return Status::failure(Code::busy, "too many connections that have not said who they are");
+}
+
 }  // namespace
 
-MigrationListener::MigrationListener(MigrationListenerOptions options, OnSession on_session)
-    : options_(options), on_session_(std::move(on_session)) {}
+MigrationListener::MigrationListener(MigrationListenerOptions options, OnSession on_session,
+                                     OnRefused on_refused)
+    : options_(options),
+      on_session_(std::move(on_session)),
+      on_refused_(std::move(on_refused)) {}
 
 Status MigrationListener::listen(const std::string& host, uint16_t port) {
   Status status = socket_.open({"", host, port});
@@ -59,18 +66,31 @@ void MigrationListener::accept_connections() {
     FileDescriptor socket = socket_.accept(&error);
     reap_connections();
     if (error != 0) stop_.wait(kPauseMs);
-    if (!socket.open() || !make_room()) continue;
-    tune_socket(socket.get(), options_.link_timeout_ms);
-    start_connection(std::move(socket));
+    if (!socket.open()) continue;
+    PeerAddress peer = peer_address(socket.get());
+    Status status = make_room();
+    if (status.ok()) {
+      tune_socket(socket.get(), options_.link_timeout_ms);
+      status = start_connection(std::move(socket), peer);
+    }
+    if (!status.ok()) refuse(peer, status);
   }
 }
 
-// False when the newcomer must be dropped.
-bool MigrationListener::make_room() {
+void MigrationListener::refuse(const PeerAddress& peer, const Status& why) {
+  if (!stop_.raised()) on_refused_({peer, why});
+}
+
+// Code::busy when the newcomer must be dropped.
+Status MigrationListener::make_room() {
   std::unique_lock lock(mutex_);
-  if (greeting_ < options_.max_greeting) return true;
-  if (Connection* victim = longest_of_the_most()) victim->socket->cut();
-  return room_.wait_for(lock, kRoomWait, [this] { return greeting_ < options_.max_greeting; });
+  if (greeting_ < options_.max_greeting) return {};
+  if (Connection* victim = longest_of_the_most()) {
+    victim->displaced = true;
+    victim->socket->cut();
+  }
+  auto has_room = [this] { return greeting_ < options_.max_greeting; };
+  return room_.wait_for(lock, kRoomWait, has_room) ? Status{} : too_many();
 }
 
 // Under the lock. The list is in the order of their coming.
@@ -88,21 +108,21 @@ MigrationListener::Connection* MigrationListener::longest_of_the_most() {
 }
 
 // Without a thread to be had, the connection is dropped.
-void MigrationListener::start_connection(FileDescriptor fd) {
+Status MigrationListener::start_connection(FileDescriptor fd, const PeerAddress& peer) {
   std::string network = network_of(fd.get());
   auto socket = std::make_unique<Socket>(std::move(fd));
   std::lock_guard lock(mutex_);
   Connection& connection = connections_.emplace_back();
+  connection.peer = peer;
   connection.network = std::move(network);
   connection.socket = socket.get();
   auto run = [this, &connection, owner = std::move(socket)]() mutable {
     serve(connection, std::move(owner));
   };
-  if (start_thread(&connection.thread, std::move(run)).ok()) {
-    greeting_++;
-  } else {
-    connections_.pop_back();
-  }
+  Status status = start_thread(&connection.thread, std::move(run));
+  if (status.ok()) greeting_++;
+  else connections_.pop_back();
+  return status;
 }
 
 void MigrationListener::serve(Connection& connection, std::unique_ptr<Socket> socket) {
@@ -110,7 +130,9 @@ void MigrationListener::serve(Connection& connection, std::unique_ptr<Socket> so
   std::string hello;
   Status status = greet(*socket, &reader, &hello);
   greeted(connection);
+  if (!status.ok() && connection.displaced) status = too_many();
   if (status.ok()) status = welcome(connection, socket, *reader, hello);
+  if (!status.ok()) refuse(connection.peer, status);
   // Whether the peer still hears why makes no difference here.
   if (!status.ok() && socket) (void)send_text(*socket, FrameType::error, error_text(status));
   if (socket) socket->shut_down();

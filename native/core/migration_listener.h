@@ -13,6 +13,7 @@
 #include <thread>
 
 #include "listen_socket.h"
+#include "numeric_address.h"
 #include "receiver_session.h"
 #include "stop_signal.h"
 
@@ -30,11 +31,19 @@ struct MigrationListenerOptions {
   std::shared_ptr<const TlsCredentials> tls;  // null: plain TCP
 };
 
+// A connection that got no further than its greeting.
+struct Refusal {
+  PeerAddress peer;
+  Status why;
+};
+
 class MigrationListener {
  public:
   using OnSession = std::function<void(std::shared_ptr<ReceiverSession>)>;
+  // From any thread of the listener's; not from within close().
+  using OnRefused = std::function<void(Refusal)>;
 
-  MigrationListener(MigrationListenerOptions options, OnSession on_session);
+  MigrationListener(MigrationListenerOptions options, OnSession on_session, OnRefused on_refused);
   ~MigrationListener() { close(); }
 
   Status listen(const std::string& host, uint16_t port);
@@ -47,16 +56,19 @@ class MigrationListener {
  private:
   struct Connection {
     std::thread thread;
+    PeerAddress peer;
     std::string network;       // where it comes from
     Socket* socket = nullptr;  // while the connection's thread owns it
     bool greeting = true;
+    bool displaced = false;  // by one that came later
     bool done = false;
   };
 
   void accept_connections();
-  bool make_room();
+  Status make_room();
   Connection* longest_of_the_most();
-  void start_connection(FileDescriptor fd);
+  Status start_connection(FileDescriptor fd, const PeerAddress& peer);
+  void refuse(const PeerAddress& peer, const Status& why);
   void serve(Connection& connection, std::unique_ptr<Socket> socket);
   Status greet(Socket& socket, std::unique_ptr<FrameReader>* reader, std::string* hello);
   void greeted(Connection& connection);
@@ -72,6 +84,7 @@ class MigrationListener {
 
   MigrationListenerOptions options_;
   OnSession on_session_;
+  OnRefused on_refused_;
   ListenSocket socket_;
   StopSignal stop_;
   std::thread acceptor_;

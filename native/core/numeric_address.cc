@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 
@@ -34,6 +35,18 @@ Status parse_address(const std::string& host, uint16_t port, SocketAddress* addr
   memcpy(&address->storage, list->ai_addr, list->ai_addrlen);
   address->length = list->ai_addrlen;
   return {};
+}
+
+PeerAddress peer_address(int fd) {
+  SocketAddress peer;
+  peer.length = sizeof peer.storage;
+  char host[NI_MAXHOST], port[NI_MAXSERV];
+  bool known =
+      getpeername(fd, reinterpret_cast<sockaddr*>(&peer.storage), &peer.length) == 0 &&
+      getnameinfo(peer.get(), peer.length, host, sizeof host, port, sizeof port,
+                  NI_NUMERICHOST | NI_NUMERICSERV) == 0;
+  if (!known) return {};
+  return {host, static_cast<uint16_t>(strtoul(port, nullptr, 10))};
 }
 
 bool is_peer(int fd, const std::string& host) {

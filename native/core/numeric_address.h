@@ -20,6 +20,13 @@ struct SocketAddress {
 // Code::invalid for what is no IP address.
 Status parse_address(const std::string& host, uint16_t port, SocketAddress* address);
 
+// Where a connection comes from.
+struct PeerAddress {
+  std::string host;  // empty: it has gone already
+  uint16_t port = 0;
+};
+PeerAddress peer_address(int fd);
+
 // Whether the other end of a connection has this address.
 bool is_peer(int fd, const std::string& host);
 

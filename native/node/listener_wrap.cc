@@ -22,6 +22,38 @@ MigrationListenerOptions read_options(const Napi::Object& object) {
   return options;
 }
 
+// However many connections are refused, one event of them waits at most.
+class Refusals : public std::enable_shared_from_this<Refusals> {
+ public:
+  explicit Refusals(std::shared_ptr<Emitter> emitter) : emitter_(std::move(emitter)) {}
+
+  void note(Refusal refusal) {
+    {
+      std::lock_guard lock(mutex_);
+      last_ = std::move(refusal);
+      if (count_++ > 0) return;
+    }
+    emitter_->emit("refused", [self = shared_from_this()](Napi::Env env) {
+      return self->take(env);
+    });
+  }
+
+ private:
+  Napi::Value take(Napi::Env env) {
+    std::lock_guard lock(mutex_);
+    Napi::Object object = make_object(env, {{"port", last_.peer.port}, {"count", count_}});
+    object.Set("host", last_.peer.host);
+    object.Set("error", make_error(env, last_.why).Value());
+    count_ = 0;
+    return object;
+  }
+
+  std::shared_ptr<Emitter> emitter_;
+  std::mutex mutex_;  // what follows
+  Refusal last_;
+  uint64_t count_ = 0;
+};
+
 }  // namespace
 
 void ListenerWrap::install(Napi::Env env, Napi::Object exports) {
@@ -44,6 +76,9 @@ ListenerWrap::ListenerWrap(const Napi::CallbackInfo& info)
         emitter->emit("session", [session, place](Napi::Env env) {
           return SessionWrap::make(env, session, *place);
         });
+      },
+      [refusals = std::make_shared<Refusals>(emitter_)](Refusal refusal) {
+        refusals->note(std::move(refusal));
       });
   *place = listener_;
   closer_ = loop_->add_closer([listener = listener_] { listener->close(); });

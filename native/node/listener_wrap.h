@@ -9,7 +9,8 @@
 
 namespace blockferry::node {
 
-// JavaScript's MigrationListener(options, listener). Event: session(ReceiverSession).
+// JavaScript's MigrationListener(options, listener). Events: session(ReceiverSession),
+// refused({ host, port, error, count }): so many connections since the last event; of the last.
 class ListenerWrap : public Napi::ObjectWrap<ListenerWrap> {
  public:
   static void install(Napi::Env env, Napi::Object exports);

@@ -95,7 +95,7 @@ struct Pair {
       : listener({}, [this](std::shared_ptr<ReceiverSession> s) {
           session = std::move(s);
           connected.post();
-        }),
+        }, [](Refusal) {}),
         sender({[](std::string) {}, [this] { bulk.post(); }, [this](uint64_t n) { marked.reach(n); },
                 [this](Status s) {
                   sender_error = s;

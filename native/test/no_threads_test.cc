@@ -67,7 +67,7 @@ struct Migration {
       : listener({}, [this](std::shared_ptr<ReceiverSession> made) {
           session = std::move(made);
           connected.set({});
-        }),
+        }, [](Refusal) {}),
         sender({[this](std::string) { heard.set({}); }, [] {}, [](uint64_t) {},
                 [this](Status status) { over.set(std::move(status)); }},
                20'000, nullptr) {}
@@ -117,7 +117,7 @@ struct Migration {
 };
 
 void a_receiver() {
-  MigrationListener listener({}, [](std::shared_ptr<ReceiverSession>) {});
+  MigrationListener listener({}, [](std::shared_ptr<ReceiverSession>) {}, [](Refusal) {});
   {
     ThreadLimit none(0);
     CHECK(listener.listen("127.0.0.1", 0).code == Code::no_memory);

@@ -50,7 +50,8 @@ FileDescriptor connect_from(uint32_t from, uint16_t port) {
 struct Receiver {
   explicit Receiver(std::shared_ptr<const TlsCredentials> tls, uint32_t max_greeting = 64)
       : listener(options(std::move(tls), max_greeting),
-                 [this](std::shared_ptr<ReceiverSession>) { sessions++; }) {
+                 [this](std::shared_ptr<ReceiverSession>) { sessions++; },
+                 [this](Refusal refusal) { note(refusal); }) {
     CHECK(listener.listen("127.0.0.1", 0).ok());
   }
   static MigrationListenerOptions options(std::shared_ptr<const TlsCredentials> tls,
@@ -60,7 +61,11 @@ struct Receiver {
     options.max_greeting = max_greeting;
     return options;
   }
-  std::atomic<int> sessions{0};
+  void note(const Refusal& refusal) {
+    bool of_many = refusal.why.code == Code::busy && refusal.peer.host == "127.0.0.1";
+    if (of_many && refusal.peer.port != 0) refused++;
+  }
+  std::atomic<int> sessions{0}, refused{0};
   MigrationListener listener;
 };
 
@@ -97,6 +102,9 @@ void many_strangers(std::shared_ptr<const TlsCredentials> tls) {
   // A session is told of when its source may already have gone.
   for (int i = 0; i < 500 && receiver.sessions < migrations; i++) usleep(10'000);
   CHECK(receiver.sessions == migrations);
+  // All but those that still have a place were told of.
+  for (int i = 0; i < 500 && receiver.refused < kStrangers - 64; i++) usleep(10'000);
+  CHECK(receiver.refused >= kStrangers - 64 && receiver.refused <= kStrangers);
   receiver.listener.close();
   CHECK(entries_of("/proc/self/task") <= threads);
 }

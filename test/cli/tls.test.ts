@@ -24,6 +24,7 @@ t.test('a pre-shared key: serve, receive, send under a writer', async (t) => {
   t.equal(plain.code, 1)
   t.match(plain.stderr, /^blockferry: TLS: .*does not speak TLS/m)
   t.match(plain.stderr, /The source owns the disks/)
+  await receiver.said(/^refused 127\.0\.0\.1:\d+: TLS: the peer does not speak TLS.* \(1 in all\)$/m)
   const { code, stderr } = await run(t, ...send, '--tls-psk', keys, '--tls-identity', 'bob')
   t.equal(code, 0, stderr)
   await writer.stop()
@@ -51,6 +52,8 @@ t.test('certificates, from a file to a file; nothing secret is said', async (t) 
   const refused = await run(t, ...send, ...tls(expired))
   t.equal(refused.code, 1)
   t.match(refused.stderr, /^blockferry: UNAUTHORIZED: .*expired/m)
+  const told = await receiver.event('refused')
+  t.match(told, { host: '127.0.0.1', error: { code: 'UNAUTHORIZED', message: /expired/ }, total: 1 })
   const moved = await run(t, ...send, ...tls(source), '--json')
   t.equal(moved.code, 0, moved.stderr)
   const received = await receiver.ended
@@ -65,6 +68,7 @@ t.test('what makes no sense is named', async (t) => {
   const send = ['send', '--disk', 'a=b', '--to']
   const receive = ['receive', '--disk', 'a=b', '--listen']
   const cases: Array<[string[], RegExp]> = [
+    [[...send, '192.0.2.1:7', '--tls-psk', 'x', '--plain'], /--plain: contradicts --tls-psk/],
     [[...send, '192.0.2.1:7'], /--to: 192\.0\.2\.1:7 is not this host's loopback: give --tls-psk/],
     [[...receive, '0.0.0.0:0'], /--listen: 0\.0\.0\.0:0 is not this host's loopback/],
     [[...receive, '[::]:0'], /--listen: \[::\]:0 is not/],

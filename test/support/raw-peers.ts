@@ -34,7 +34,8 @@ export async function rawDestination (
   onMessage: (session: NativeSession, message: any) => void
 ): Promise<{ address: { host: string, port: number }, close: () => Promise<void> }> {
   const sessions: NativeSession[] = []
-  const listener = new native.MigrationListener({ tls: null }, (_event, session: NativeSession) => {
+  const listener = new native.MigrationListener({ tls: null }, (event, session: NativeSession) => {
+    if (event !== 'session') return
     sessions.push(session)
     session.start((event, value) => {
       if (event === 'message') onMessage(session, JSON.parse(value))

@@ -28,6 +28,8 @@ interface Case {
   destination?: TlsOptions
   code: string
   words: RegExp
+  /** What the receiver tells of it. Default: the same code. */
+  told?: string
 }
 
 const kCases: Record<string, Case> = {
@@ -69,14 +71,15 @@ const kCases: Record<string, Case> = {
     source, destination: { ...host, peer: ['other.example'] }, code: 'UNAUTHORIZED', words: /name in our certificate/
   },
   'a plain source': { destination: psk(keys), code: 'TLS', words: /does not speak TLS/ },
-  'a plain destination': { source: psk(keys, 'alice'), code: 'TLS', words: /does not speak TLS/ }
+  'a plain destination': { source: psk(keys, 'alice'), code: 'TLS', words: /does not speak TLS/, told: 'PROTOCOL' }
 }
 
-for (const [name, { source, destination, code, words }] of Object.entries(kCases)) {
+for (const [name, { source, destination, code, words, told = code }] of Object.entries(kCases)) {
   t.test(name, async (t) => {
     const pair = await makePair(t, 4 << 20, destination)
     const writer = await Writer.start(pair.socket, 'web', 256)
     t.teardown(() => writer.stop())
+    const refused = new Promise((resolve) => pair.receiver.on('refused', resolve))
     const events: string[] = []
     pair.receiver.on('started', () => events.push('started'))
     const migration = migrate({
@@ -86,6 +89,9 @@ for (const [name, { source, destination, code, words }] of Object.entries(kCases
     const error = await failureOf(migration)
     t.match(error, { code, owner: 'source', message: words })
     t.notMatch(inspect(error), /[0-9a-f]{64}|PRIVATE/)
+    const event = await refused
+    t.match(event, { host: '127.0.0.1', port: Number, error: { code: told }, total: 1 })
+    t.notMatch(inspect(event), /[0-9a-f]{64}|PRIVATE/)
     t.same(events, [], 'nothing was begun, and it was not taken for a lost link')
     await checkSourceGoesOn(t, pair, writer)
   })
