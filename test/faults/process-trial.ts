@@ -52,7 +52,7 @@ export async function runProcessTrial (seed: number, faults: ProcessFaults): Pro
   const victims = new Map(hit.map((side) => [side, faults[name]!()]))
   const trial = newTrial(seed, `${name}: ${hit.join(' and ')}`)
   try {
-    await using sides = new Sides()
+    await using sides = new Sides(random.next() < 0.5)
     const isFull = [...victims.values()].some((fault) => fault.isFull)
     const image = makeDisk(sides.path('source', 'img'), seed, isFull)
     if (isFull) dropCache(image)
@@ -69,7 +69,8 @@ export async function runProcessTrial (seed: number, faults: ProcessFaults): Pro
 
 function dropCache (path: string): void {
   execFileSync('dd', [
-    'if=/dev/null', `of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0', 'status=none'
+    'if=/dev/null', `of=${path}`, 'oflag=nocache', 'conv=notrunc,fdatasync', 'count=0',
+    'status=none'
   ])
 }
 
@@ -87,10 +88,9 @@ async function attempt (
   const link = await FaultyLink.to(destination.address)
   const events = new EventStream<MigrationEvent>()
   const heal = () => each(victims, processes, (fault, victim) => fault.heal(victim))
-  const forget = plan(events, link, random, {
-    strike: () => Math.min(...each(victims, processes, (fault, victim) => fault.strike(victim, random))),
-    heal
-  })
+  const strike = () => Math.min(
+    ...each(victims, processes, (fault, victim) => fault.strike(victim, random)))
+  const forget = plan(events, link, random, { strike, heal })
   const error = await sides.send('source', link.address, {
     reconnect: random.pick([0, '1s', '3s']), streams: 1 + random.below(4),
     budgets: { bandwidth: random.pick(['5MB/s', '20MB/s', '1GB/s']), deadline: '2min' }
@@ -100,7 +100,8 @@ async function attempt (
   trial.moved = error === null
   trial.error = error
   // What it had received and not read may make it commit, too late.
-  await Promise.race([destination.ended, sleep(trial.moved ? kEndMs : kLateMs, null, { ref: false })])
+  const late = sleep(trial.moved ? kEndMs : kLateMs, null, { ref: false })
+  await Promise.race([destination.ended, late])
   const state = await sides.stateOf('source', source)
   if (state !== null) await checkSource(state, writer, trial)
   destination.child.kill(random.pick(['SIGTERM', 'SIGKILL']))

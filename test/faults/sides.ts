@@ -1,5 +1,5 @@
 // Both sides of a trial in processes of their own: the real command line, with journals.
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -20,6 +20,12 @@ const kGapMs = 1
 export class Sides implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'bf-'))
   readonly #undo: Array<() => unknown> = []
+  readonly #hasMaps: boolean
+
+  /** `hasMaps`: what is tracked of a disk outlives the process that serves it. */
+  constructor (hasMaps = false) {
+    this.#hasMaps = hasMaps
+  }
 
   /** A side's file: 'img', 'journal', 'nbd', 'control'. */
   path (side: Side, kind: string): string {
@@ -37,10 +43,17 @@ export class Sides implements AsyncDisposable {
     const process = this.#run([
       'serve', '--disk', `web=${this.path(side, 'img')}`,
       '--listen', `unix:${this.path(side, 'nbd')}`, '--control', this.path(side, 'control'),
-      '--journal', this.path(side, 'journal'), '--json'
+      '--journal', this.path(side, 'journal'), '--json',
+      ...(this.#hasMaps ? ['--maps', this.#maps(side)] : [])
     ], start)
     await process.event('serving')
     return process
+  }
+
+  #maps (side: Side): string {
+    const folder = join(this.#folder, `maps-${side}`)
+    mkdirSync(folder, { recursive: true })
+    return folder
   }
 
   async writer (side: Side): Promise<Writer> {
