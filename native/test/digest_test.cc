@@ -57,7 +57,8 @@ void every_wrong_block_is_named(uint64_t stripes, unsigned seed) {
   uint64_t blocks = stripes * kPerStripe - 3;
   auto origin = make_memory_origin(blocks * kBlock);
   DestinationDigest destination(blocks * kBlock, kBlock, false);
-  SourceDigest source(blocks);
+  LazyWords hashes(blocks);
+  SourceDigest source(hashes, false);
   receive_blocks(*origin, destination, source, {0, blocks});
   std::mt19937 random(seed);
   std::set<uint64_t> spoilt{0, std::min(kPerStripe, blocks) - 1, blocks - 1};

@@ -91,7 +91,8 @@ FrameHeader zero_frame(uint64_t offset) {
 // How a session ends whose source behaves so.
 Code end_of(unsigned streams, bool inventory, const std::function<void(RawSource&)>& behave) {
   std::promise<std::shared_ptr<ReceiverSession>> came;
-  MigrationListener listener({}, [&](std::shared_ptr<ReceiverSession> s) { came.set_value(s); });
+  auto welcome = [&](std::shared_ptr<ReceiverSession> s) { came.set_value(s); };
+  MigrationListener listener({}, welcome, [](Refusal) {});
   CHECK(listener.listen("127.0.0.1", 0).ok());
   RawSource source(listener.bound().port);
   auto session = came.get_future().get();
