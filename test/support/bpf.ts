@@ -25,7 +25,9 @@ export function emptyDevice (t: Test, dir: string, mebibytes: number): string {
   const file = join(dir, 'device.img')
   writeFileSync(file, '')
   truncateSync(file, mebibytes * 2 ** 20)
-  return loopDevice(t, file)
+  const device = loopDevice(t, file)
+  keepStatistics(device, true) // a test that was killed may have left them off
+  return device
 }
 
 /** What the device holds, past the page cache of whoever writes to it. */
