@@ -20,6 +20,11 @@
         ["'<!(pkg-config --exists gnutls && echo yes || echo no)' == 'yes'", {
           "defines": ["BLOCKFERRY_HAVE_GNUTLS"],
           "libraries": ["<!@(pkg-config --libs gnutls)"]
+        }],
+        ["'<!(node scripts/build-bpf.mjs)' == 'yes'", {
+          "defines": ["BLOCKFERRY_HAVE_BPF"],
+          "include_dirs": ["native/build/bpf"],
+          "libraries": ["<!@(pkg-config --libs libbpf)"]
         }]
       ]
     }

@@ -6,9 +6,12 @@ export interface Capabilities {
   ioUring: boolean
   /** Migrations can be encrypted (`tls`): the addon was built with GnuTLS. */
   tls: boolean
+  /** Taps can be attached to running devices by eBPF (`tap: 'bpf'`): the addon was built with clang and
+   * libbpf. Whether this kernel and this device allow it: probe(). */
+  bpf: boolean
 }
 
 /** What this build of the addon can do. */
 export function capabilities (): Capabilities {
-  return { ioUring: native.ioUring, tls: native.tls }
+  return { ioUring: native.ioUring, tls: native.tls, bpf: native.bpf }
 }

@@ -12,6 +12,8 @@ export type ErrorCode =
   /** The other side is not who it has to be, or says so of this one: a wrong key, a certificate of
    * an unknown CA, one that has expired or is for another name. */
   | 'UNAUTHORIZED'
+  /** A tap in the kernel may have missed writes: its count is not that of the kernel's statistics. */
+  | 'UNACCOUNTED'
   /** The deadline passed before the downtime budget could be met. */
   | 'DEADLINE'
   /** The journal is damaged in its middle, or none of ours. */

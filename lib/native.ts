@@ -45,14 +45,16 @@ export interface NativeTap {
   hold (): void
   refuse (): void
   open (): void
-  drain (timeoutMs: number): Promise<void>
+  settle (timeoutMs: number): Promise<void>
+  checkWatch (): void
+  beginAgain (): Promise<void>
   flush (): Promise<void>
   stats (): NativeTapStats
   close (): void
 }
 
 export interface NativeTapOptions {
-  kind: 'file' | 'memory' | 'null'
+  kind: 'file' | 'memory' | 'null' | 'bpf'
   path?: string
   size?: number
   readOnly?: boolean
@@ -194,6 +196,8 @@ export type NativeListener = (event: string, value: any) => void
 
 export interface Native {
   openTap (options: NativeTapOptions): Promise<NativeTap>
+  /** Whether a tap of kind 'bpf' could be opened on the device: rejects if not. */
+  checkBpf (path: string): Promise<void>
   NbdServer: new (options: { maxConnections?: number, handshakeTimeoutMs?: number }) => NativeNbdServer
   Sender: new (
     options: { linkTimeoutMs?: number, tls: NativeTls | null }, listener: NativeListener
@@ -216,6 +220,8 @@ export interface Native {
   ioUring: boolean
   /** Whether loadTls() does anything but fail. */
   tls: boolean
+  /** Whether taps of kind 'bpf' are built in. */
+  bpf: boolean
 }
 
 export const native: Native = bindings('blockferry')

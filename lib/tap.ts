@@ -1,5 +1,6 @@
 // A tap: what sits in the write path of one disk. It marks dirty blocks, throttles the writer
-// and quiesces. The NBD server (lib/nbd/server.ts) brings the writes to it.
+// and quiesces. The NBD server (lib/nbd/server.ts) brings the writes to it. A tap in the kernel
+// ('bpf') only watches: the writes go past it.
 import { BlockferryError, toBlockferryError } from './errors.js'
 import type { NativeTap, NativeTapStats, NativeThrottle } from './native.js'
 import { native } from './native.js'
@@ -10,6 +11,12 @@ export interface TapOptions {
   source: string | { memory: number | string } | { null: number | string }
   /** The export's name, and the disk's in a migration. Default 'disk'. */
   name?: string
+  /** Whose writes it sees. 'nbd': those that an NbdServer brings to it, and nobody else may write.
+   * 'bpf': whoever writes to the block device or partition `source`, which is in use and stays
+   * so: it is attached by eBPF, which delays writes by some milliseconds, and leaves nothing behind.
+   * It can neither slow nor stop the writers (see quiesce()), and takes no other option but `name`.
+   * Needs root and a kernel with BTF: probe() tells. Default 'nbd'. */
+  tap?: TapKind
   /** Open for reading only. Default false. */
   readOnly?: boolean
   /** O_DIRECT: no page cache; requests must be aligned to the logical block size. Default false. */
@@ -27,6 +34,8 @@ export interface TapOptions {
    * tap's own last write, any at all of a device whose tap was not closed. */
   map?: string | { path: string, blockSize?: number | string }
 }
+
+export type TapKind = 'nbd' | 'bpf'
 
 export type TapState = 'open' | 'holding' | 'refusing'
 
@@ -50,15 +59,17 @@ export class Tap implements AsyncDisposable {
   readonly alignment: number
   /** The block size of its map file; null without one. */
   readonly mapBlockSize: number | null
+  readonly kind: TapKind
   /** For lib/ only. */
   readonly native: NativeTap
   #migrating = false
   #closed = false
 
   /** For openTap(). */
-  constructor (name: string, tap: NativeTap) {
+  constructor (name: string, tap: NativeTap, kind: TapKind) {
     const { size, name: source, readOnly, alignment, mapBlockSize } = tap.describe()
     this.name = name
+    this.kind = kind
     this.native = tap
     this.size = size
     this.source = source
@@ -135,11 +146,16 @@ export class Tap implements AsyncDisposable {
   }
 
   /** Lets no new write begin and waits for those that have begun: after this nothing changes.
-   * TIMEOUT (and the tap is open again) when they take longer than `timeoutMs`, default 30 s. */
+   * TIMEOUT (and the tap is open again) when they take longer than `timeoutMs`, default 30 s.
+   *
+   * A 'bpf' tap can't hold writes: stop the writers first (the hypervisor's pause, fsfreeze). This
+   * then writes back what the device's page cache holds, waits for the last write, marks it, and checks
+   * by the kernel's statistics that none was missed: UNACCOUNTED means that the marks are not to be
+   * relied on and the whole disk has to be compared. */
   async quiesce (timeoutMs = 30_000): Promise<void> {
     this.native.hold()
     try {
-      await this.native.drain(timeoutMs)
+      await this.native.settle(timeoutMs)
     } catch (error) {
       this.native.open()
       throw toBlockferryError(error)
@@ -210,20 +226,22 @@ export function checkBlockSize (what: string, value: number | string): number {
 
 /** Opens a tap on a disk. Errors: NOT_FOUND, IS_DIRECTORY, BAD_SIZE (not a positive multiple of
  * 512), BUSY (the disk, or the map file), READ_ONLY, NO_PERMISSION, UNSUPPORTED (no file, no device;
- * no direct I/O), NO_SPACE for the map file, REFUSED when what lies there is none. */
+ * no direct I/O; a kernel or a device that a 'bpf' tap can't watch), NO_SPACE for the map file, REFUSED
+ * when what lies there is none. */
 export async function openTap (options: TapOptions): Promise<Tap> {
-  const { source, name = 'disk' } = options
+  const { source, name = 'disk', tap = 'nbd' } = options
   if (typeof name !== 'string' || name === '' || Buffer.byteLength(name) > 255) {
     throw new BlockferryError('INVALID', 'name: must be a text of 1 to 255 bytes')
   }
   try {
-    return new Tap(name, await native.openTap(nativeOptions(source, options)))
+    return new Tap(name, await native.openTap(nativeOptions(source, options)), tap)
   } catch (error) {
     throw toBlockferryError(error)
   }
 }
 
 function nativeOptions (source: TapOptions['source'], options: TapOptions) {
+  if (options.tap !== undefined && options.tap !== 'nbd') return watchOptions(options)
   if (typeof source === 'string') {
     const { readOnly = false, direct = false, createSize = 0, lock = true } = options
     return {
@@ -250,4 +268,12 @@ function mapOptions (map: TapOptions['map']): { map?: string, blockSize?: number
   const { path, blockSize = 4096 } = typeof map === 'string' ? { path: map } : map
   if (typeof path !== 'string' || path === '') throw new BlockferryError('INVALID', 'map: must be a path')
   return { map: path, blockSize: checkBlockSize('map.blockSize', blockSize) }
+}
+
+function watchOptions ({ source, tap, ...others }: TapOptions) {
+  if (tap !== 'bpf') throw new BlockferryError('INVALID', "tap: must be 'nbd' or 'bpf'")
+  if (typeof source !== 'string') throw new BlockferryError('INVALID', 'source: a bpf tap takes a device')
+  const wrong = Object.keys(others).find((key) => key !== 'name')
+  if (wrong !== undefined) throw new BlockferryError('INVALID', `${wrong}: no option of a bpf tap`)
+  return { kind: 'bpf' as const, path: source }
 }

@@ -29,6 +29,11 @@ static Napi::Object install(Napi::Env env, Napi::Object exports) {
 #else
   exports.Set("ioUring", Napi::Boolean::New(env, false));
 #endif
+#ifdef BLOCKFERRY_HAVE_BPF
+  exports.Set("bpf", Napi::Boolean::New(env, true));
+#else
+  exports.Set("bpf", Napi::Boolean::New(env, false));
+#endif
   return exports;
 }
 

@@ -24,7 +24,7 @@ const commands = ['g++', 'make', 'python3', 'pkg-config']
 const libraries = ['liburing', 'libxxhash', 'libzstd']
 const installLine =
   'apt-get install g++ make python3 pkg-config ' +
-  'libgnutls28-dev liburing-dev libxxhash-dev libzstd-dev'
+  'libgnutls28-dev liburing-dev libxxhash-dev libzstd-dev (and clang libbpf-dev for the bpf tap)'
 
 /** Builds the addon if need be. False, with the reason printed, when it could not be built. */
 export function buildAddon({ ifMissing = false } = {}) {
@@ -58,15 +58,20 @@ function hasSameSources() {
 function needsConfigure() {
   const makefile = join(root, 'build', 'Makefile')
   if (!existsSync(makefile) || !hasSameSources()) return true
-  return modified(join(root, 'binding.gyp')) > modified(makefile)
+  return newest(configured()) > modified(makefile)
+}
+
+// What is built while configuring: the program for the kernel.
+function configured() {
+  return sources().filter((path) => path === 'binding.gyp' || path.startsWith('native/bpf/'))
 }
 
 // Of native/, what the addon is built from: not its tests, fuzzers and their objects.
 function sources() {
-  const files = ['native', 'native/core', 'native/node'].flatMap((folder) =>
+  const files = ['native', 'native/bpf', 'native/core', 'native/node'].flatMap((folder) =>
     existsSync(join(root, folder))
       ? readdirSync(join(root, folder))
-          .filter((name) => /\.(cc|h)$/.test(name))
+          .filter((name) => /\.(c|cc|h)$/.test(name))
           .map((name) => `${folder}/${name}`)
       : [],
   )

@@ -14,13 +14,14 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
+import { buildBpf } from './build-bpf.mjs'
 import { Failure, hasCommand, isMain, main, root } from './support.mjs'
 
 const jobs = 2
-const libraries = ['gnutls', 'liburing', 'libxxhash', 'libzstd']
+const always = ['gnutls', 'liburing', 'libxxhash', 'libzstd']
 const defines = ['-DBLOCKFERRY_HAVE_GNUTLS']
 const commonFlags = ['-std=c++20', '-O1', '-g', '-Wall', '-Wextra', '-pthread', ...defines]
-const includes = ['-Inative', '-Inative/core']
+const includes = ['-Inative', '-Inative/core', '-Inative/build/bpf']
 
 // What a sanitizer finds ends the program at once.
 const strict = ['-fno-sanitize-recover=all', '-fno-omit-frame-pointer']
@@ -39,7 +40,12 @@ export const flavours = ['plain', 'address', 'thread']
 export async function buildPrograms(flavour, mains) {
   const folder = `native/build/${flavour}`
   const { compiler, own } = toolchains[flavour]
-  const command = [compiler, ...commonFlags, ...includes, ...pkgConfig('--cflags'), ...own]
+  const hasBpf = buildBpf()
+  const libraries = hasBpf ? [...always, 'libbpf'] : always
+  const bpf = hasBpf ? ['-DBLOCKFERRY_HAVE_BPF'] : []
+  const command = [
+    compiler, ...commonFlags, ...bpf, ...includes, ...pkgConfig('--cflags', libraries), ...own,
+  ]
   prepareFolder(folder, command)
   const core = listFiles('native/core', '.cc')
   const stale = [...core, ...mains].filter((path) => !isFresh(objectOf(flavour, path)))
@@ -51,7 +57,7 @@ export async function buildPrograms(flavour, mains) {
     const inputs = [objectOf(flavour, path), ...objects]
     const program = programOf(flavour, path)
     if (isNewer(program, inputs)) return
-    await toEnd([...command, '-o', program, ...inputs, ...pkgConfig('--libs')], program)
+    await toEnd([...command, '-o', program, ...inputs, ...pkgConfig('--libs', libraries)], program)
   })
 }
 
@@ -65,7 +71,7 @@ function prepareFolder(folder, command) {
   writeFileSync(path, line)
 }
 
-function pkgConfig(what) {
+function pkgConfig(what, libraries) {
   const result = spawnSync('pkg-config', [what, ...libraries], { encoding: 'utf8' })
   if (result.status !== 0) throw new Failure(`pkg-config ${what}: ${result.stderr}`)
   return result.stdout.split(/\s+/).filter((word) => word !== '')

@@ -27,6 +27,7 @@ const packages = {
     { name: 'fio', command: 'fio' },
     { name: 'gnutls-bin', command: 'certtool' },
     { name: 'iproute2', command: 'ip' },
+    { name: 'libbpf-dev', library: 'libbpf' },
     { name: 'libnbd-bin', command: 'nbdcopy' },
     { name: 'mount', command: 'losetup' },
     { name: 'nbd-client', command: 'nbd-client' },

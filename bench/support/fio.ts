@@ -1,4 +1,4 @@
-// fio as the writer: over NBD to the server under test.
+// fio as the writer: over NBD to the server under test, or to a device.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -41,6 +41,12 @@ function nbdArguments(uri: string, options: readonly string[]): string[] {
 /** Runs fio to its end. */
 export async function write(uri: string, options: readonly string[]): Promise<WriteResult> {
   return parseResult(await run('fio', ...nbdArguments(uri, options)))
+}
+
+/** The same to a block device, past the page cache. */
+export async function writeDevice(path: string, options: readonly string[]): Promise<WriteResult> {
+  const engine = ['--name=writer', '--ioengine=libaio', '--direct=1', `--filename=${path}`]
+  return parseResult(await run('fio', ...engine, '--output-format=json', ...content, ...options))
 }
 
 /** Writes with checksums over NBD, then reads the file itself and checks that all is there. */

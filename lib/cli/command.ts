@@ -14,6 +14,8 @@ export interface Command {
   /** What --help prints. */
   help: string
   options: NonNullable<ParseArgsConfig['options']>
+  /** Takes one argument that is no option, in capitals: its value is called so. */
+  operand?: string
   /** Answers the exit code; errors are thrown. */
   run: (values: Values, output: Output) => Promise<number>
 }
@@ -30,10 +32,20 @@ export function readArguments (command: Command, args: string[]): Values {
   const common = { json: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } } as const
   const options = { ...command.options, ...common }
   try {
-    return parseArgs({ args, options, strict: true, allowPositionals: false }).values as Values
+    const { values, positionals } = parseArgs({ args, options, strict: true, allowPositionals: true })
+    return { ...values, ...operandIn(command, positionals) } as Values
   } catch (error) {
+    if (error instanceof UsageError) throw error
     throw new UsageError(firstSentence((error as Error).message))
   }
+}
+
+function operandIn ({ operand }: Command, [first, ...more]: string[]): Values {
+  const unexpected = operand === undefined ? first : more[0]
+  if (unexpected !== undefined) throw new UsageError(`Unexpected argument '${unexpected}'`)
+  if (operand === undefined) return {}
+  if (first === undefined) throw new UsageError(`${operand}: is needed`)
+  return { [operand]: first }
 }
 
 function firstSentence (message: string): string {

@@ -8,6 +8,7 @@ import { readArguments, UsageError } from './command.js'
 import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { Output } from './output.js'
 import { pause } from './pause.js'
+import { probe } from './probe.js'
 import { receive } from './receive.js'
 import { recover } from './recover.js'
 import { redirect } from './redirect.js'
@@ -19,7 +20,8 @@ import { status } from './status.js'
 import { switchover } from './switchover.js'
 
 const kCommands: Command[] = [
-  serve, receive, send, status, pause, resume, switchover, cancel, set, recover, redirect
+  serve, receive, send, status, pause, resume, switchover, cancel, set, recover, redirect,
+  probe
 ]
 
 function help (): string {

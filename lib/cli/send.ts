@@ -7,7 +7,8 @@ import { startRemote } from '../control/remote.js'
 import { undecidedAfter } from '../control/undecided.js'
 import { BlockferryError } from '../errors.js'
 import { migrate } from '../migrate.js'
-import type { MigrateOptions } from '../migration/options.js'
+import { machineOf } from '../machine/machine-spec.js'
+import type { MigrateOptions, SourceDisk } from '../migration/options.js'
 import type { Report } from '../migration/report.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
@@ -29,6 +30,7 @@ type Settings = Omit<
 }
 
 const kThrottles = ['bucket', 'steps', 'none'] as const
+const kTaps = ['bpf', 'auto'] as const
 const kCompressions = ['auto', 'on', 'off'] as const
 
 export const send: Command = {
@@ -38,15 +40,17 @@ export const send: Command = {
        blockferry send --disk NAME=PATH … --to HOST:PORT [OPTION …]
 
 Moves what a running \`blockferry serve\` holds while its clients go on writing; or, without
---control, disks that nobody writes.
+--control, disks that nobody writes, or that a machine was started on without blockferry (--tap).
 
   --control PATH         the control socket of the serve
   --disk NAME            with --control: only this disk (repeatable; default: all)
-  --disk NAME=PATH       without: a file or device that nobody writes (repeatable)
+  --disk NAME=PATH       without: a file or device that nobody writes, or with --tap (repeatable)
+  --tap TAP              without --control: the disks are in use, and this sees the writes to them:
+                         bpf, or auto (see \`blockferry probe\`). Needs root and --machine
   --to HOST:PORT         where a \`blockferry receive\` listens
   --journal PATH         without --control: remember here, across crashes, who owns the disks
-  --machine MACHINE      with --control: the machine that uses the disks moves, too: the QEMU whose
-                         monitor is at qemu:PATH or qemu:HOST:PORT
+  --machine MACHINE      with --control or --tap: the machine that uses the disks moves, too: the
+                         QEMU whose monitor is at qemu:PATH or qemu:HOST:PORT
 ${kRedirectHelp}
 ${args.kBudgetHelp}
                          (default: a downtime of 300ms, no other limit)
@@ -71,6 +75,7 @@ ${kExitHelp}`,
   options: {
     control: { type: 'string' },
     disk: { type: 'string', multiple: true },
+    tap: { type: 'string' },
     to: { type: 'string' },
     ...args.kBudgetOptions,
     switchover: { type: 'string' },
@@ -100,6 +105,9 @@ async function run (values: Values, output: Output): Promise<number> {
   if (journal !== undefined && control !== undefined) {
     throw new UsageError('--journal: belongs to the serve, not to send --control')
   }
+  const word = args.text(values, 'tap')
+  const tap = word === undefined ? undefined : args.oneOf('--tap', word, kTaps)
+  if (tap !== undefined && control !== undefined) throw new UsageError('--tap: does not go with --control')
   const redirect = await redirectFile(values, 'old')
   if (redirect.redirect !== undefined && control === undefined) {
     throw new UsageError('--redirect: belongs to --control')
@@ -122,7 +130,7 @@ async function run (values: Values, output: Output): Promise<number> {
     return kExit.ownerUnknown
   }
   const started = control === undefined
-    ? startHere(readDisks(disks), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
+    ? startHere(disksOf(disks, tap), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, endAtOnce)
   try {
@@ -165,9 +173,10 @@ function readSettings (values: Values): Settings {
   }
 }
 
-function readDisks (disks: string[]): args.NamedPath[] {
+function disksOf (disks: string[], tap?: SourceDisk['tap']): SourceDisk[] {
   if (disks.length === 0) throw new UsageError('--control or --disk: one of them is needed')
   return args.namedPaths('--disk', disks)
+    .map(({ name, path }) => ({ name, source: path, ...(tap !== undefined && { tap }) }))
 }
 
 function namesOf (disks: string[]): { disks?: string[] } {
@@ -175,13 +184,16 @@ function namesOf (disks: string[]): { disks?: string[] } {
 }
 
 function startHere (
-  disks: args.NamedPath[], to: string, { switchover, machine, ...settings }: Settings, emit: Emit
+  disks: SourceDisk[], to: string, { switchover, machine, ...settings }: Settings, emit: Emit
 ): Remote<Report> {
-  if (machine !== undefined) throw new UsageError('--machine: belongs to --control')
+  const isWatched = disks.some(({ tap }) => tap !== undefined)
+  if (machine === undefined && isWatched) throw new UsageError('--tap: needs --machine')
+  if (machine !== undefined && !isWatched) throw new UsageError('--machine: belongs to --control or --tap')
   const migration = migrate({
     ...settings,
-    disks: disks.map(({ name, path }) => ({ name, source: path })),
+    disks,
     destination: to,
+    ...(machine !== undefined && { machine: machineOf('--machine', machine) }),
     switchover: switchover === 'auto' || switchover === 'manual' ? switchover : new Date(switchover)
   })
   const follow = async () => {

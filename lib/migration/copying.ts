@@ -55,7 +55,8 @@ export class Copying {
   #wake: () => void = () => {}
 
   constructor (needs: CopyingNeeds) {
-    const { link: { sender }, options: { budgets, throttle, compression } } = needs
+    const { link: { sender }, disks, options: { budgets, compression } } = needs
+    const throttle = disks.canThrottle ? needs.options.throttle : 'none'
     this.#needs = needs
     this.reporter = needs.reporter
     this.sampler = needs.sampler

@@ -34,6 +34,8 @@ const kNoForecast: Forecast = { eta: null, predictedDowntimeMs: null, limitedBy:
 const kResidualGraceMs = 1000
 /** How long the link may take to break after the memory that travels on it, ms. */
 const kLinkFailureMs = 1000
+/** How often disks are compared as a whole because a tap may have missed writes. */
+const kMaxComparisons = 3
 
 export class Migration extends EventStream<MigrationEvent> implements Promise<Report> {
   readonly [Symbol.toStringTag] = 'Migration'
@@ -53,6 +55,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #network = new NetworkSteps(null)
   #committing = false
   #committed = false
+  #comparisons = 0
   #keepDestination = true
   #cancel!: (error: BlockferryError) => void
   readonly #cancelled: Promise<never>
@@ -189,9 +192,11 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
         return await this.#moveOver(copying)
       } catch (thrown) {
         const error = toBlockferryError(thrown)
-        const waitMs = this.#mayGoOnAfter(error) ? reconnecting.next() : null
+        const compare = this.#mustCompareAfter(error)
+        const waitMs = compare ? 0 : this.#mayGoOnAfter(error) ? reconnecting.next() : null
         if (waitMs === null) throw error
         await this.#disconnect()
+        if (compare) await this.#disks.beginAgain()
         this.emit({ event: 'reconnecting', error, waitMs })
         await this.#orCancelled(sleep(waitMs))
       }
@@ -210,6 +215,12 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     return isLinkLoss(error) && this.#copying !== null && !this.#hasMemory && isUndecided
   }
 
+  /** The marks are not to be relied on. Begun again, both sides are compared as a whole, by their
+   * hashes (`reuse`), or all is sent once more. */
+  #mustCompareAfter ({ code }: BlockferryError): boolean {
+    return code === 'UNACCOUNTED' && !this.#hasMemory && this.#comparisons++ < kMaxComparisons
+  }
+
   /** The writers go on as if nothing had happened. */
   async #disconnect (): Promise<void> {
     this.#disks.throttle(null)
@@ -221,6 +232,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   async #moveOver (copying: Copying): Promise<Report> {
     for (;;) {
       await this.#orCancelled(copying.untilReady())
+      this.#disks.check()
       await this.#orCancelled(this.#machine!.sendMemory(this.#link, copying, (event) => this.emit(event)))
       const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
       const result = await this.#switchOver(copying, phases)

@@ -7,15 +7,21 @@ import type { NbdServer } from '../nbd/server.js'
 import { Journal } from '../ownership/journal.js'
 import type { Budgets } from '../policy/types.js'
 import { SharedBandwidth } from '../shared-bandwidth.js'
+import type { TapKind } from '../tap.js'
 import { checkBlockSize, Tap } from '../tap.js'
 import { parseHostPort, parseRate, parseTime } from '../units.js'
 import type { NativeTlsFiles } from '../native.js'
 import type { TlsOptions } from './tls.js'
 import { checkTls } from './tls.js'
 
-/** A disk to be moved: a tap that serves it, or the path of a disk that nobody writes. */
+/** A disk to be moved: a tap, or a path. */
 export interface SourceDisk {
   source: Tap | string
+  /** Of a path: what sees the writes to it. 'nbd': nobody writes to it. 'bpf': see TapOptions. 'auto':
+   * the best tap that can be attached to the device as it is (see probe()), UNSUPPORTED when there is
+   * none. A tap in the kernel stops no writer, so `machine` has to have a pause() that does. Default
+   * 'nbd'. */
+  tap?: TapKind | 'auto'
   /** What the destination calls it. Default: the tap's name, or 'disk'. */
   name?: string
 }
@@ -78,7 +84,7 @@ export interface MigrateOptions {
 }
 
 export interface CheckedMigrateOptions {
-  disks: ReadonlyArray<{ source: Tap | string, name: string }>
+  disks: ReadonlyArray<{ source: Tap | string, name: string, tap: TapKind | 'auto' }>
   host: string
   port: number
   tls: NativeTlsFiles | null
@@ -247,10 +253,16 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
-    const { source, name } = isObject(disk) ? disk : {} as SourceDisk
+    const { source, name, tap } = isObject(disk) ? disk : {} as SourceDisk
     const isPath = typeof source === 'string' && source !== ''
     if (!isPath && !(source instanceof Tap)) throw nonsense(`disks[${index}].source`, 'a Tap or a path')
-    return { source, name: name ?? (source instanceof Tap ? source.name : 'disk') }
+    if (tap !== undefined && !isPath) throw nonsense(`disks[${index}].tap`, 'left out: the source is a Tap')
+    oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'auto'])
+    return {
+      source,
+      name: name ?? (source instanceof Tap ? source.name : 'disk'),
+      tap: source instanceof Tap ? source.kind : tap ?? 'nbd'
+    }
   })
   checkNames(disks.map((disk) => disk.name))
   const taps = disks.map((disk) => disk.source).filter((source) => source instanceof Tap)
@@ -263,11 +275,16 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     oneOf('switchover', switchover as string, ['auto', 'manual'])
   }
   const destination = checkAddress('destination', options.destination)
+  const machine = checkMachine(options.machine)
+  const isWatched = disks.some(({ tap }) => tap !== 'nbd')
+  if (isWatched && machine.pause === undefined && !isMemoryMachine(machine)) {
+    throw nonsense('machine', 'there, with a pause(): a tap in the kernel stops no writer')
+  }
   return {
     disks,
     ...destination,
     tls: checkTls(options.tls, 'destination', destination.host),
-    machine: checkMachine(options.machine),
+    machine,
     network: checkNetwork(options.network),
     budgets: checkBudgets(options.budgets ?? {}),
     sharedBandwidth: sharedIn(options.budgets ?? {}),

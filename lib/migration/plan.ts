@@ -1,12 +1,12 @@
 // What a journal keeps of a migration's options, so that it can go on after a crash.
 import { BlockferryError } from '../errors.js'
 import { hostPortText } from '../units.js'
-import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
+import type { CheckedMigrateOptions, MigrateOptions, SourceDisk } from './options.js'
 
 /** As MigrateOptions: no secrets, and nothing that lives in a process. */
 export interface MigrationPlan extends Pick<MigrateOptions,
   'throttle' | 'equality' | 'reuse' | 'compression' | 'blockSize' | 'streams' | 'linkTimeout' | 'reconnect'> {
-  disks: Array<{ name: string, source: string }>
+  disks: Array<{ name: string, source: string, tap?: Exclude<SourceDisk['tap'], 'nbd' | undefined> }>
   destination: string
   budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
   /** It had such: without it it can't go on. */
@@ -18,8 +18,11 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
   const { host, port, budgets, machine, network } = options
   const { throttle, equality, reuse, compression, blockSize, streams } = options
   return {
-    disks: options.disks.map(({ name, source }) => (
-      { name, source: typeof source === 'string' ? source : source.source })),
+    disks: options.disks.map(({ name, source, tap }) => ({
+      name,
+      source: typeof source === 'string' ? source : source.source,
+      ...(tap !== 'nbd' && { tap }) // else nobody would see the writes to it
+    })),
     destination: hostPortText({ host, port }),
     budgets: {
       downtime: budgets.downtimeMs,

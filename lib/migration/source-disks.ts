@@ -1,14 +1,15 @@
 // The source's disks during a migration: their taps, tracked, throttled, held together.
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { Throttle } from '../policy/types.js'
-import type { TapStats } from '../tap.js'
+import type { TapKind, TapStats } from '../tap.js'
 import { openTap, Tap } from '../tap.js'
+import { chooseTap } from '../tap/probe.js'
 import type { CheckedMigrateOptions } from './options.js'
 
 interface SourceTap {
   name: string
   tap: Tap
-  /** Opened here, to be closed here: nobody writes to it. */
+  /** Opened here, to be closed here. */
   own: boolean
   release: () => void
   before: TapStats
@@ -38,9 +39,9 @@ export class SourceDisks {
   static async open (disks: CheckedMigrateOptions['disks'], blockSize: number): Promise<SourceDisks> {
     const taps: SourceTap[] = []
     try {
-      for (const { source, name } of disks) {
+      for (const { source, name, tap: kind } of disks) {
         const own = !(source instanceof Tap)
-        const tap = own ? await openTap({ source, name, readOnly: true }) : source
+        const tap = own ? await openPath(source, name, kind) : source
         const release = claim(tap)
         taps.push({ name, tap, own, release, before: tap.stats() })
         tap.trackForMigration(blockSize)
@@ -105,12 +106,29 @@ export class SourceDisks {
     }
   }
 
+  /** A tap in the kernel has no hold on the writers. */
+  get canThrottle (): boolean {
+    return this.taps.every(({ tap }) => tap.kind === 'nbd')
+  }
+
+  /** UNACCOUNTED when a tap is known to have missed writes. */
+  check (): void {
+    for (const { tap } of this.taps) tap.native.checkWatch()
+  }
+
+  /** After UNACCOUNTED: begins to count anew. What was missed until now shows when the disks are
+   * compared as a whole. */
+  async beginAgain (): Promise<void> {
+    for (const { tap } of this.taps) await tap.native.beginAgain()
+  }
+
   hold (): void {
     for (const { tap } of this.taps) tap.native.hold()
   }
 
+  /** The writers are stopped: when this resolves, all that they wrote is marked. */
   async drain (): Promise<void> {
-    await Promise.all(this.taps.map(({ tap }) => tap.native.drain(kDrainMs)))
+    await Promise.all(this.taps.map(({ tap }) => tap.native.settle(kDrainMs)))
       .catch((error: unknown) => { throw toBlockferryError(error) })
   }
 
@@ -131,6 +149,11 @@ export class SourceDisks {
       if (own) await tap.close()
     }
   }
+}
+
+async function openPath (source: string, name: string, wanted: TapKind | 'auto'): Promise<Tap> {
+  const kind = wanted === 'auto' ? await chooseTap(source) : wanted
+  return await openTap(kind === 'nbd' ? { source, name, readOnly: true } : { source, name, tap: kind })
 }
 
 function claim (tap: Tap): () => void {

@@ -30,6 +30,7 @@ const char* code_name(Code code) {
     case Code::closed: return "CLOSED";
     case Code::tls: return "TLS";
     case Code::unauthorized: return "UNAUTHORIZED";
+    case Code::unaccounted: return "UNACCOUNTED";
   }
   return "INVALID";
 }

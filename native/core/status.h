@@ -36,9 +36,10 @@ enum class Code {
   closed,          // the object was closed
   tls,             // one side speaks TLS and the other does not
   unauthorized,    // the peer is not who it has to be, or says so of us
+  unaccounted,     // a tap in the kernel may have missed writes
 };
 
-inline constexpr Code kLastCode = Code::unauthorized;
+inline constexpr Code kLastCode = Code::unaccounted;
 
 const char* code_name(Code code);
 

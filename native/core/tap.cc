@@ -27,8 +27,12 @@ uint64_t read(const std::atomic<uint64_t>& counter) {
 
 }  // namespace
 
-Tap::Tap(std::unique_ptr<Origin> origin, std::shared_ptr<Tracking> kept)
-    : origin_(std::move(origin)), kept_(std::move(kept)), tracking_(kept_) {}
+Tap::Tap(std::unique_ptr<Origin> origin, std::shared_ptr<Tracking> kept,
+         std::unique_ptr<WriteWatch> watch)
+    : origin_(std::move(origin)),
+      kept_(std::move(kept)),
+      tracking_(kept_),
+      watch_(std::move(watch)) {}
 
 Tap::~Tap() {
   if (kept_) kept_->close(*origin_);
@@ -37,6 +41,7 @@ Tap::~Tap() {
 // The lock makes a write that was seen unmarked one whose I/O had ended before.
 void Tap::track(std::shared_ptr<Tracking> tracking) {
   std::unique_lock lock(tracking_mutex_);
+  if (watch_) watch_->track(tracking ? &tracking->dirty() : nullptr);
   tracking_.swap(tracking);
 }
 
@@ -47,6 +52,13 @@ std::shared_ptr<Tracking> Tap::tracking() const {
 
 void Tap::forget() {
   if (auto tracking = this->tracking()) tracking->forget();
+}
+
+// In this order: what is missed before the account begins is found by who does not rely on the marks.
+Status Tap::begin_again() {
+  Status status = watch_ ? watch_->begin() : Status{};
+  forget();
+  return status;
 }
 
 void Tap::Ticket::wait_behind(const Ticket& ahead) {
@@ -129,6 +141,14 @@ bool Tap::wait_drained(Clock::duration limit) {
   return empty;
 }
 
+// What waits in the page cache is a write to come, and the origin's flush sends it on its way.
+Status Tap::settle(Clock::duration limit) {
+  if (!wait_drained(limit)) return Status::failure(Code::timeout, "writes did not finish in time");
+  if (!watch_) return {};
+  Status status = origin_->flush();
+  return status.ok() ? watch_->settle(limit) : status;
+}
+
 void Tap::count_write(const Ticket& ticket, uint64_t length) {
   add(counters_.writes, 1);
   add(counters_.written_bytes, length);
@@ -180,6 +200,11 @@ TapStats Tap::stats() const {
   TapStats stats;
   stats.writes = read(counters_.writes);
   stats.written_bytes = read(counters_.written_bytes);
+  if (watch_) {
+    WatchStats watched = watch_->stats();
+    stats.writes += watched.writes;
+    stats.written_bytes += watched.written_bytes;
+  }
   if (auto tracking = this->tracking()) stats.unique_dirty = tracking->dirty().marked();
   stats.writes_delayed = read(counters_.writes_delayed);
   stats.delay_us = read(counters_.delay_us);

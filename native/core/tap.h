@@ -9,6 +9,10 @@
 //   the acknowledgement to the client
 //
 // Reads and flushes pass the gate unasked.
+//
+// Or nothing carries the requests: a tap with a watch (write_watch.h) sees writes that go past us.
+// Its gate and its throttle have no hold on those; whoever uses it stops the writers by other
+// means.
 #pragma once
 
 #include <atomic>
@@ -24,6 +28,7 @@
 #include "origin.h"
 #include "throttle.h"
 #include "tracking.h"
+#include "write_watch.h"
 
 namespace blockferry {
 
@@ -69,19 +74,25 @@ struct TapStats {
 class Tap {
  public:
   // `kept`: what it tracks from its first write to its last; null for a tap that tracks now and
-  // then.
-  explicit Tap(std::unique_ptr<Origin> origin, std::shared_ptr<Tracking> kept = nullptr);
+  // then, as one with a `watch` does.
+  explicit Tap(std::unique_ptr<Origin> origin, std::shared_ptr<Tracking> kept = nullptr,
+               std::unique_ptr<WriteWatch> watch = nullptr);
   ~Tap();
 
   Origin& origin() { return *origin_; }
+  // Null when the writes come through the gate.
+  WriteWatch* watch() { return watch_.get(); }
 
   // From here on every finished write is marked in its dirty map: when this returns, a write that
-  // is not marked there has been performed already. Null ends tracking. Not with a kept one.
+  // is not marked there (or will be, by a watch) has been performed already. Null ends tracking.
+  // Not with a kept one.
   void track(std::shared_ptr<Tracking> tracking);
   std::shared_ptr<Tracking> tracking() const;
   // The disk is written by somebody else than its writers: by a migration that comes here.
   void forget();
   bool keeps_tracking() const { return kept_ != nullptr; }
+  // After Code::unaccounted: a watch begins to count anew, and what was tracked is not relied on.
+  Status begin_again();
 
   // One per request, kept by the caller between calls of admit().
   struct Ticket {
@@ -116,6 +127,9 @@ class Tap {
   bool drained() const { return in_flight_.load() == 0; }
   // Waits for it; false after `limit`.
   bool wait_drained(Clock::duration limit);
+  // The same, and what a watch has seen until now is marked. Code::timeout, and what
+  // WriteWatch::settle() says.
+  Status settle(Clock::duration limit);
 
   void add_waker(Waker* waker);
   void remove_waker(Waker* waker);  // no wake() comes after this returned
@@ -135,6 +149,7 @@ class Tap {
   const std::shared_ptr<Tracking> kept_;
   mutable std::shared_mutex tracking_mutex_;
   std::shared_ptr<Tracking> tracking_;
+  const std::unique_ptr<WriteWatch> watch_;  // goes before what it marks in
   std::atomic<GateState> state_{GateState::open};
   // Requests between admit() and finished(); for a moment also those that admit() turns away.
   std::atomic<uint64_t> in_flight_{0};

@@ -30,6 +30,18 @@ Status open_tracking(const std::string& path, uint32_t block_size, const Origin&
   return Tracking::open(path, origin, block_size, tracking);
 }
 
+// Read past the page cache: what the device holds. Others write to it, so there is no lock.
+Status open_watched(const std::string& path, std::unique_ptr<Origin>* origin,
+                    std::unique_ptr<WriteWatch>* watch) {
+  FileOriginOptions options;
+  options.path = path;
+  options.read_only = true;
+  options.direct = true;
+  options.lock = false;
+  Status status = open_bpf_watch(path, watch);
+  return status.ok() ? open_file_origin(options, origin) : status;
+}
+
 ThrottleLimits read_limits(const Napi::Object& options) {
   ThrottleLimits limits;
   limits.bytes_per_second = number_or(options, "bytesPerSecond", 0);
@@ -66,13 +78,16 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::hold>("hold"),
           InstanceMethod<&TapWrap::refuse>("refuse"),
           InstanceMethod<&TapWrap::open>("open"),
-          InstanceMethod<&TapWrap::drain>("drain"),
+          InstanceMethod<&TapWrap::settle>("settle"),
+          InstanceMethod<&TapWrap::check_watch>("checkWatch"),
+          InstanceMethod<&TapWrap::begin_again>("beginAgain"),
           InstanceMethod<&TapWrap::flush>("flush"),
           InstanceMethod<&TapWrap::stats>("stats"),
           InstanceMethod<&TapWrap::close>("close"),
       });
   Loop::of(env)->keep_constructor("Tap", constructor);
   exports.Set("openTap", Napi::Function::New<&TapWrap::open_tap>(env, "openTap"));
+  exports.Set("checkBpf", Napi::Function::New<&TapWrap::check_bpf>(env, "checkBpf"));
 }
 
 TapWrap::TapWrap(const Napi::CallbackInfo& info)
@@ -102,16 +117,24 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
       ->run(
           [=] {
             std::unique_ptr<Origin> origin;
+            std::unique_ptr<WriteWatch> watch;
             std::shared_ptr<Tracking> tracking;
-            Status status = open_origin(kind, size, file, &origin);
+            Status status = kind == "bpf" ? open_watched(file.path, &origin, &watch)
+                                          : open_origin(kind, size, file, &origin);
             if (status.ok()) status = open_tracking(map, block_size, *origin, &tracking);
-            if (status.ok()) *tap = std::make_shared<Tap>(std::move(origin), tracking);
+            if (!status.ok()) return status;
+            *tap = std::make_shared<Tap>(std::move(origin), tracking, std::move(watch));
             return status;
           },
           [tap](Napi::Env env) -> Napi::Value {
             auto data = Napi::External<std::shared_ptr<Tap>>::New(env, tap.get());
             return Loop::of(env)->construct("Tap", data);
           });
+}
+
+Napi::Value TapWrap::check_bpf(const Napi::CallbackInfo& info) {
+  std::string path = info[0].As<Napi::String>().Utf8Value();
+  return Loop::of(info.Env())->run([path] { return check_bpf_watch(path); });
 }
 
 Tap& TapWrap::tap(const Napi::CallbackInfo& info) {
@@ -188,13 +211,19 @@ void TapWrap::hold(const Napi::CallbackInfo& info) { tap(info).hold(); }
 void TapWrap::refuse(const Napi::CallbackInfo& info) { tap(info).refuse(); }
 void TapWrap::open(const Napi::CallbackInfo& info) { tap(info).open(); }
 
-Napi::Value TapWrap::drain(const Napi::CallbackInfo& info) {
+Napi::Value TapWrap::settle(const Napi::CallbackInfo& info) {
   tap(info);
   auto limit = std::chrono::milliseconds(to_uint(info[0]));
-  return Loop::of(info.Env())->run([tap = tap_, limit] {
-    if (tap->wait_drained(limit)) return Status{};
-    return Status::failure(Code::timeout, "writes did not finish in time");
-  });
+  return Loop::of(info.Env())->run([tap = tap_, limit] { return tap->settle(limit); });
+}
+
+void TapWrap::check_watch(const Napi::CallbackInfo& info) {
+  if (WriteWatch* watch = tap(info).watch()) throw_unless_ok(info.Env(), watch->check());
+}
+
+Napi::Value TapWrap::begin_again(const Napi::CallbackInfo& info) {
+  tap(info);
+  return Loop::of(info.Env())->run([tap = tap_] { return tap->begin_again(); });
 }
 
 Napi::Value TapWrap::flush(const Napi::CallbackInfo& info) {

@@ -3,7 +3,7 @@ import t from 'tap'
 
 import { jsonLines, run } from './cli-process.js'
 
-const kCommands = ['serve', 'receive', 'send', 'status', 'pause', 'resume', 'switchover', 'cancel', 'set', 'redirect']
+const kCommands = ['serve', 'receive', 'send', 'status', 'pause', 'resume', 'switchover', 'cancel', 'set', 'redirect', 'probe']
 const kRedirect = [
   'redirect', '--role', 'old', '--address', '10.0.0.9', '--device', 'nowhere', '--local', '10.0.0.1',
   '--remote', '10.1.0.1', '--tunnel'
@@ -65,6 +65,12 @@ t.test('nonsense is named', async (t) => {
     [[...kSend, '--streams', '1e1'], /--streams: 1e1 is no number from 1 to 16/],
     [[...kSend, '--block-size', '5000'], /--block-size: 5000 is no power of two/],
     [[...kSend, '--link-timeout', '10ms'], /--link-timeout: 10ms is less than 1s/],
+    [[...kSend, '--tap', 'nbd'], /--tap: nbd is none of bpf, auto/],
+    [[...kSend, '--tap', 'bpf'], /--tap: needs --machine/],
+    [[...kSend, '--machine', 'qemu:/x'], /--machine: belongs to --control or --tap/],
+    [['send', '--control', 'x', '--tap', 'bpf', '--to', '127.0.0.1:1'], /--tap: does not go with --control/],
+    [['probe'], /DEVICE: is needed/],
+    [['probe', '/dev/a', '/dev/b'], /'\/dev\/b'/],
     [['status'], /--control: is needed/],
     [['pause'], /--control: is needed/],
     [['set', '--control', 'x'], /--downtime, --write-latency, --deadline or --bandwidth/],

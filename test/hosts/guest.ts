@@ -3,7 +3,7 @@
 
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, statSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { guestKernel, type GuestKernel } from './guest-kernel.js'
@@ -29,7 +29,7 @@ export interface GuestOptions {
   readonly nbdSocket?: string
   /** Default: 'disk'. */
   readonly nbdExport?: string
-  /** Without `nbdSocket`: the disk is this raw file, which QEMU opens itself. */
+  /** Without `nbdSocket`: the disk is this raw file or block device, which QEMU opens itself. */
   readonly diskFile?: string
   /** A tap device in the namespace. */
   readonly tapDevice: string
@@ -171,7 +171,8 @@ function blockNodes(options: GuestOptions): object[] {
     return [{ ...node, driver: 'nbd', export: nbdExport, server, ...reconnect }]
   }
   if (diskFile === undefined) throw new Error('a guest needs an nbdSocket or a diskFile')
-  const file = { ...node, 'node-name': fileNode, driver: 'file', filename: diskFile }
+  const driver = statSync(diskFile).isBlockDevice() ? 'host_device' : 'file'
+  const file = { ...node, 'node-name': fileNode, driver, filename: diskFile }
   return [file, { ...node, driver: 'raw', file: fileNode }]
 }
 

@@ -1,0 +1,43 @@
+// The account of a watch: the sectors that it saw issued against those that the kernel's own
+// statistics say were written and discarded. The two are equal exactly when nothing is in flight
+// and nothing was missed.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "block_device.h"
+#include "bpf_program.h"
+#include "status.h"
+
+namespace blockferry {
+
+class WriteAccount {
+ public:
+  // Both outlive it.
+  WriteAccount(const BlockDevice& device, const BpfProgram& program)
+      : device_(device), program_(program) {}
+
+  // Begins to count, at a moment when nothing is in flight: a disk that is never idle is made so.
+  Status begin();
+  // It balances now.
+  bool balances() const;
+  // Code::unaccounted, or what else is wrong, when it is known that it never will.
+  Status check() const;
+  // It did not balance though it should.
+  Status unbalanced() const;
+
+ private:
+  uint64_t counter(block_writes_counter which) const { return program_.counters[which].load(); }
+  Status drained_balance(int64_t* balance) const;
+  Status unaccounted(const std::string& why) const;
+
+  const BlockDevice& device_;
+  const BpfProgram& program_;
+  // Sectors written less those issued, when nothing was in flight.
+  std::atomic<int64_t> base_{0};
+  std::atomic<uint64_t> misses_before_{0}, untold_before_{0};
+};
+
+}  // namespace blockferry

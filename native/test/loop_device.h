@@ -1,0 +1,52 @@
+// A loop device over a file of a test's own, gone when the test is done, or killed.
+#pragma once
+
+#include <fcntl.h>
+#include <linux/loop.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "check.h"
+#include "core/file_descriptor.h"
+#include "temporary_folder.h"
+
+class LoopDevice {
+ public:
+  explicit LoopDevice(uint64_t size) {
+    file_.reset(open((folder_ / "image").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    CHECK(file_.open() && ftruncate(file_.get(), static_cast<off_t>(size)) == 0);
+    attach(LO_FLAGS_AUTOCLEAR);
+  }
+  // Over another device, past the page cache: as slow as that.
+  explicit LoopDevice(const LoopDevice& below) {
+    file_.reset(open(below.path().c_str(), O_RDWR | O_CLOEXEC));
+    CHECK(file_.open());
+    attach(LO_FLAGS_AUTOCLEAR | LO_FLAGS_DIRECT_IO);
+  }
+  LoopDevice& operator=(const LoopDevice&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  void attach(uint32_t flags) {
+    blockferry::FileDescriptor control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
+    CHECK(control.open());
+    // Another process may take the free one first.
+    for (int tries = 0; tries < 100 && !device_.open(); tries++) {
+      int number = ioctl(control.get(), LOOP_CTL_GET_FREE);
+      CHECK(number >= 0);
+      path_ = "/dev/loop" + std::to_string(number);
+      device_.reset(open(path_.c_str(), O_RDWR | O_CLOEXEC));
+      loop_config config = {};
+      config.fd = static_cast<uint32_t>(file_.get());
+      config.info.lo_flags = flags;
+      if (device_.open() && ioctl(device_.get(), LOOP_CONFIGURE, &config) != 0) device_.reset();
+    }
+    CHECK(device_.open());
+  }
+  TemporaryFolder folder_;
+  blockferry::FileDescriptor file_, device_;
+  std::string path_;
+};
