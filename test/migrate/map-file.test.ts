@@ -4,11 +4,22 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { migrate, openTap, receive } from '../../lib/index.js'
+import type { Tap } from '../../lib/index.js'
+import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
+import { NbdClient } from '../../lib/nbd/client.js'
 import { hashOf, makeImage, temporary } from '../support/images.js'
 import { failureOf } from '../support/unharmed.js'
 
 const kSize = 8 << 20
+
+async function writeThrough (tap: Tap, socket: string, offset: number, bytes: Buffer): Promise<void> {
+  await using server = new NbdServer()
+  server.add(tap)
+  await server.listen(`unix:${socket}`)
+  const client = await NbdClient.open({ path: socket, exportName: tap.name })
+  await client.write(offset, bytes)
+  await client.disconnect()
+}
 
 t.test('options that make no sense', async (t) => {
   const dir = temporary(t)
@@ -46,6 +57,27 @@ t.test('a tap that has one tracks all the time', async (t) => {
   t.match(await failureOf(wrong), { code: 'INVALID', message: /65536/, owner: 'source' })
   await migrate({ disks: [{ source: tap }], destination: receiver.address, blockSize: '64KiB' })
   t.equal(tap.rememberedBytes, kSize, 'all was sent, and nothing changed')
+})
+
+t.test('what a transport of one\'s own takes is not remembered', async (t) => {
+  const dir = temporary(t)
+  const [path, target] = [makeImage(join(dir, 'a.img'), kSize), join(dir, 'b.img')]
+  await using source = await openTap({ source: path, map: join(dir, 'a.map') })
+  const move = async (switchover: 'auto' | 'manual') => {
+    await using receiver = await receive({ disks: [{ target }] })
+    const migration = migrate({ disks: [{ source }], destination: receiver.address, switchover })
+    migration.on('progress', () => {
+      if (switchover === 'manual' && source.rememberedBytes === kSize) migration.cancel()
+    })
+    return await migration
+  }
+  t.equal((await failureOf(move('manual'))).code, 'CANCELLED')
+  t.equal(source.rememberedBytes, kSize)
+  await writeThrough(source, join(dir, 'nbd'), 4096, Buffer.alloc(8192, 7))
+  t.same([...source.round()], [{ offset: 4096, length: 8192 }])
+  t.equal(source.rememberedBytes, 0)
+  await move('auto')
+  t.equal(await hashOf(target), await hashOf(path))
 })
 
 t.test('a disk of an odd size that comes back', async (t) => {
