@@ -9,6 +9,8 @@ export interface MigrationPlan extends Pick<MigrateOptions,
   disks: Array<{ name: string, source: string }>
   destination: string
   budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
+  /** A date as ISO 8601. */
+  switchover?: string
   /** It had such: without it it can't go on. */
   machine: boolean
   network: boolean
@@ -16,7 +18,7 @@ export interface MigrationPlan extends Pick<MigrateOptions,
 
 export function planOf (options: CheckedMigrateOptions): MigrationPlan {
   const { host, port, budgets, machine, network } = options
-  const { throttle, equality, reuse, compression, blockSize, streams } = options
+  const { switchover, throttle, equality, reuse, compression, blockSize, streams } = options
   return {
     disks: options.disks.map(({ name, source }) => (
       { name, source: typeof source === 'string' ? source : source.source })),
@@ -27,6 +29,7 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
       ...(budgets.deadlineMs !== undefined && { deadline: budgets.deadlineMs }),
       ...(budgets.bandwidth !== undefined && { bandwidth: budgets.bandwidth })
     },
+    switchover: switchover instanceof Date ? switchover.toISOString() : switchover,
     throttle,
     equality,
     reuse,
@@ -44,11 +47,12 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
 export function optionsOf (
   plan: MigrationPlan, given: Partial<MigrateOptions>, journal: MigrateOptions['journal']
 ): MigrateOptions {
-  const { machine, network, ...rest } = plan
+  const { machine, network, switchover = 'auto', ...rest } = plan
   for (const [name, had] of Object.entries({ machine, network })) {
     if (had && given[name as 'machine' | 'network'] === undefined) {
       throw new BlockferryError('INVALID', `${name}: the migration had one, and can't go on without it`)
     }
   }
-  return { ...rest, ...given, ...(journal !== undefined && { journal }) }
+  const when = switchover === 'auto' || switchover === 'manual' ? switchover : new Date(switchover)
+  return { ...rest, switchover: when, ...given, ...(journal !== undefined && { journal }) }
 }
