@@ -16,6 +16,7 @@ struct HostMoment {
 HostMoment host_now();
 bool same_boot(const HostMoment& a, const HostMoment& b);
 
+// Of a device the second is what tells it from others that had its number before.
 struct DiskIdentity {
   uint64_t device = 0, inode = 0;
   bool operator==(const DiskIdentity&) const = default;

@@ -127,6 +127,8 @@ void MapFile::close(Origin& origin) {
   if (origin.flush().ok()) {
     header_->at_close = state_of(origin);
     header_->closed.store(header_->at_close.known);
+  } else {
+    remember(false);  // the kernel may have dropped what was written
   }
   struct flock range = {};
   range.l_type = F_UNLCK;

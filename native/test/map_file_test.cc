@@ -11,6 +11,7 @@
 
 #include "../core/block_hash.h"
 #include "migration_pair.h"
+#include "nbd_test_origin.h"
 
 using namespace blockferry;
 
@@ -202,6 +203,23 @@ void is_kept_by_an_honest_close() {
   CHECK(disk.tap->tracking()->dirty().test(5));
 }
 
+// What the page cache could not write back may be gone.
+void forgets_when_the_disk_takes_no_flush() {
+  TemporaryFolder folder;
+  Paths paths(folder);
+  migrate_and_close(paths);
+  {
+    auto origin = open_disk(paths);
+    auto tracking = open_tracking(paths, *origin);
+    CHECK(tracking->remembered() == kBlocks);
+    TestOrigin broken(kSize);
+    broken.fail_with(Status::failure(Code::io_error, "no space", EIO));
+    tracking->close(broken);
+  }
+  Disk disk = open_tap(paths);
+  CHECK(check_memory(*disk.tap) == 0);
+}
+
 void is_for_one_process() {
   TemporaryFolder folder;
   Paths paths(folder);
@@ -268,6 +286,8 @@ int main(int argc, char** argv) {
   puts("ok the same, at every step of a claim");
   is_kept_by_an_honest_close();
   puts("ok an honest close keeps everything");
+  forgets_when_the_disk_takes_no_flush();
+  puts("ok forgets when the disk takes no flush");
   is_for_one_process();
   puts("ok one process at a time");
   leaves_other_files_alone();

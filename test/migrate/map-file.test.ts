@@ -1,5 +1,6 @@
 // Map files as a user of the library meets them.
-import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, closeSync, existsSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
 import t from 'tap'
@@ -8,6 +9,7 @@ import type { Tap } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
 import { hashOf, makeImage, temporary } from '../support/images.js'
+import { kNeedsRoot, loopDevice } from '../support/root.js'
 import { failureOf } from '../support/unharmed.js'
 
 const kSize = 8 << 20
@@ -97,4 +99,30 @@ t.test('a disk of an odd size that comes back', async (t) => {
   t.equal(await move(here, there), 0)
   t.equal(await move(there, here), 0, 'what came by migration is not remembered')
   t.equal(await move(here, there), 0, 'nor what it was before that')
+})
+
+t.test('a device that was written past its tap, or is another', { skip: kNeedsRoot }, async (t) => {
+  const dir = temporary(t)
+  const source = loopDevice(t, makeImage(join(dir, 'a.img'), kSize))
+  const copy = join(dir, 'b.img')
+  /** Sends everything, and answers what was remembered before that. */
+  const send = async () => {
+    await using tap = await openTap({ source, map: join(dir, 'map') })
+    const remembered = tap.rememberedBytes
+    await using target = await openTap({ source: copy, createSize: kSize })
+    await using receiver = await receive({ disks: [{ target }] })
+    await migrate({ disks: [{ source: tap }], destination: receiver.address })
+    return remembered
+  }
+  t.equal(await send(), 0)
+  t.equal(await send(), kSize, 'nobody has written it')
+  const fd = openSync(source, 'r+')
+  writeSync(fd, Buffer.alloc(4096, 9), 0, 4096, 1 << 20)
+  t.equal(await send(), 0, 'what was written is still in the page cache')
+  closeSync(fd)
+  t.equal(await hashOf(copy), await hashOf(source))
+  t.equal(await send(), kSize)
+  execFileSync('losetup', ['--detach', source])
+  execFileSync('losetup', [source, makeImage(join(dir, 'c.img'), kSize, 2)])
+  t.equal(await send(), 0, 'another disk under its name')
 })
