@@ -37,7 +37,7 @@ t.test('the source\'s process is killed', async (t) => {
   child.kill('SIGKILL')
   await once(child, 'exit')
   t.equal(await outcome, 'PEER_GONE')
-  const migration = resume(journal)
+  const migration = resume(journal, { budgets: { downtime: '2s' } })
   const events: string[] = []
   migration.on('started', () => events.push('started'))
   migration.on('ready', () => {
@@ -54,10 +54,10 @@ t.test('the source\'s process is killed', async (t) => {
     disks: [{ name: 'web', source: image }],
     blockSize: 16384,
     streams: 3,
-    budgets: { downtime: 1000, bandwidth: 900e6 },
+    budgets: { downtime: 2000, bandwidth: 900e6 },
     switchover: 'manual',
     machine: false
-  }, 'as it was begun')
+  }, 'as it was begun, but for what was given')
 })
 
 t.test('the destination\'s process is killed, and comes back elsewhere', async (t) => {
@@ -102,6 +102,9 @@ t.test('what can not go on', async (t) => {
   t.match(await failureOf(resume(journal)), { code: 'NOT_FOUND' }, 'an older version wrote no plan')
   await journal.write({ ...record, plan })
   t.match(await failureOf(resume(journal)), { code: 'INVALID', message: /machine/ })
+  await journal.write({ ...record, plan: { ...plan, sharedBandwidth: true } })
+  t.match(await failureOf(resume(journal, { machine: {} })), { code: 'INVALID', message: /bandwidth/ })
+  await journal.write({ ...record, plan })
   const unknown = await failureOf(resume(journal, { machine: {} }))
   t.match(unknown, { code: 'REFUSED', owner: 'unknown' })
   t.match(await failureOf(resume(join(dir, 'no', 'journal'))), { code: 'NOT_FOUND' })
