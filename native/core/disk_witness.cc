@@ -22,6 +22,8 @@ namespace {
 
 // Slewing moves both clocks alike; what is left is the time between reading the two.
 constexpr int64_t kClockWasSet = 100'000'000;
+// The times of files lag behind the clock by so much at most.
+constexpr uint64_t kFileClock = 2'000'000'000;
 
 uint64_t nanoseconds(const timespec& time) {
   return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
@@ -109,8 +111,9 @@ DiskState state_of(const Origin& origin) {
   return state;
 }
 
-bool unchanged_since(const DiskState& state, uint64_t stamp_ns) {
-  return state.known && state.is_file && state.changed_ns <= stamp_ns;
+bool unchanged_since(const DiskState& state, uint64_t landed_ns, uint64_t stamp_ns) {
+  return state.known && state.is_file && state.changed_ns <= stamp_ns &&
+         state.changed_ns + kFileClock >= landed_ns;
 }
 
 }  // namespace blockferry
