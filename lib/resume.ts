@@ -4,8 +4,9 @@ import { Migration } from './migration/migration.js'
 import { optionsOf } from './migration/plan.js'
 import { Journal } from './ownership/journal.js'
 
-/** What the journal does not hold: taps, keys, the machine, the network, signals; and whatever is to
- * be otherwise than it was. A disk that is not given is opened by its path: nobody may write it. */
+/** What the journal does not hold: taps, keys, the machine, the network, a shared bandwidth,
+ * signals; and whatever is to be otherwise than it was. A disk that is not given is opened by its
+ * path: nobody may write it. */
 export type ResumeOptions = Partial<Omit<MigrateOptions, 'journal'>>
 
 /**

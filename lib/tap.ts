@@ -123,7 +123,8 @@ export class Tap implements AsyncDisposable {
 
   /** One round for a transport of one's own: every extent that is dirty when the round reaches
    * it, in order, each at most `limit` bytes. An extent is clean from when it is yielded: read it
-   * after that, and mark() it again when it could not be delivered. */
+   * after that, and mark() it again when it could not be delivered. What migrations sent
+   * before is not remembered then. */
   * round (limit: number | string = '1MiB'): Generator<Extent> {
     const most = parseSize('limit', limit)
     this.native.beginRound()

@@ -9,14 +9,17 @@ export interface MigrationPlan extends Pick<MigrateOptions,
   disks: Array<{ name: string, source: string, tap?: Exclude<SourceDisk['tap'], 'nbd' | undefined> }>
   destination: string
   budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
+  /** A date as ISO 8601. */
+  switchover?: string
   /** It had such: without it it can't go on. */
   machine: boolean
   network: boolean
+  sharedBandwidth?: boolean
 }
 
 export function planOf (options: CheckedMigrateOptions): MigrationPlan {
   const { host, port, budgets, machine, network } = options
-  const { throttle, equality, reuse, compression, blockSize, streams } = options
+  const { switchover, throttle, equality, reuse, compression, blockSize, streams } = options
   return {
     disks: options.disks.map(({ name, source, tap }) => ({
       name,
@@ -30,6 +33,7 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
       ...(budgets.deadlineMs !== undefined && { deadline: budgets.deadlineMs }),
       ...(budgets.bandwidth !== undefined && { bandwidth: budgets.bandwidth })
     },
+    switchover: switchover instanceof Date ? switchover.toISOString() : switchover,
     throttle,
     equality,
     reuse,
@@ -39,19 +43,25 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
     linkTimeout: options.linkTimeoutMs,
     reconnect: options.reconnectMs,
     machine: Object.keys(machine).length > 0 || Object.getPrototypeOf(machine) !== Object.prototype,
-    network: network !== null
+    network: network !== null,
+    sharedBandwidth: options.sharedBandwidth !== null
   }
 }
 
-/** The options to go on with: those of then, but for what is given now. */
+/** The options to go on with: those of then, but for what is given now; budgets one by one. */
 export function optionsOf (
   plan: MigrationPlan, given: Partial<MigrateOptions>, journal: MigrateOptions['journal']
 ): MigrateOptions {
-  const { machine, network, ...rest } = plan
-  for (const [name, had] of Object.entries({ machine, network })) {
-    if (had && given[name as 'machine' | 'network'] === undefined) {
-      throw new BlockferryError('INVALID', `${name}: the migration had one, and can't go on without it`)
-    }
-  }
-  return { ...rest, ...given, ...(journal !== undefined && { journal }) }
+  const { machine, network, sharedBandwidth = false, switchover = 'auto', ...rest } = plan
+  const budgets = { ...rest.budgets, ...given.budgets }
+  checkHas('machine', machine, given.machine)
+  checkHas('network', network, given.network)
+  checkHas('budgets.bandwidth', sharedBandwidth, budgets.bandwidth)
+  const when = switchover === 'auto' || switchover === 'manual' ? switchover : new Date(switchover)
+  return { ...rest, switchover: when, ...given, budgets, ...(journal !== undefined && { journal }) }
+}
+
+function checkHas (option: string, had: boolean, given: unknown): void {
+  if (!had || given !== undefined) return
+  throw new BlockferryError('INVALID', `${option}: the migration had one, and can't go on without it`)
 }

@@ -122,9 +122,16 @@ export class Journal implements AsyncDisposable {
     return this.#latest().get(migration) ?? null
   }
 
-  /** Of the last migration out of this host; null when there was none, or an older version's. */
+  /** Of the last migration out of this host; null when there was none, or an older version's, or
+   * its disks went and came back since: that one is done. */
   lastPlan (): MigrationPlan | null {
-    return this.#file.records.findLast(({ role }) => role === 'source')?.plan ?? null
+    const last = this.#file.records.findLast(({ role }) => role === 'source')
+    if (last === undefined || (last.state === 'moved' && this.#areHere(last.disks))) return null
+    return last.plan ?? null
+  }
+
+  #areHere (disks: readonly OwnedDisk[]): boolean {
+    return disks.every(({ name }) => this.ownershipOf(name)?.whereabouts === 'here')
   }
 
   /** Durable when it resolves. */

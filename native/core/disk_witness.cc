@@ -1,9 +1,12 @@
 #include "disk_witness.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <cinttypes>
 #include <cstdio>
@@ -19,6 +22,8 @@ namespace {
 
 // Slewing moves both clocks alike; what is left is the time between reading the two.
 constexpr int64_t kClockWasSet = 100'000'000;
+// The times of files lag behind the clock by so much at most.
+constexpr uint64_t kFileClock = 2'000'000'000;
 
 uint64_t nanoseconds(const timespec& time) {
   return static_cast<uint64_t>(time.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(time.tv_nsec);
@@ -55,6 +60,18 @@ bool read_sectors(dev_t device, uint64_t* sectors) {
   return count >= 7;
 }
 
+// Counts what was ever attached under the numbers of devices (Linux 5.15): what comes under the same
+// number next is another disk. 0 where that can't be told.
+uint64_t disk_sequence(int fd) {
+  uint64_t sequence = 0;
+#ifdef BLKGETDISKSEQ
+  if (ioctl(fd, BLKGETDISKSEQ, &sequence) != 0) return 0;
+#else
+  (void)fd;
+#endif
+  return sequence;
+}
+
 }  // namespace
 
 uint64_t wall_clock_ns() { return clock_ns(CLOCK_REALTIME); }
@@ -75,7 +92,7 @@ bool same_boot(const HostMoment& a, const HostMoment& b) {
 DiskIdentity identity_of(const Origin& origin) {
   struct stat info;
   if (fstat(origin.descriptor(), &info) != 0) return {};
-  if (S_ISBLK(info.st_mode)) return {info.st_rdev, 0};
+  if (S_ISBLK(info.st_mode)) return {info.st_rdev, disk_sequence(origin.descriptor())};
   return {info.st_dev, info.st_ino};
 }
 
@@ -84,13 +101,19 @@ DiskState state_of(const Origin& origin) {
   struct stat info;
   if (fstat(origin.descriptor(), &info) != 0) return state;
   state.is_file = !S_ISBLK(info.st_mode);
-  state.changed_ns = state.is_file ? nanoseconds(info.st_ctim) : 0;
-  state.known = state.is_file || read_sectors(info.st_rdev, &state.sectors);
+  if (state.is_file) {
+    state.changed_ns = nanoseconds(info.st_ctim);
+    state.known = true;
+    return state;
+  }
+  // What somebody has written and nobody flushed yet is in no count.
+  state.known = fdatasync(origin.descriptor()) == 0 && read_sectors(info.st_rdev, &state.sectors);
   return state;
 }
 
-bool unchanged_since(const DiskState& state, uint64_t stamp_ns) {
-  return state.known && state.is_file && state.changed_ns <= stamp_ns;
+bool unchanged_since(const DiskState& state, uint64_t landed_ns, uint64_t stamp_ns) {
+  return state.known && state.is_file && state.changed_ns <= stamp_ns &&
+         state.changed_ns + kFileClock >= landed_ns;
 }
 
 }  // namespace blockferry

@@ -16,6 +16,7 @@ struct HostMoment {
 HostMoment host_now();
 bool same_boot(const HostMoment& a, const HostMoment& b);
 
+// Of a device the second is what tells it from others that had its number before.
 struct DiskIdentity {
   uint64_t device = 0, inode = 0;
   bool operator==(const DiskIdentity&) const = default;
@@ -31,8 +32,9 @@ struct DiskState {
   bool operator==(const DiskState&) const = default;
 };
 DiskState state_of(const Origin& origin);
-// A file's last change came no later than this. Of a device that can't be told: false.
-bool unchanged_since(const DiskState& state, uint64_t stamp_ns);
+// A file's last change came no later than `stamp_ns`, and not before `landed_ns`: a snapshot that was
+// taken back has the times of then. Of a device that can't be told: false.
+bool unchanged_since(const DiskState& state, uint64_t landed_ns, uint64_t stamp_ns);
 
 uint64_t wall_clock_ns();
 

@@ -28,6 +28,7 @@ struct MapFileHeader {
   Word closed;          // the disk is as `at_close` says
   DiskState at_close;
   Word stamp;           // ns since 1970: no write of ours began later
+  Word landed;          // one that has ended began then
 };
 static_assert(sizeof(MapFileHeader) <= kPage);
 
@@ -104,10 +105,11 @@ void MapFile::begin(const Origin& origin, uint32_t block_size) {
   DiskState state = state_of(origin);
   bool unwritten = header_->closed.load() != 0
                        ? state == header_->at_close
-                       : unchanged_since(state, header_->stamp.load());
+                       : unchanged_since(state, header_->landed.load(), header_->stamp.load());
   trusted_ = ours && unwritten && remembers();
   header_->remembers.store(trusted_);
   if (!trusted_) memset(static_cast<void*>(words_), 0, bytes_ - kPage);
+  if (!trusted_) header_->landed.store(0);
   header_->closed.store(0);
   header_->size = origin.size();
   header_->block_size = block_size;
@@ -122,11 +124,18 @@ void MapFile::remember(bool on) { header_->remembers.store(on); }
 
 void MapFile::stamp() { header_->stamp.store(wall_clock_ns(), std::memory_order_relaxed); }
 
+void MapFile::stamp_end(uint64_t took_ns) {
+  header_->landed.store(wall_clock_ns() - took_ns, std::memory_order_relaxed);
+  stamp();
+}
+
 // Unlocked here, as a session that has ended may still have it mapped for a while.
 void MapFile::close(Origin& origin) {
   if (origin.flush().ok()) {
     header_->at_close = state_of(origin);
     header_->closed.store(header_->at_close.known);
+  } else {
+    remember(false);  // the kernel may have dropped what was written
   }
   struct flock range = {};
   range.l_type = F_UNLCK;

@@ -36,9 +36,11 @@ class MapFile {
   // Its words say something. Until remember(true) what is in it holds for nothing.
   bool remembers() const;
   void remember(bool on);
-  // A write begins, or has ended: nobody who looks at the disk's time of change finds it later
+  // A write begins: nobody who looks at the disk's time of change finds it later
   // than this.
   void stamp();
+  // The same for one that has ended: its beginning was so long ago.
+  void stamp_end(uint64_t took_ns);
   // No write goes on, and none follows.
   void close(Origin& origin);
 

@@ -122,7 +122,7 @@ void Tap::finished(const Ticket& ticket, uint64_t offset, uint64_t length) {
     std::shared_lock lock(tracking_mutex_);
     if (tracking_) tracking_->dirty().mark(offset, length);
   }
-  if (kept_) kept_->ended(ticket.slot);
+  if (kept_) kept_->ended(ticket.slot, 1000 * (microseconds(Clock::now() - ticket.started) + 1));
   count_write(ticket, length);
   leave();
 }

@@ -121,9 +121,13 @@ uint32_t Tracking::began(uint64_t offset, uint64_t length) {
   return slot.value_or(kNoSlot);
 }
 
-void Tracking::ended(uint32_t slot) {
-  if (slot != kNoSlot) in_flight_.end(slot);
-  if (file_) file_->stamp();
+void Tracking::ended(uint32_t slot, uint64_t took_ns) {
+  if (slot == kNoSlot) {
+    if (file_) file_->stamp();
+    return;
+  }
+  in_flight_.end(slot);
+  file_->stamp_end(took_ns);
 }
 
 void Tracking::close(Origin& origin) {

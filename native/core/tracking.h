@@ -49,7 +49,7 @@ class Tracking {
   // Around a write that finished() marks; only where it outlives the process.
   static constexpr uint32_t kNoSlot = ~0u;
   uint32_t began(uint64_t offset, uint64_t length);
-  void ended(uint32_t slot);
+  void ended(uint32_t slot, uint64_t took_ns);
   // No write follows.
   void close(Origin& origin);
 

@@ -178,8 +178,10 @@ void TapWrap::mark(const Napi::CallbackInfo& info) {
   map(info).mark(to_uint(info[0]), to_uint(info[1]));
 }
 
+// Whoever takes blocks here sends them where no hash is kept: what is clean then is no longer known.
 Napi::Value TapWrap::claim(const Napi::CallbackInfo& info) {
   DirtyMap& map = this->map(info);
+  tap(info).forget();
   uint64_t from = to_uint(info[0]) / map.block_size();
   uint64_t limit = std::max<uint64_t>(to_uint(info[1]) / map.block_size(), 1);
   auto run = map.claim(from, map.blocks(), limit);

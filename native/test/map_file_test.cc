@@ -10,7 +10,9 @@
 #include <cstdlib>
 
 #include "../core/block_hash.h"
+#include "../core/disk_witness.h"
 #include "migration_pair.h"
+#include "nbd_test_origin.h"
 
 using namespace blockferry;
 
@@ -202,6 +204,37 @@ void is_kept_by_an_honest_close() {
   CHECK(disk.tap->tracking()->dirty().test(5));
 }
 
+// A file as it was when the last write landed, when a snapshot was taken before that, and as somebody
+// left it later. All in seconds.
+void tells_when_a_file_was_changed() {
+  auto unchanged = [](uint64_t changed, uint64_t landed, uint64_t stamp) {
+    constexpr uint64_t kSecond = 1'000'000'000;
+    DiskState state{true, true, changed * kSecond, 0};
+    return unchanged_since(state, landed * kSecond, stamp * kSecond);
+  };
+  CHECK(unchanged(100, 100, 101));
+  CHECK(unchanged(100, 0, 101));
+  CHECK(!unchanged(90, 100, 101));
+  CHECK(!unchanged(102, 100, 101));
+}
+
+// What the page cache could not write back may be gone.
+void forgets_when_the_disk_takes_no_flush() {
+  TemporaryFolder folder;
+  Paths paths(folder);
+  migrate_and_close(paths);
+  {
+    auto origin = open_disk(paths);
+    auto tracking = open_tracking(paths, *origin);
+    CHECK(tracking->remembered() == kBlocks);
+    TestOrigin broken(kSize);
+    broken.fail_with(Status::failure(Code::io_error, "no space", EIO));
+    tracking->close(broken);
+  }
+  Disk disk = open_tap(paths);
+  CHECK(check_memory(*disk.tap) == 0);
+}
+
 void is_for_one_process() {
   TemporaryFolder folder;
   Paths paths(folder);
@@ -268,6 +301,10 @@ int main(int argc, char** argv) {
   puts("ok the same, at every step of a claim");
   is_kept_by_an_honest_close();
   puts("ok an honest close keeps everything");
+  tells_when_a_file_was_changed();
+  puts("ok tells when a file was changed");
+  forgets_when_the_disk_takes_no_flush();
+  puts("ok forgets when the disk takes no flush");
   is_for_one_process();
   puts("ok one process at a time");
   leaves_other_files_alone();

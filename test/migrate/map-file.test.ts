@@ -1,14 +1,27 @@
 // Map files as a user of the library meets them.
-import { chmodSync, existsSync, statSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, closeSync, existsSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
 import t from 'tap'
 
-import { migrate, openTap, receive } from '../../lib/index.js'
+import type { Tap } from '../../lib/index.js'
+import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
+import { NbdClient } from '../../lib/nbd/client.js'
 import { hashOf, makeImage, temporary } from '../support/images.js'
+import { kNeedsRoot, loopDevice } from '../support/root.js'
 import { failureOf } from '../support/unharmed.js'
 
 const kSize = 8 << 20
+
+async function writeThrough (tap: Tap, socket: string, offset: number, bytes: Buffer): Promise<void> {
+  await using server = new NbdServer()
+  server.add(tap)
+  await server.listen(`unix:${socket}`)
+  const client = await NbdClient.open({ path: socket, exportName: tap.name })
+  await client.write(offset, bytes)
+  await client.disconnect()
+}
 
 t.test('options that make no sense', async (t) => {
   const dir = temporary(t)
@@ -48,6 +61,27 @@ t.test('a tap that has one tracks all the time', async (t) => {
   t.equal(tap.rememberedBytes, kSize, 'all was sent, and nothing changed')
 })
 
+t.test('what a transport of one\'s own takes is not remembered', async (t) => {
+  const dir = temporary(t)
+  const [path, target] = [makeImage(join(dir, 'a.img'), kSize), join(dir, 'b.img')]
+  await using source = await openTap({ source: path, map: join(dir, 'a.map') })
+  const move = async (switchover: 'auto' | 'manual') => {
+    await using receiver = await receive({ disks: [{ target }] })
+    const migration = migrate({ disks: [{ source }], destination: receiver.address, switchover })
+    migration.on('progress', () => {
+      if (switchover === 'manual' && source.rememberedBytes === kSize) migration.cancel()
+    })
+    return await migration
+  }
+  t.equal((await failureOf(move('manual'))).code, 'CANCELLED')
+  t.equal(source.rememberedBytes, kSize)
+  await writeThrough(source, join(dir, 'nbd'), 4096, Buffer.alloc(8192, 7))
+  t.same([...source.round()], [{ offset: 4096, length: 8192 }])
+  t.equal(source.rememberedBytes, 0)
+  await move('auto')
+  t.equal(await hashOf(target), await hashOf(path))
+})
+
 t.test('a disk of an odd size that comes back', async (t) => {
   const dir = temporary(t)
   const size = kSize + 512
@@ -65,4 +99,30 @@ t.test('a disk of an odd size that comes back', async (t) => {
   t.equal(await move(here, there), 0)
   t.equal(await move(there, here), 0, 'what came by migration is not remembered')
   t.equal(await move(here, there), 0, 'nor what it was before that')
+})
+
+t.test('a device that was written past its tap, or is another', { skip: kNeedsRoot }, async (t) => {
+  const dir = temporary(t)
+  const source = loopDevice(t, makeImage(join(dir, 'a.img'), kSize))
+  const copy = join(dir, 'b.img')
+  /** Sends everything, and answers what was remembered before that. */
+  const send = async () => {
+    await using tap = await openTap({ source, map: join(dir, 'map') })
+    const remembered = tap.rememberedBytes
+    await using target = await openTap({ source: copy, createSize: kSize })
+    await using receiver = await receive({ disks: [{ target }] })
+    await migrate({ disks: [{ source: tap }], destination: receiver.address })
+    return remembered
+  }
+  t.equal(await send(), 0)
+  t.equal(await send(), kSize, 'nobody has written it')
+  const fd = openSync(source, 'r+')
+  writeSync(fd, Buffer.alloc(4096, 9), 0, 4096, 1 << 20)
+  t.equal(await send(), 0, 'what was written is still in the page cache')
+  closeSync(fd)
+  t.equal(await hashOf(copy), await hashOf(source))
+  t.equal(await send(), kSize)
+  execFileSync('losetup', ['--detach', source])
+  execFileSync('losetup', [source, makeImage(join(dir, 'c.img'), kSize, 2)])
+  t.equal(await send(), 0, 'another disk under its name')
 })

@@ -37,22 +37,27 @@ t.test('the source\'s process is killed', async (t) => {
   child.kill('SIGKILL')
   await once(child, 'exit')
   t.equal(await outcome, 'PEER_GONE')
-  const migration = resume(journal)
+  const migration = resume(journal, { budgets: { downtime: '2s' } })
   const events: string[] = []
   migration.on('started', () => events.push('started'))
+  migration.on('ready', () => {
+    events.push('ready')
+    migration.switchover()
+  })
   const report = await migration
   t.equal(report.equal, true)
   t.ok(report.bytes.same >= kSize / 2, `${report.bytes.same} bytes were there`)
   t.equal(await hashOf(target), await hashOf(image))
-  t.same(events, ['started'], 'it can be listened to from the start')
+  t.same(events, ['started', 'ready'], 'it can be listened to from the start, and switches over when told')
   await using after = await Journal.open(journal)
   t.match(after.lastPlan(), {
     disks: [{ name: 'web', source: image }],
     blockSize: 16384,
     streams: 3,
-    budgets: { downtime: 1000, bandwidth: 900e6 },
+    budgets: { downtime: 2000, bandwidth: 900e6 },
+    switchover: 'manual',
     machine: false
-  }, 'as it was begun')
+  }, 'as it was begun, but for what was given')
 })
 
 t.test('the destination\'s process is killed, and comes back elsewhere', async (t) => {
@@ -69,7 +74,9 @@ t.test('the destination\'s process is killed, and comes back elsewhere', async (
   })
   t.match(await failureOf(migration), { code: 'PEER_GONE', owner: 'source', resumable: true })
   const second = await receiverProcess(t, target)
-  const report = await resume(journal, { disks: [{ source }], destination: second.address })
+  const report = await resume(journal, {
+    disks: [{ source }], destination: second.address, switchover: 'auto'
+  })
   t.equal(await second.outcome, 'committed')
   t.ok(report.bytes.same >= kSize / 2, `${report.bytes.same} bytes were there`)
   t.equal(await hashOf(target), await hashOf(image))
@@ -95,7 +102,16 @@ t.test('what can not go on', async (t) => {
   t.match(await failureOf(resume(journal)), { code: 'NOT_FOUND' }, 'an older version wrote no plan')
   await journal.write({ ...record, plan })
   t.match(await failureOf(resume(journal)), { code: 'INVALID', message: /machine/ })
+  await journal.write({ ...record, plan: { ...plan, sharedBandwidth: true } })
+  t.match(await failureOf(resume(journal, { machine: {} })), { code: 'INVALID', message: /bandwidth/ })
+  await journal.write({ ...record, plan })
   const unknown = await failureOf(resume(journal, { machine: {} }))
   t.match(unknown, { code: 'REFUSED', owner: 'unknown' })
   t.match(await failureOf(resume(join(dir, 'no', 'journal'))), { code: 'NOT_FOUND' })
+  await journal.write({ ...record, plan, state: 'moved' })
+  t.match(await failureOf(resume(journal, { machine: {} })), { code: 'REFUSED', owner: 'destination' })
+  const back = { ...record, migration: '5d1f6a0e-7c52-4a53-8f0c-0c8f8f0e9a11', role: 'destination' as const }
+  await journal.write({ ...back, state: 'committed', disks: [{ name: 'web', epoch: 3 }] })
+  const done = await failureOf(resume(journal, { machine: {} }))
+  t.match(done, { code: 'NOT_FOUND' }, 'it moved, and came back since')
 })
