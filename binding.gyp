@@ -25,8 +25,33 @@
           "defines": ["BLOCKFERRY_HAVE_BPF"],
           "include_dirs": ["native/build/bpf"],
           "libraries": ["<!@(pkg-config --libs libbpf)"]
+        }],
+        ["'<!(pkg-config --exists devmapper && echo yes || echo no)' == 'yes'", {
+          "dependencies": ["blockferry-watchdog"],
+          "defines": ["BLOCKFERRY_HAVE_DM"],
+          "libraries": ["<!@(pkg-config --libs devmapper)"]
         }]
       ]
     }
+  ],
+  "conditions": [
+    ["'<!(pkg-config --exists devmapper && echo yes || echo no)' == 'yes'", {
+      "targets": [
+        {
+          "target_name": "blockferry-watchdog",
+          "type": "executable",
+          "sources": [
+            "native/watchdog/main.cc",
+            "native/core/dm_watchdog.cc",
+            "native/core/dm_device.cc",
+            "native/core/status.cc"
+          ],
+          "defines": ["BLOCKFERRY_HAVE_DM"],
+          "cflags_cc": ["-std=c++20", "-O2", "-Wall", "-Wextra"],
+          "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
+          "libraries": ["<!@(pkg-config --libs devmapper)"]
+        }
+      ]
+    }]
   ]
 }

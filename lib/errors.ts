@@ -14,6 +14,9 @@ export type ErrorCode =
   | 'UNAUTHORIZED'
   /** A tap in the kernel may have missed writes: its count is not that of the kernel's statistics. */
   | 'UNACCOUNTED'
+  /** Another tool (lvresize, lvchange --refresh) has put its own table into a device that a 'dm' tap is
+   * in: what was written since is not known. The disk works on; begin again. */
+  | 'TABLE_CHANGED'
   /** The deadline passed before the downtime budget could be met. */
   | 'DEADLINE'
   /** The journal is damaged in its middle, or none of ours. */

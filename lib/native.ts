@@ -46,15 +46,16 @@ export interface NativeTap {
   refuse (): void
   open (): void
   settle (timeoutMs: number): Promise<void>
+  mayLoseDisk (): Promise<void>
   checkWatch (): void
   beginAgain (): Promise<void>
   flush (): Promise<void>
   stats (): NativeTapStats
-  close (): void
+  close (): Promise<void>
 }
 
 export interface NativeTapOptions {
-  kind: 'file' | 'memory' | 'null' | 'bpf'
+  kind: 'file' | 'memory' | 'null' | 'bpf' | 'dm'
   path?: string
   size?: number
   readOnly?: boolean
@@ -63,6 +64,16 @@ export interface NativeTapOptions {
   lock?: boolean
   map?: string
   blockSize?: number
+  metadata?: string
+}
+
+/** See DmLeft in native/core/dm_stack.h. */
+export interface NativeDmLeft {
+  state: 'tapped' | 'fenced' | 'beside' | 'alone'
+  device: string
+  inner: string
+  suspended: boolean
+  live: boolean
 }
 
 export type NativeAddress = { path: string } | { host: string, port: number }
@@ -198,6 +209,10 @@ export interface Native {
   openTap (options: NativeTapOptions): Promise<NativeTap>
   /** Whether a tap of kind 'bpf' could be opened on the device: rejects if not. */
   checkBpf (path: string): Promise<void>
+  checkDm (path: string): Promise<void>
+  listDmStacks (): Promise<NativeDmLeft[]>
+  /** Whether there was one. */
+  cleanDmStack (device: string, owned: boolean): Promise<boolean>
   NbdServer: new (options: { maxConnections?: number, handshakeTimeoutMs?: number }) => NativeNbdServer
   Sender: new (
     options: { linkTimeoutMs?: number, tls: NativeTls | null }, listener: NativeListener
@@ -213,6 +228,8 @@ export interface Native {
     listener: NativeListener
   ) => NativeMigrationListener
   lockFile (fd: number): boolean
+  pinnedTaps (): Array<{ id: string, inUse: boolean }>
+  removePinnedTap (id: string): void
   Bandwidth: new () => NativeBandwidth
   Tunnel: new (options: NativeTunnelOptions, listener: NativeListener) => NativeTunnel
   /** Reads the files. */
@@ -220,8 +237,9 @@ export interface Native {
   ioUring: boolean
   /** Whether loadTls() does anything but fail. */
   tls: boolean
-  /** Whether taps of kind 'bpf' are built in. */
+  /** Whether taps of these kinds are built in. */
   bpf: boolean
+  dm: boolean
 }
 
 export const native: Native = bindings('blockferry')

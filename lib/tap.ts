@@ -1,9 +1,10 @@
 // A tap: what sits in the write path of one disk. It marks dirty blocks, throttles the writer
 // and quiesces. The NBD server (lib/nbd/server.ts) brings the writes to it. A tap in the kernel
-// ('bpf') only watches: the writes go past it.
+// watches writes that go past us: 'bpf' does no more than that, 'dm' can hold them, too.
 import { BlockferryError, toBlockferryError } from './errors.js'
 import type { NativeTap, NativeTapStats, NativeThrottle } from './native.js'
 import { native } from './native.js'
+import { WriterLimit } from './tap/limit/writer-limit.js'
 import { parseSize } from './units.js'
 
 export interface TapOptions {
@@ -13,10 +14,19 @@ export interface TapOptions {
   name?: string
   /** Whose writes it sees. 'nbd': those that an NbdServer brings to it, and nobody else may write.
    * 'bpf': whoever writes to the block device or partition `source`, which is in use and stays
-   * so: it is attached by eBPF, which delays writes by some milliseconds, and leaves nothing behind.
-   * It can neither slow nor stop the writers (see quiesce()), and takes no other option but `name`.
-   * Needs root and a kernel with BTF: probe() tells. Default 'nbd'. */
+   * so: it is attached by eBPF, which delays writes by some milliseconds, and leaves nothing behind
+   * (but see `map`). It can't stop the writers (see quiesce()), and slows them by cgroups (see
+   * `cgroup`). It takes `name`, `map` and `cgroup`. Needs root and a kernel with BTF: probe() tells.
+   * 'dm': whoever writes to `source`, a device of device-mapper (LVM, dm-crypt) that is in use and
+   * stays so: dm-era is put under it, which delays writes by some milliseconds, again for each of its
+   * checkpoints (up to ten a second), and is taken out by close(). It knows what was written by 32
+   * KiB, slows the writers by cgroups, and stops them itself. Takes `name`, `metadata` and `cgroup`.
+   * Needs root, and of the devices those of linear, striped, crypt and thin targets. Default 'nbd'. */
   tap?: TapKind
+  /** Of a 'dm' tap, where dm-era keeps what it knows: a folder, in which it makes a file without a
+   * name, or a block device of its own, whose content is lost. It takes 12 bytes for each 32 KiB
+   * of the disk and 16 MiB. Default: memory. */
+  metadata?: string
   /** Open for reading only. Default false. */
   readOnly?: boolean
   /** O_DIRECT: no page cache; requests must be aligned to the logical block size. Default false. */
@@ -31,11 +41,21 @@ export interface TapOptions {
    * disk's size and holds for one boot of the host: a folder in /run is the place for it. Only for
    * the disk and block size (default 4 KiB) that it was made for; made when it is missing. What
    * may have been written past the tap meanwhile is forgotten: any change of a file later than the
-   * tap's own last write, any at all of a device whose tap was not closed. */
+   * tap's own last write, any at all of a device whose tap was not closed.
+   *
+   * A 'bpf' tap with a map file goes on in the kernel when its process is killed: it is pinned below
+   * /sys/fs/bpf, which is mounted when it is not, until openTap() with the same map takes it over, or
+   * removeLeftTap(). Nobody writes past it, so nothing is forgotten. close() takes it out of the kernel,
+   * and what the map file remembers is forgotten then. */
   map?: string | { path: string, blockSize?: number | string }
+  /** For a tap in the kernel: the folder of the cgroup whose writes throttle() limits. Default: on a host with
+   * cgroup version 1 the root, which has the limit of the whole disk; with version 2 those of the
+   * processes that have the device open, and of the threads of Xen's blkback that serve it, each with
+   * an equal part. Such a thread begins in the root, where nothing is limited: move it to a group first. */
+  cgroup?: string
 }
 
-export type TapKind = 'nbd' | 'bpf'
+export type TapKind = 'nbd' | 'bpf' | 'dm'
 
 export type TapState = 'open' | 'holding' | 'refusing'
 
@@ -54,6 +74,9 @@ export class Tap implements AsyncDisposable {
   readonly size: number
   /** The path behind it, or what stands for one. */
   readonly source: string
+  /** Where a transport of one's own reads the disk. The source, but for a 'dm' tap: reads of the tapped
+   * device wait while it is quiesced. */
+  readonly readPath: string
   readonly readOnly: boolean
   /** 1, or what requests must be aligned to with direct I/O. */
   readonly alignment: number
@@ -62,17 +85,24 @@ export class Tap implements AsyncDisposable {
   readonly kind: TapKind
   /** For lib/ only. */
   readonly native: NativeTap
+  readonly #limit: WriterLimit | BlockferryError | null
   #migrating = false
   #closed = false
 
-  /** For openTap(). */
-  constructor (name: string, tap: NativeTap, kind: TapKind) {
+  /** For openTap(). `path`: of the device that a tap in the kernel is on; `limit`: what slows the
+   * writers of one, or why nothing can. */
+  constructor (
+    name: string, tap: NativeTap, kind: TapKind, path?: string,
+    limit: WriterLimit | BlockferryError | null = null
+  ) {
     const { size, name: source, readOnly, alignment, mapBlockSize } = tap.describe()
     this.name = name
     this.kind = kind
+    this.#limit = limit
     this.native = tap
     this.size = size
-    this.source = source
+    this.source = path ?? source
+    this.readPath = source
     this.readOnly = readOnly
     this.alignment = alignment
     this.mapBlockSize = mapBlockSize === 0 ? null : mapBlockSize
@@ -95,7 +125,10 @@ export class Tap implements AsyncDisposable {
   }
 
   stats (): TapStats {
-    return this.native.stats()
+    const stats = this.native.stats()
+    if (!(this.#limit instanceof WriterLimit)) return stats
+    const { writtenBytes, writes } = stats
+    return { ...stats, delayUs: 1000 * this.#limit.delayMs(performance.now(), writtenBytes, writes) }
   }
 
   /** Begins to track writes: a new dirty map with every block clean. `blockSize`: a power of two,
@@ -141,9 +174,27 @@ export class Tap implements AsyncDisposable {
     return this.native.dirty()
   }
 
-  /** Limits the writers from now on; {} lifts every limit. */
+  /** Limits the writers from now on; {} lifts every limit. A 'bpf' tap has the kernel limit them: it
+   * takes no bursts and no steps (INVALID), and a limit holds for a partition's whole disk (BUSY when
+   * two taps would limit one). A small change may take up to a second. UNSUPPORTED where the kernel
+   * can't, NO_PERMISSION. */
   throttle (limits: TapThrottle): void {
-    this.native.setThrottle(limits)
+    if (this.#limit === null) return this.native.setThrottle(limits)
+    const isAny = limits.bytesPerSecond || limits.writesPerSecond || limits.steps?.length
+    if (this.#limit instanceof BlockferryError) {
+      if (isAny) throw this.#limit
+      return
+    }
+    if (limits.steps?.length) {
+      throw new BlockferryError('INVALID', `steps: the tap of ${this.name} has the kernel limit the writers`)
+    }
+    if (isAny && this.#closed) throw new BlockferryError('CLOSED', 'the tap is closed')
+    this.#limit.set(limits)
+  }
+
+  /** Why throttle() can't be had; null when it can. */
+  get throttleObstacle (): string | null {
+    return this.#limit instanceof BlockferryError ? this.#limit.message : null
   }
 
   /** Lets no new write begin and waits for those that have begun: after this nothing changes.
@@ -152,7 +203,10 @@ export class Tap implements AsyncDisposable {
    * A 'bpf' tap can't hold writes: stop the writers first (the hypervisor's pause, fsfreeze). This
    * then writes back what the device's page cache holds, waits for the last write, marks it, and checks
    * by the kernel's statistics that none was missed: UNACCOUNTED means that the marks are not to be
-   * relied on and the whole disk has to be compared. */
+   * relied on and the whole disk has to be compared.
+   *
+   * A 'dm' tap writes back what the device's page cache holds, freezes the file system on it if one is
+   * mounted, and suspends it: reads and writes wait until release(), refuse() or close(). */
   async quiesce (timeoutMs = 30_000): Promise<void> {
     this.native.hold()
     try {
@@ -168,7 +222,8 @@ export class Tap implements AsyncDisposable {
     this.native.open()
   }
 
-  /** Writes fail from now on, those on hold too: another side owns the disk. */
+  /** Writes fail from now on, those on hold too: another side owns the disk. A 'dm' tap sees to it that
+   * they fail also when it is closed, or killed, until `blockferry recover` gives the device back. */
   refuse (): void {
     this.native.refuse()
   }
@@ -183,7 +238,8 @@ export class Tap implements AsyncDisposable {
     if (this.#migrating) throw new BlockferryError('BUSY', `${this.name} is being migrated`)
     if (this.#closed) return
     this.#closed = true
-    this.native.close()
+    if (this.#limit instanceof WriterLimit) this.#limit.lift()
+    await this.native.close()
   }
 
   [Symbol.asyncDispose] (): Promise<void> {
@@ -227,15 +283,18 @@ export function checkBlockSize (what: string, value: number | string): number {
 
 /** Opens a tap on a disk. Errors: NOT_FOUND, IS_DIRECTORY, BAD_SIZE (not a positive multiple of
  * 512), BUSY (the disk, or the map file), READ_ONLY, NO_PERMISSION, UNSUPPORTED (no file, no device;
- * no direct I/O; a kernel or a device that a 'bpf' tap can't watch), NO_SPACE for the map file, REFUSED
- * when what lies there is none. */
+ * no direct I/O; a kernel or a device that the tap can't be attached to), NO_SPACE for the map file, REFUSED
+ * when what lies there is none, or for a device that an earlier 'dm' tap has fenced. */
 export async function openTap (options: TapOptions): Promise<Tap> {
   const { source, name = 'disk', tap = 'nbd' } = options
   if (typeof name !== 'string' || name === '' || Buffer.byteLength(name) > 255) {
     throw new BlockferryError('INVALID', 'name: must be a text of 1 to 255 bytes')
   }
   try {
-    return new Tap(name, await native.openTap(nativeOptions(source, options)), tap)
+    const limit = tap === 'nbd' ? null : await findLimit(options)
+    const isWatched = tap !== 'nbd' && typeof source === 'string'
+    const opened = await native.openTap(nativeOptions(source, options))
+    return new Tap(name, opened, tap, isWatched ? source : undefined, limit)
   } catch (error) {
     throw toBlockferryError(error)
   }
@@ -243,6 +302,7 @@ export async function openTap (options: TapOptions): Promise<Tap> {
 
 function nativeOptions (source: TapOptions['source'], options: TapOptions) {
   if (options.tap !== undefined && options.tap !== 'nbd') return watchOptions(options)
+  if (options.metadata !== undefined) throw new BlockferryError('INVALID', 'metadata: only of a dm tap')
   if (typeof source === 'string') {
     const { readOnly = false, direct = false, createSize = 0, lock = true } = options
     return {
@@ -264,6 +324,17 @@ function nativeOptions (source: TapOptions['source'], options: TapOptions) {
   return { kind: memory ? 'memory' as const : 'null' as const, size }
 }
 
+/** Or why there is none: a tap that only watches is of use. NOT_FOUND and the like come from the tap. */
+async function findLimit ({ source, cgroup }: TapOptions): Promise<WriterLimit | BlockferryError> {
+  try {
+    const limit = await WriterLimit.find(source as string, cgroup)
+    limit.restoreLeft()
+    return limit
+  } catch (error) {
+    return toBlockferryError(error)
+  }
+}
+
 function mapOptions (map: TapOptions['map']): { map?: string, blockSize?: number } {
   if (map === undefined) return {}
   const { path, blockSize = 4096 } = typeof map === 'string' ? { path: map } : map
@@ -272,9 +343,12 @@ function mapOptions (map: TapOptions['map']): { map?: string, blockSize?: number
 }
 
 function watchOptions ({ source, tap, ...others }: TapOptions) {
-  if (tap !== 'bpf') throw new BlockferryError('INVALID', "tap: must be 'nbd' or 'bpf'")
-  if (typeof source !== 'string') throw new BlockferryError('INVALID', 'source: a bpf tap takes a device')
-  const wrong = Object.keys(others).find((key) => key !== 'name')
-  if (wrong !== undefined) throw new BlockferryError('INVALID', `${wrong}: no option of a bpf tap`)
-  return { kind: 'bpf' as const, path: source }
+  if (tap !== 'bpf' && tap !== 'dm') throw new BlockferryError('INVALID', "tap: must be 'nbd', 'bpf' or 'dm'")
+  if (typeof source !== 'string') throw new BlockferryError('INVALID', `source: a ${tap} tap takes a device`)
+  const allowed = ['name', 'cgroup', tap === 'dm' ? 'metadata' : 'map']
+  const wrong = Object.keys(others).find((key) => !allowed.includes(key))
+  if (wrong !== undefined) throw new BlockferryError('INVALID', `${wrong}: no option of a ${tap} tap`)
+  const { metadata = '' } = others
+  if (typeof metadata !== 'string') throw new BlockferryError('INVALID', 'metadata: must be a path')
+  return { kind: tap, path: source, metadata, ...mapOptions(others.map) }
 }

@@ -2,10 +2,12 @@
 #include <napi.h>
 
 #include "node/bandwidth_wrap.h"
+#include "node/dm_left.h"
 #include "node/file_lock.h"
 #include "node/listener_wrap.h"
 #include "node/loop.h"
 #include "node/nbd_server_wrap.h"
+#include "node/pinned_taps.h"
 #include "node/sender_wrap.h"
 #include "node/session_wrap.h"
 #include "node/tap_wrap.h"
@@ -24,6 +26,8 @@ static Napi::Object install(Napi::Env env, Napi::Object exports) {
   TlsWrap::install(env, exports);
   TunnelWrap::install(env, exports);
   install_file_lock(env, exports);
+  install_pinned_taps(env, exports);
+  install_dm_left(env, exports);
 #ifdef BLOCKFERRY_HAVE_LIBURING
   exports.Set("ioUring", Napi::Boolean::New(env, true));
 #else
@@ -33,6 +37,11 @@ static Napi::Object install(Napi::Env env, Napi::Object exports) {
   exports.Set("bpf", Napi::Boolean::New(env, true));
 #else
   exports.Set("bpf", Napi::Boolean::New(env, false));
+#endif
+#ifdef BLOCKFERRY_HAVE_DM
+  exports.Set("dm", Napi::Boolean::New(env, true));
+#else
+  exports.Set("dm", Napi::Boolean::New(env, false));
 #endif
   return exports;
 }

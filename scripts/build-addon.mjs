@@ -24,7 +24,8 @@ const commands = ['g++', 'make', 'python3', 'pkg-config']
 const libraries = ['liburing', 'libxxhash', 'libzstd']
 const installLine =
   'apt-get install g++ make python3 pkg-config ' +
-  'libgnutls28-dev liburing-dev libxxhash-dev libzstd-dev (and clang libbpf-dev for the bpf tap)'
+  'libgnutls28-dev liburing-dev libxxhash-dev libzstd-dev (and clang libbpf-dev for the bpf tap, ' +
+  'libdevmapper-dev for the dm tap)'
 
 /** Builds the addon if need be. False, with the reason printed, when it could not be built. */
 export function buildAddon({ ifMissing = false } = {}) {
@@ -68,7 +69,7 @@ function configured() {
 
 // Of native/, what the addon is built from: not its tests, fuzzers and their objects.
 function sources() {
-  const files = ['native', 'native/bpf', 'native/core', 'native/node'].flatMap((folder) =>
+  const files = ['native', 'native/bpf', 'native/core', 'native/node', 'native/watchdog'].flatMap((folder) =>
     existsSync(join(root, folder))
       ? readdirSync(join(root, folder))
           .filter((name) => /\.(c|cc|h)$/.test(name))

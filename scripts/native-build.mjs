@@ -15,7 +15,7 @@ import {
 } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { buildBpf } from './build-bpf.mjs'
-import { Failure, hasCommand, isMain, main, root } from './support.mjs'
+import { Failure, hasCommand, hasLibrary, isMain, main, root } from './support.mjs'
 
 const jobs = 2
 const always = ['gnutls', 'liburing', 'libxxhash', 'libzstd']
@@ -41,10 +41,13 @@ export async function buildPrograms(flavour, mains) {
   const folder = `native/build/${flavour}`
   const { compiler, own } = toolchains[flavour]
   const hasBpf = buildBpf()
-  const libraries = hasBpf ? [...always, 'libbpf'] : always
-  const bpf = hasBpf ? ['-DBLOCKFERRY_HAVE_BPF'] : []
+  const hasDm = hasLibrary('devmapper')
+  const libraries = [...always, ...(hasBpf ? ['libbpf'] : []), ...(hasDm ? ['devmapper'] : [])]
+  const taps = [
+    ...(hasBpf ? ['-DBLOCKFERRY_HAVE_BPF'] : []), ...(hasDm ? ['-DBLOCKFERRY_HAVE_DM'] : []),
+  ]
   const command = [
-    compiler, ...commonFlags, ...bpf, ...includes, ...pkgConfig('--cflags', libraries), ...own,
+    compiler, ...commonFlags, ...taps, ...includes, ...pkgConfig('--cflags', libraries), ...own,
   ]
   prepareFolder(folder, command)
   const core = listFiles('native/core', '.cc')

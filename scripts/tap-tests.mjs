@@ -9,7 +9,7 @@ import { Failure, root } from './support.mjs'
 
 /** Runs the tests whose path holds one of the patterns (all without a pattern). */
 export async function runTapTests(patterns, results) {
-  const files = testFiles().filter((path) => matches(path, patterns))
+  const files = testFiles().filter((path) => matches(path, patterns) && (patterns.length > 0 || !isLong(path)))
   if (files.length === 0) return
   const { Parser } = await import('tap-parser')
   const parser = new Parser()
@@ -22,6 +22,9 @@ export async function runTapTests(patterns, results) {
   if (exit !== 0 && !isBlamed) results.fail(`tap ended with ${exit}`)
   if (final.bailout) results.fail(`tap bailed out: ${final.bailout}`)
 }
+
+// Minutes of two emulated hosts each: `npm run test:xen`.
+const isLong = (path) => path.includes('/xen/moves/')
 
 // The sources decide: a compiled test may be the leftover of one that is gone.
 function testFiles() {

@@ -93,7 +93,12 @@ function printColumns(lines: readonly string[][]): void {
   }
 }
 
-/** The last line of a benchmark under --json. */
-export function printJson(bench: string, machine: Machine, cases: readonly CaseReport[]): void {
-  console.log(JSON.stringify({ bench, machine, cases }))
+/** The last line of a benchmark under --json; `more` is what only this one has. */
+export function printJson(
+  bench: string,
+  machine: Machine,
+  cases: readonly CaseReport[],
+  more: Readonly<Record<string, unknown>> = {},
+): void {
+  console.log(JSON.stringify({ bench, machine, ...more, cases }))
 }

@@ -26,9 +26,13 @@ Exit codes: 0 a tap can be attached to the disk as it is; 1 none can.`,
   }
 }
 
-function text ({ source, taps, auto }: Probe): string {
+function text ({ source, taps, throttle, auto }: Probe): string {
   const choice = auto === null ? 'no tap can be attached to it as it is' : `auto takes ${auto}`
-  return [`${source}: ${choice}`, ...taps.map(tapLine)].join('\n')
+  return [
+    `${source}: ${choice}`,
+    ...taps.map(tapLine),
+    `  slowing the writers of a running device: ${throttle.possible ? 'yes' : 'no'}, ${throttle.reason}`
+  ].join('\n')
 }
 
 function tapLine ({ tap, possible, reason }: TapAnswer): string {

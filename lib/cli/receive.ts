@@ -38,9 +38,9 @@ What a disk's file holds is overwritten.
   --control PATH         with --disk NAME=PATH: make a control socket here, so that the disks
                          can move again; else: the control socket of the running serve
   --disk NAME            with the control socket of a serve: only this disk (repeatable)
-  --machine MACHINE      with the control socket of a serve: the machine that comes with the disks
-                         goes on here, in the QEMU whose monitor is at qemu:PATH or
-                         qemu:HOST:PORT, started with -incoming defer -S
+  --machine MACHINE      the machine that comes with the disks goes on here: in the QEMU whose
+                         monitor is at qemu:PATH or qemu:HOST:PORT, started with -incoming defer -S;
+                         or xen:DOMAIN, whose disks have the same paths as where it comes from
 ${kRedirectHelp}
   --journal PATH         with --disk NAME=PATH: remember here, across crashes, who owns the disks
   --direct               O_DIRECT: bypass the page cache
@@ -87,10 +87,7 @@ async function run (values: Values, output: Output): Promise<number> {
     return await receiveThere(control, disks, request, values, output)
   }
   if (disks.length === 0) throw new UsageError('--disk or --control: one of them is needed')
-  for (const option of ['machine', 'redirect'] as const) {
-    if (request[option] === undefined) continue
-    throw new UsageError(`--${option}: belongs to the control socket of a serve`)
-  }
+  if (request.redirect !== undefined) throw new UsageError('--redirect: belongs to the control socket of a serve')
   return await receiveHere(args.namedPaths('--disk', disks), request, values, output)
 }
 

@@ -1,23 +1,40 @@
 // blockferry recover: who owns the disks after a crash.
+import { machineOf } from '../machine/machine-spec.js'
+import type { Machine } from '../machine/machine.js'
 import type { Recovered } from '../ownership/recover.js'
 import { recover as recoverJournal } from '../ownership/recover.js'
 import { parseTime } from '../units.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
+import { UsageError } from './command.js'
 import { kTlsHelp, kTlsOptions, rejectBoth, tls } from './tls-args.js'
 import { kExit } from './exit-codes.js'
+import type { NamedDevice } from './left-taps.js'
+import { concerned, namedDevice, takeOut } from './left-taps.js'
 import type { Output } from './output.js'
 
 export const recover: Command = {
   name: 'recover',
   summary: 'say who owns the disks after a crash, from a journal',
   help: `Usage: blockferry recover --journal PATH [--token TOKEN] [--patience TIME | --no-ask]
+       blockferry recover --device DEVICE [--journal PATH [OPTION …] | --force]
 
 Reads what a serve, receive or send with --journal has left, settles it, and says who owns each
 disk. Where the source can't know it asks the destination. When the two don't reach each other,
 run it at the destination and give the token that it prints to the one at the source.
 
+With --device it also takes out what a killed process has left of a tap in the kernel (\`blockferry
+status\` shows them); what the map file of a bpf tap remembers is forgotten then. A device that is
+fenced, because the destination may own its disk, is given back only if the journal says that the
+disk is owned here, or with --force.
+
   --journal PATH         of a process that has ended
+  --device DEVICE        a path, a name in device-mapper, or as status calls it
+  --device NAME=DEVICE   if the journal has several disks: which one it is
+  --force                the disk is owned here, whatever else is known: two machines that write to
+                         it spoil both copies
+  --machine xen:DOMAIN   the machine whose disks the journal has: it goes on if they are owned here,
+                         and what is left of it is removed if they are not
   --token TOKEN          what recover printed on the other host
   --patience TIME        how long to ask the destination (default 10s)
   --no-ask               don't
@@ -28,6 +45,9 @@ Exit codes: 0 every disk is owned here; 1 something else went wrong; 3 a disk is
 side; 4 nobody knows yet.`,
   options: {
     journal: { type: 'string' },
+    device: { type: 'string' },
+    force: { type: 'boolean' },
+    machine: { type: 'string' },
     token: { type: 'string' },
     patience: { type: 'string' },
     'no-ask': { type: 'boolean' },
@@ -38,6 +58,14 @@ side; 4 nobody knows yet.`,
 
 async function run (values: Values, output: Output): Promise<number> {
   rejectBoth(values)
+  const device = args.text(values, 'device')
+  const named = device === undefined ? null : namedDevice(device)
+  const force = args.flag(values, 'force')
+  const settle = leftMachine(values)
+  const hasJournal = args.text(values, 'journal') !== undefined
+  if (settle !== undefined && !hasJournal) throw new UsageError('--machine: belongs to --journal')
+  if (force && (named === null || hasJournal)) throw new UsageError('--force: belongs to --device without --journal')
+  if (named !== null && !hasJournal) return await withoutJournal(named, force, output)
   const token = args.text(values, 'token')
   const patience = args.text(values, 'patience')
   const recovered = await recoverJournal(args.required(values, 'journal'), {
@@ -46,8 +74,43 @@ async function run (values: Values, output: Output): Promise<number> {
     ...(args.flag(values, 'no-ask') && { patienceMs: 0 }),
     ...(patience !== undefined && { patienceMs: args.checked(() => parseTime('--patience', patience)) })
   })
-  output.event({ event: 'recovered', migrations: recovered } as { event: string })
+  const code = codeFor(named === null ? recovered : concerned(recovered, named))
+  const outcome = named !== null && code === kExit.done ? await takeOut(named, true) : null
+  const machine = await settled(settle, code)
+  output.event({
+    event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(machine !== null && { machine })
+  } as { event: string })
   output.line(recovered.map(lines).join('\n') || 'nothing has moved yet: the disks are owned here')
+  if (outcome !== null) output.line(outcome)
+  if (machine !== null) output.line(machine)
+  return code
+}
+
+/** --machine, if it was given: one that can be left waiting for its owner. */
+function leftMachine (values: Values): Machine['settle'] {
+  const { machine: spec } = args.machine(values)
+  if (spec === undefined) return undefined
+  const machine = machineOf('--machine', spec)
+  if (machine.settle === undefined) throw new UsageError('--machine: must be xen:DOMAIN')
+  return (isHere) => machine.settle!(isHere)
+}
+
+async function settled (settle: Machine['settle'], code: number): Promise<string | null> {
+  if (settle === undefined) return null
+  if (code === kExit.ownerUnknown) return 'the machine stays as it is'
+  const isHere = code === kExit.done
+  if (!await settle(isHere)) return 'nothing is left of the machine\'s move'
+  return isHere ? 'the machine goes on here' : 'what was left of the machine is removed'
+}
+
+async function withoutJournal (named: NamedDevice, force: boolean, output: Output): Promise<number> {
+  const device = await takeOut(named, force)
+  output.event({ event: 'recovered', migrations: [], device } as { event: string })
+  output.line(device)
+  return kExit.done
+}
+
+function codeFor (recovered: Recovered[]): number {
   if (recovered.some(({ here }) => here === 'unknown')) return kExit.ownerUnknown
   if (recovered.some(({ here }) => here === 'elsewhere')) return kExit.destinationOwns
   return kExit.done

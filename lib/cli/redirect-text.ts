@@ -1,5 +1,5 @@
 // A redirection in a line, for `redirect --list` and `status`, and what happens to one.
-import { isAlive } from '../network/keeper.js'
+import { isAlive } from '../keeper.js'
 import type { RedirectEvent } from '../network/redirect-events.js'
 import type { RedirectState } from '../network/state.js'
 

@@ -15,6 +15,7 @@ import type { Command, Values } from './command.js'
 import { UsageError } from './command.js'
 import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { Interrupt } from './interrupt.js'
+import { mapOf } from './map-option.js'
 import type { Output } from './output.js'
 import { kRedirectHelp, redirectFile } from './redirect-option.js'
 import { ProgressDisplay } from './progress-display.js'
@@ -30,7 +31,7 @@ type Settings = Omit<
 }
 
 const kThrottles = ['bucket', 'steps', 'none'] as const
-const kTaps = ['bpf', 'auto'] as const
+const kTaps = ['bpf', 'dm', 'auto'] as const
 const kCompressions = ['auto', 'on', 'off'] as const
 
 export const send: Command = {
@@ -46,11 +47,19 @@ Moves what a running \`blockferry serve\` holds while its clients go on writing;
   --disk NAME            with --control: only this disk (repeatable; default: all)
   --disk NAME=PATH       without: a file or device that nobody writes, or with --tap (repeatable)
   --tap TAP              without --control: the disks are in use, and this sees the writes to them:
-                         bpf, or auto (see \`blockferry probe\`). Needs root and --machine
+                         bpf, dm, or auto (see \`blockferry probe\`). Needs root, and --machine but
+                         for dm, which stops the writers itself
+  --cgroup FOLDER        with --tap: slow the writers in this cgroup, when they have to be (default:
+                         the whole disk, or the cgroups of those that have it open)
+  --maps FOLDER          without --control: keep what is tracked of each disk in a file here, so
+                         that a send which follows on one that was killed neither reads nor sends
+                         again what has not changed (see serve); a bpf tap stays in the kernel until
+                         then, or until \`blockferry recover --device\`
   --to HOST:PORT         where a \`blockferry receive\` listens
   --journal PATH         without --control: remember here, across crashes, who owns the disks
   --machine MACHINE      with --control or --tap: the machine that uses the disks moves, too: the
-                         QEMU whose monitor is at qemu:PATH or qemu:HOST:PORT
+                         QEMU whose monitor is at qemu:PATH or qemu:HOST:PORT, or the Xen domain
+                         xen:DOMAIN
 ${kRedirectHelp}
 ${args.kBudgetHelp}
                          (default: a downtime of 300ms, no other limit)
@@ -76,6 +85,8 @@ ${kExitHelp}`,
     control: { type: 'string' },
     disk: { type: 'string', multiple: true },
     tap: { type: 'string' },
+    cgroup: { type: 'string' },
+    maps: { type: 'string' },
     to: { type: 'string' },
     ...args.kBudgetOptions,
     switchover: { type: 'string' },
@@ -108,6 +119,12 @@ async function run (values: Values, output: Output): Promise<number> {
   const word = args.text(values, 'tap')
   const tap = word === undefined ? undefined : args.oneOf('--tap', word, kTaps)
   if (tap !== undefined && control !== undefined) throw new UsageError('--tap: does not go with --control')
+  const cgroup = args.text(values, 'cgroup')
+  if (cgroup !== undefined && tap === undefined) throw new UsageError('--cgroup: belongs to --tap')
+  const maps = args.text(values, 'maps')
+  if (maps !== undefined && control !== undefined) {
+    throw new UsageError('--maps: belongs to the serve, not to send --control')
+  }
   const redirect = await redirectFile(values, 'old')
   if (redirect.redirect !== undefined && control === undefined) {
     throw new UsageError('--redirect: belongs to --control')
@@ -130,7 +147,7 @@ async function run (values: Values, output: Output): Promise<number> {
     return kExit.ownerUnknown
   }
   const started = control === undefined
-    ? startHere(disksOf(disks, tap), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
+    ? startHere(disksOf(disks, tap, cgroup, maps), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, endAtOnce)
   try {
@@ -173,10 +190,18 @@ function readSettings (values: Values): Settings {
   }
 }
 
-function disksOf (disks: string[], tap?: SourceDisk['tap']): SourceDisk[] {
+function disksOf (
+  disks: string[], tap?: SourceDisk['tap'], cgroup?: string, maps?: string
+): SourceDisk[] {
   if (disks.length === 0) throw new UsageError('--control or --disk: one of them is needed')
   return args.namedPaths('--disk', disks)
-    .map(({ name, path }) => ({ name, source: path, ...(tap !== undefined && { tap }) }))
+    .map(({ name, path }) => ({
+      name,
+      source: path,
+      ...(tap !== undefined && { tap }),
+      ...(cgroup !== undefined && { cgroup }),
+      ...mapOf(maps, name)
+    }))
 }
 
 function namesOf (disks: string[]): { disks?: string[] } {
@@ -187,7 +212,8 @@ function startHere (
   disks: SourceDisk[], to: string, { switchover, machine, ...settings }: Settings, emit: Emit
 ): Remote<Report> {
   const isWatched = disks.some(({ tap }) => tap !== undefined)
-  if (machine === undefined && isWatched) throw new UsageError('--tap: needs --machine')
+  const isOnlyWatched = disks.some(({ tap }) => tap === 'bpf')
+  if (machine === undefined && isOnlyWatched) throw new UsageError('--tap: bpf needs --machine')
   if (machine !== undefined && !isWatched) throw new UsageError('--machine: belongs to --control or --tap')
   const migration = migrate({
     ...settings,

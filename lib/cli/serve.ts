@@ -1,6 +1,4 @@
 // blockferry serve: offers disks to NBD clients; they can move away and come back meanwhile.
-import { join } from 'node:path'
-
 import { DiskHost } from '../control/disk-host.js'
 import type { Journal } from '../ownership/journal.js'
 import { NbdServer } from '../nbd/server.js'
@@ -8,6 +6,7 @@ import { openTap } from '../tap.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
 import { UsageError } from './command.js'
+import { mapOf } from './map-option.js'
 import type { Output } from './output.js'
 import { checkPlainNbd } from './tls-args.js'
 import { log, openControl, openJournal, untilInterrupted } from './serving.js'
@@ -93,11 +92,6 @@ async function run (values: Values, output: Output): Promise<number> {
   } finally {
     await host.close()
   }
-}
-
-/** Its map file, in the folder for them. */
-function mapOf (folder: string | undefined, name: string): { map?: string } {
-  return folder === undefined ? {} : { map: join(folder, `${encodeURIComponent(name)}.map`) }
 }
 
 /** What the journal says; without a word in it the disk is ours. */

@@ -1,11 +1,13 @@
 // blockferry status: what a serve holds and does.
 import type { PastMigration, RunningMigration, Status } from '../control/protocol.js'
-import { kRuntimeFolder } from '../network/options.js'
 import { listRedirects } from '../network/state.js'
+import { kRuntimeFolder } from '../runtime-folder.js'
 import { text } from './args.js'
 import type { Command } from './command.js'
 import { kExit } from './exit-codes.js'
 import { formatBytes, formatTime } from './format.js'
+import { leftTaps } from '../tap/left.js'
+import { leftTapText } from './left-taps.js'
 import type { Stage } from './progress-line.js'
 import { progressLine } from './progress-line.js'
 import { redirectText } from './redirect-text.js'
@@ -13,21 +15,25 @@ import { ask } from './running.js'
 
 export const status: Command = {
   name: 'status',
-  summary: 'show the disks and migrations of a serve or receive',
-  help: `Usage: blockferry status --control PATH [--state FOLDER]
+  summary: 'show the disks and migrations of a serve or receive, and what is left on this host',
+  help: `Usage: blockferry status [--control PATH] [--state FOLDER]
 
 Shows the disks, who owns them, the NBD clients, the running migrations with their forecast, the
-past ones, and the redirections of addresses on this host.
+past ones; and, also without --control, the redirections of addresses on this host, and the taps in
+its kernel, those that killed processes have left included.
 
   --control PATH         the control socket of a serve or receive
   --state FOLDER         where redirections keep their state (default ${kRuntimeFolder})
   --json                 all of it on stdout as one JSON object`,
   options: { control: { type: 'string' }, state: { type: 'string' } },
   run: async (values, output) => {
-    const status = await ask(values, 'status', {})
+    const status = text(values, 'control') === undefined ? null : await ask(values, 'status', {})
     const redirects = await listRedirects(text(values, 'state') ?? kRuntimeFolder)
-    output.event({ event: 'status', ...status, redirects } as { event: string })
-    output.line([statusText(status), ...redirects.map(redirectText)].join('\n'))
+    const taps = await leftTaps()
+    output.event({ event: 'status', ...status, redirects, taps } as { event: string })
+    const onHost = [...redirects.map(redirectText), ...taps.map(leftTapText)]
+    const none = status === null && onHost.length === 0 ? ['no redirection and no tap on this host'] : []
+    output.line([...(status === null ? [] : [statusText(status)]), ...onHost, ...none].join('\n'))
     return kExit.done
   }
 }

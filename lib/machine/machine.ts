@@ -11,6 +11,9 @@ export interface Machine {
   /** Lets it run: at the source again, after a switchover that failed; at the destination when it
    * owns the disks. At the source it must also end a transfer of memory that was begun. */
   resume? (): Promise<void> | void
+  /** For a side whose migration's process was killed, from a new one: lets the machine go on where it
+   * waits for that, or removes it, by who owns its disks. False: nothing of it is left. */
+  settle? (isHere: boolean): Promise<boolean>
 }
 
 /**
@@ -18,10 +21,10 @@ export interface Machine {
  *
  *   source: prepare → expect … (the disks are copied) … → receiveMemory, sendMemory,
  *   memoryProgress and allowPause again and again, untilPaused, finishMemory → untilArrived,
- *   resume; then close on both sides
+ *   resume; then release, and close on both sides
  *
- * and at any time after prepare or expect, when the migration fails: resume at the source, close
- * on both sides.
+ * and at any time after prepare or expect, when the migration fails: resume at the source, → discard,
+ * close on both sides. When nobody knows who owns the disks, only close.
  */
 export interface MemoryMachine extends Machine {
   /** Source, before anything is copied: refuses what can't work, and resolves with what the other
@@ -43,6 +46,8 @@ export interface MemoryMachine extends Machine {
   /** Source: false when somebody else has paused the machine: then it stays so where it goes. */
   readonly running: boolean
   resume (): Promise<void>
+  /** Source: the machine runs at the destination: what is left of it here can go. */
+  release? (): Promise<void>
 
   /** Destination: refuses what can't work with a machine like that. */
   expect (description: MachineDescription): Promise<void>
@@ -50,6 +55,8 @@ export interface MemoryMachine extends Machine {
   receiveMemory (socket: string): Promise<void>
   /** Destination: resolves when everything is here and the machine could run. */
   untilArrived (): Promise<void>
+  /** Destination: the machine does not come: what has come of it can go. */
+  discard? (): Promise<void>
 
   /** Resolves with the reason when the hypervisor is gone, from prepare() or expect() on: then there
    * is no use in going on. Never after close(). */
@@ -61,7 +68,7 @@ export interface MemoryMachine extends Machine {
 
 /** What has to agree on both sides. */
 export interface MachineDescription {
-  /** The kind of machine: 'qemu'. */
+  /** The kind of machine: 'qemu', 'xen'. */
   kind: string
   /** The size of the memory, bytes; it counts in the forecast. */
   memory: number

@@ -2,7 +2,7 @@
 // sender and the taps, checkpoints now and then.
 import { BlockferryError } from '../errors.js'
 import type { State } from '../policy/convergence.js'
-import { decide, initialState, withBudgets } from '../policy/convergence.js'
+import { decide, initialState, withBudgets, withoutThrottle } from '../policy/convergence.js'
 import type { Budgets, Decision, Forecast } from '../policy/types.js'
 import type { MigrationEvent } from './events.js'
 import type { CheckedMigrateOptions } from './options.js'
@@ -171,6 +171,7 @@ export class Copying {
   }
 
   #tick (): void {
+    this.#needs.disks.check()
     const sample = this.sampler.take({
       bulkDone: this.#bulkDone,
       checkpointMs: this.#checkpointMs,
@@ -180,8 +181,9 @@ export class Copying {
       wanted: this.#wanted,
       paused: this.#paused
     })
-    const { state, decision } = decide(this.#policy, sample)
+    const { state, decision: proposed } = decide(this.#policy, sample)
     this.#policy = state
+    const decision = this.#throttle(proposed)
     this.#decision = decision
     this.#apply(decision)
     this.#beginRound(sample.round, sample.unsent)
@@ -199,9 +201,22 @@ export class Copying {
     return unknown || performance.now() - this.#checkpointAt > this.#checkpointEveryMs
   }
 
+  /** A tap in the kernel may find out only now that nothing can slow its writers: then they run free,
+   * and the forecast says what that means. */
+  #throttle (decision: Decision): Decision {
+    const { disks } = this.#needs
+    try {
+      disks.throttle(decision.throttle)
+      return decision
+    } catch {
+      disks.throttle(null)
+      this.#policy = withoutThrottle(this.#policy)
+      return { ...decision, throttle: null }
+    }
+  }
+
   #apply (decision: Decision): void {
     const { sender } = this.#needs.link
-    this.#needs.disks.throttle(decision.throttle)
     this.reporter.throttled(decision.throttle !== null)
     sender.setDefer(Math.min(decision.deferMs, 2 ** 31))
     sender.setMaxExtent(decision.maxExtent)

@@ -366,7 +366,7 @@ export class Incoming {
     await this.#session.close()
     await this.#accepting
     await this.#disks?.abandon(remove || !this.#isAccepted)
-    await this.#machine.close()
+    await this.#machine.close(!this.#isUnknown)
     if (!this.#isUnknown) await this.#ownership?.refused()
     await this.#network.undo().catch((thrown: unknown) => {
       this.#host.failed(this, toBlockferryError(thrown))

@@ -14,7 +14,7 @@ import { EventStream } from './event-stream.js'
 import type { MigrationEvent } from './events.js'
 import { NetworkSteps } from './network-steps.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
-import { checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
+import { canPause, checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
 import { planOf } from './plan.js'
 import type { DowntimePhases, Report } from './report.js'
 import { isLinkLoss, Reconnecting } from './reconnecting.js'
@@ -143,9 +143,10 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
         if (!this.#committing) this.#cancel(toBlockferryError(reason))
       })
       unlisten.signal = this.#listenToSignal()
-      const { disks, blockSize, journal, tls } = this.#options
+      const { disks, blockSize, journal, throttle, tls } = this.#options
       this.#tls = await loadTls(tls, { connects: true })
-      this.#disks = await SourceDisks.open(disks, blockSize)
+      this.#disks = await SourceDisks.open(disks, blockSize, canPause(this.#options.machine))
+      await this.#disks.checkOptions(throttle, typeof journal === 'string' ? journal : journal?.path)
       this.#ownership = await SourceOwnership.begin(journal, this.id, planOf(this.#options))
       const report = await this.#move()
       this.emit({ event: 'done', report })
@@ -238,6 +239,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       const result = await this.#switchOver(copying, phases)
       if (result.destination !== null) {
         this.#link.send('bye', {})
+        await this.#machine!.release()
         await this.#network.switchOver()
         return this.#reporter!.report(result, phases, copying.sampler)
       }
@@ -301,7 +303,10 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       phases,
       cancelled: this.#cancelled,
       settle: () => copying.settle(),
-      prepareCommit: () => this.#ownership!.committing(),
+      prepareCommit: async () => {
+        await this.#ownership!.committing()
+        await this.#disks.mayLose()
+      },
       committing: () => { this.#committing = true },
       step: (step) => {
         this.#machine!.touch()

@@ -17,11 +17,18 @@ import { checkTls } from './tls.js'
 /** A disk to be moved: a tap, or a path. */
 export interface SourceDisk {
   source: Tap | string
-  /** Of a path: what sees the writes to it. 'nbd': nobody writes to it. 'bpf': see TapOptions. 'auto':
-   * the best tap that can be attached to the device as it is (see probe()), UNSUPPORTED when there is
-   * none. A tap in the kernel stops no writer, so `machine` has to have a pause() that does. Default
-   * 'nbd'. */
+  /** Of a path: what sees the writes to it. 'nbd': nobody writes to it. 'bpf', 'dm': see TapOptions.
+   * 'auto': the best tap that can be attached to the device as it is (see probe()), UNSUPPORTED when
+   * there is none. A 'bpf' tap stops no writer, so `machine` has to have a pause() that does; without
+   * one 'auto' is 'dm'. Default 'nbd'. */
   tap?: TapKind | 'auto'
+  /** Of a path: its map file, for blocks of `blockSize`. See TapOptions: what was sent when this process
+   * is killed, and has not changed since, the next migration with the same map neither reads nor sends.
+   * Default: none. */
+  map?: string
+  /** Of a path with a tap in the kernel: the folder of the cgroup whose writes are slowed. Default: see
+   * TapOptions. */
+  cgroup?: string
   /** What the destination calls it. Default: the tap's name, or 'disk'. */
   name?: string
 }
@@ -55,8 +62,9 @@ export interface MigrateOptions {
   /** When to switch over: as soon as the downtime budget is met, when switchover() is called, or
    * not before a date. Default 'auto'. */
   switchover?: 'auto' | 'manual' | Date
-  /** How to slow a writer that outruns the link: a token bucket, the steps of VEE 2007, or not at
-   * all. Default 'bucket'. */
+  /** How to slow a writer that outruns the link: a token bucket, the steps of VEE 2007 (nbd taps
+   * only, else INVALID), or not at all. Taps in the kernel have cgroups do it: where these can't,
+   * writers are not slowed (probe() tells). Default 'bucket'. */
   throttle?: 'bucket' | 'steps' | 'none'
   /** Compare both sides before the commit. Default true. */
   equality?: boolean
@@ -84,7 +92,13 @@ export interface MigrateOptions {
 }
 
 export interface CheckedMigrateOptions {
-  disks: ReadonlyArray<{ source: Tap | string, name: string, tap: TapKind | 'auto' }>
+  disks: ReadonlyArray<{
+    source: Tap | string
+    name: string
+    tap: TapKind | 'auto'
+    map?: string
+    cgroup?: string
+  }>
   host: string
   port: number
   tls: NativeTlsFiles | null
@@ -253,15 +267,23 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
-    const { source, name, tap } = isObject(disk) ? disk : {} as SourceDisk
+    const { source, name, tap, map, cgroup } = isObject(disk) ? disk : {} as SourceDisk
     const isPath = typeof source === 'string' && source !== ''
     if (!isPath && !(source instanceof Tap)) throw nonsense(`disks[${index}].source`, 'a Tap or a path')
     if (tap !== undefined && !isPath) throw nonsense(`disks[${index}].tap`, 'left out: the source is a Tap')
-    oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'auto'])
+    if (map !== undefined && !isPath) throw nonsense(`disks[${index}].map`, 'left out: the source is a Tap')
+    if (map !== undefined && (typeof map !== 'string' || map === '')) throw nonsense(`disks[${index}].map`, 'a path')
+    if (cgroup !== undefined && (tap ?? 'nbd') === 'nbd') {
+      throw nonsense(`disks[${index}].cgroup`, 'left out: it is for a path with a tap in the kernel')
+    }
+    if (cgroup !== undefined && (typeof cgroup !== 'string' || cgroup === '')) throw nonsense(`disks[${index}].cgroup`, 'a path')
+    oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'dm', 'auto'])
     return {
       source,
       name: name ?? (source instanceof Tap ? source.name : 'disk'),
-      tap: source instanceof Tap ? source.kind : tap ?? 'nbd'
+      tap: source instanceof Tap ? source.kind : tap ?? 'nbd',
+      ...(map !== undefined && { map }),
+      ...(cgroup !== undefined && { cgroup })
     }
   })
   checkNames(disks.map((disk) => disk.name))
@@ -276,9 +298,8 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   }
   const destination = checkAddress('destination', options.destination)
   const machine = checkMachine(options.machine)
-  const isWatched = disks.some(({ tap }) => tap !== 'nbd')
-  if (isWatched && machine.pause === undefined && !isMemoryMachine(machine)) {
-    throw nonsense('machine', 'there, with a pause(): a tap in the kernel stops no writer')
+  if (disks.some(({ tap }) => tap === 'bpf') && !canPause(machine)) {
+    throw nonsense('machine', 'there, with a pause(): a bpf tap stops no writer')
   }
   return {
     disks,
@@ -300,6 +321,11 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     journal: checkJournal(options.journal),
     signal: checkSignal(options.signal)
   }
+}
+
+/** It stops writing when it is told to. */
+export function canPause (machine: Machine): boolean {
+  return machine.pause !== undefined || isMemoryMachine(machine)
 }
 
 export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOptions {

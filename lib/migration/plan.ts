@@ -6,7 +6,13 @@ import type { CheckedMigrateOptions, MigrateOptions, SourceDisk } from './option
 /** As MigrateOptions: no secrets, and nothing that lives in a process. */
 export interface MigrationPlan extends Pick<MigrateOptions,
   'throttle' | 'equality' | 'reuse' | 'compression' | 'blockSize' | 'streams' | 'linkTimeout' | 'reconnect'> {
-  disks: Array<{ name: string, source: string, tap?: Exclude<SourceDisk['tap'], 'nbd' | undefined> }>
+  disks: Array<{
+    name: string
+    source: string
+    tap?: Exclude<SourceDisk['tap'], 'nbd' | undefined>
+    map?: string
+    cgroup?: string
+  }>
   destination: string
   budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
   /** A date as ISO 8601. */
@@ -21,10 +27,12 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
   const { host, port, budgets, machine, network } = options
   const { switchover, throttle, equality, reuse, compression, blockSize, streams } = options
   return {
-    disks: options.disks.map(({ name, source, tap }) => ({
+    disks: options.disks.map(({ name, source, tap, map, cgroup }) => ({
       name,
       source: typeof source === 'string' ? source : source.source,
-      ...(tap !== 'nbd' && { tap }) // else nobody would see the writes to it
+      ...(tap !== 'nbd' && { tap }), // else nobody would see the writes to it
+      ...(map !== undefined && { map }),
+      ...(cgroup !== undefined && { cgroup })
     })),
     destination: hostPortText({ host, port }),
     budgets: {

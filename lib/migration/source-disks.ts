@@ -1,7 +1,10 @@
 // The source's disks during a migration: their taps, tracked, throttled, held together.
+import { stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
+
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { Throttle } from '../policy/types.js'
-import type { TapKind, TapStats } from '../tap.js'
+import type { TapStats } from '../tap.js'
 import { openTap, Tap } from '../tap.js'
 import { chooseTap } from '../tap/probe.js'
 import type { CheckedMigrateOptions } from './options.js'
@@ -36,12 +39,15 @@ export class SourceDisks {
   }
 
   /** Opens what is a path, claims every tap and begins to track. */
-  static async open (disks: CheckedMigrateOptions['disks'], blockSize: number): Promise<SourceDisks> {
+  static async open (
+    disks: CheckedMigrateOptions['disks'], blockSize: number, canPause: boolean
+  ): Promise<SourceDisks> {
     const taps: SourceTap[] = []
     try {
-      for (const { source, name, tap: kind } of disks) {
+      for (const disk of disks) {
+        const { source, name } = disk
         const own = !(source instanceof Tap)
-        const tap = own ? await openPath(source, name, kind) : source
+        const tap = own ? await openPath(source, disk, blockSize, canPause) : source
         const release = claim(tap)
         taps.push({ name, tap, own, release, before: tap.stats() })
         tap.trackForMigration(blockSize)
@@ -106,12 +112,36 @@ export class SourceDisks {
     }
   }
 
-  /** A tap in the kernel has no hold on the writers. */
+  /** Some taps in the kernel have no hold on the writers. */
   get canThrottle (): boolean {
-    return this.taps.every(({ tap }) => tap.kind === 'nbd')
+    return this.taps.every(({ tap }) => tap.throttleObstacle === null)
   }
 
-  /** UNACCOUNTED when a tap is known to have missed writes. */
+  /** INVALID. */
+  async checkOptions (throttle: 'bucket' | 'steps' | 'none', journal: string | undefined): Promise<void> {
+    this.#checkThrottle(throttle)
+    if (journal !== undefined) await this.#checkJournal(journal)
+  }
+
+  /** A tap in the kernel can't slow the writers in this way. */
+  #checkThrottle (scheme: 'bucket' | 'steps' | 'none'): void {
+    const tap = this.taps.find(({ tap }) => tap.kind !== 'nbd')
+    if (scheme !== 'steps' || tap === undefined) return
+    throw new BlockferryError('INVALID', `throttle: the writers of ${tap.name} can't be delayed in steps`)
+  }
+
+  /** A journal on a disk that a 'dm' tap suspends: to write it would wait for that to end, and the other
+   * way round. */
+  async #checkJournal (path: string): Promise<void> {
+    const { dev } = await stat(path).catch(async () => await stat(dirname(path)))
+    for (const { tap } of this.taps) {
+      if (tap.kind !== 'dm' || (await stat(tap.source)).rdev !== dev) continue
+      throw new BlockferryError('INVALID', `journal: ${path} lies on the disk that moves, ${tap.name}`)
+    }
+  }
+
+  /** UNACCOUNTED when a tap is known to have missed writes, TABLE_CHANGED when it was put out of
+   * their way by another tool. */
   check (): void {
     for (const { tap } of this.taps) tap.native.checkWatch()
   }
@@ -136,6 +166,13 @@ export class SourceDisks {
     for (const { tap } of this.taps) tap.native.open()
   }
 
+  /** The destination may come to own the disks: if this process ends before open(), a tap that outlives
+   * it lets nobody write. */
+  async mayLose (): Promise<void> {
+    await Promise.all(this.taps.map(({ tap }) => tap.native.mayLoseDisk()))
+      .catch((error: unknown) => { throw toBlockferryError(error) })
+  }
+
   refuse (): void {
     for (const { tap } of this.taps) tap.native.refuse()
   }
@@ -151,9 +188,14 @@ export class SourceDisks {
   }
 }
 
-async function openPath (source: string, name: string, wanted: TapKind | 'auto'): Promise<Tap> {
-  const kind = wanted === 'auto' ? await chooseTap(source) : wanted
-  return await openTap(kind === 'nbd' ? { source, name, readOnly: true } : { source, name, tap: kind })
+async function openPath (
+  source: string, { name, tap, map: path, cgroup }: CheckedMigrateOptions['disks'][number], blockSize: number,
+  canPause: boolean
+): Promise<Tap> {
+  const kind = tap === 'auto' ? await chooseTap(source, canPause) : tap
+  const map = path === undefined ? {} : { map: { path, blockSize } }
+  const how = kind === 'nbd' ? { readOnly: true } : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
+  return await openTap({ source, name, ...map, ...how })
 }
 
 function claim (tap: Tap): () => void {

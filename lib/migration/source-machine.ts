@@ -95,6 +95,12 @@ export class SourceMachine {
     }
   }
 
+  /** It runs at the destination. */
+  async release (): Promise<void> {
+    const machine = this.#withMemory()
+    if (machine?.release !== undefined) await machineCall('release', () => machine.release!())
+  }
+
   /** Lets go of it. */
   async close (): Promise<void> {
     await this.#memory?.close()

@@ -72,9 +72,11 @@ export class TargetMachine {
     await this.#socket?.remove()
   }
 
-  /** Lets go of the machine, too: it does not come here. */
-  async close (): Promise<void> {
+  /** Lets go of the machine, too. `isOver`: it does not come here. */
+  async close (isOver: boolean): Promise<void> {
     await this.release()
-    if (this.isTaken) await this.#machine!.close()
+    if (!this.isTaken) return
+    if (isOver) await this.#machine!.discard?.().catch(() => {}) // what is left is paused
+    await this.#machine!.close()
   }
 }

@@ -6,6 +6,7 @@ import { BlockferryError } from '../errors.js'
 import type { TlsOptions } from '../migration/tls.js'
 import { checkTls } from '../migration/tls.js'
 import type { NativeTlsFiles } from '../native.js'
+import { kRuntimeFolder } from '../runtime-folder.js'
 import { parseTime } from '../units.js'
 import type { Addresses } from './addresses.js'
 import { addressesOf, canonical, familyOf, listOf } from './addresses.js'
@@ -94,8 +95,6 @@ export interface CheckedRedirectOptions {
   pollMs: number
   runtimeFolder: string
 }
-
-export const kRuntimeFolder = '/run/blockferry'
 
 const kNone: Addresses = { 4: null, 6: null }
 const kKeys = [

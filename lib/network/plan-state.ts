@@ -1,6 +1,6 @@
 // A plan as the state file holds it: all that may exist from the first change on.
 import { listOf } from './addresses.js'
-import { ownKeeper } from './keeper.js'
+import { ownKeeper } from '../keeper.js'
 import type { Plan, Surroundings } from './plan.js'
 import type { RedirectState } from './state.js'
 

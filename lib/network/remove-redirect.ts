@@ -1,9 +1,9 @@
 // Takes a redirection away, from what its state file says.
 import { toBlockferryError } from '../errors.js'
+import { kRuntimeFolder } from '../runtime-folder.js'
 import { remove } from './changes.js'
 import type { NameService } from './dns/name-service.js'
 import { restoreNameService } from './dns/restore.js'
-import { kRuntimeFolder } from './options.js'
 import type { RedirectState } from './state.js'
 import { isInUse, neededByOthers, removeState } from './state.js'
 

@@ -4,10 +4,10 @@ import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/prom
 import { join } from 'node:path'
 
 import { BlockferryError } from '../errors.js'
+import { kRuntimeFolder } from '../runtime-folder.js'
 import type { Change } from './changes.js'
 import type { NameServiceState } from './dns/name-service.js'
-import type { Keeper } from './keeper.js'
-import { kRuntimeFolder } from './options.js'
+import type { Keeper } from '../keeper.js'
 import type { ConnectionSpec } from './tunnel/connection.js'
 
 /** preparing, prepared: nothing is redirected yet. switching, switched: packets go (or begin to go)

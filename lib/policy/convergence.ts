@@ -57,6 +57,11 @@ export function withBudgets (state: State, budgets: Budgets): State {
   return { ...state, budgets }
 }
 
+/** Nothing can slow the writers any more. */
+export function withoutThrottle (state: State): State {
+  return { ...state, options: { ...state.options, throttle: 'none' }, throttled: null }
+}
+
 export function decide (before: State, sample: Sample): { state: State, decision: Decision } {
   const state = remember(before, sample)
   const link = estimateLink(state.history, state.budgets.bandwidth)

@@ -5,6 +5,7 @@ import type { ErrorCode } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { native } from '../native.js'
 import type { TapKind } from '../tap.js'
+import { WriterLimit } from './limit/writer-limit.js'
 
 export interface TapAnswer {
   tap: TapKind
@@ -21,7 +22,10 @@ export interface TapAnswer {
 export interface Probe {
   source: string
   taps: TapAnswer[]
-  /** What `tap: 'auto'` takes: null when no tap can be attached to the disk as it is. */
+  /** Whether writers that a tap in the kernel watches can be slowed, and by what, or why not. */
+  throttle: { possible: boolean, reason: string }
+  /** What `tap: 'auto'` takes in a migration of a machine that can be paused: null when no tap can be
+   * attached to the disk as it is. Without such a machine it is 'dm' or nothing. */
   auto: TapKind | null
 }
 
@@ -31,20 +35,39 @@ export async function probe (source: string): Promise<Probe> {
     const isMissing = error.code === 'ENOENT' || error.code === 'ENOTDIR'
     throw new BlockferryError(isMissing ? 'NOT_FOUND' : 'NO_PERMISSION', error.message, { cause: error })
   })
-  const taps = [await probeBpf(source), nbd(there.isFile() || there.isBlockDevice())]
-  return { source, taps, auto: taps.find(({ possible, live }) => possible && live)?.tap ?? null }
+  const taps = [await probeBpf(source), await probeDm(source), nbd(there.isFile() || there.isBlockDevice())]
+  const auto = taps.find(({ possible, live }) => possible && live)?.tap ?? null
+  return { source, taps, throttle: await probeThrottle(source, there.isBlockDevice()), auto }
+}
+
+async function probeThrottle (source: string, isDevice: boolean): Promise<Probe['throttle']> {
+  if (!isDevice) return { possible: false, reason: 'not a block device' }
+  try {
+    const { names } = await WriterLimit.find(source)
+    return { possible: true, reason: `by the cgroup ${names.join(', ')}` }
+  } catch (thrown) {
+    return { possible: false, reason: toBlockferryError(thrown).message }
+  }
 }
 
 async function probeBpf (source: string): Promise<TapAnswer> {
-  const answer = { tap: 'bpf' as const, live: true }
+  const reason = 'attaches to the running device; the writers are stopped by the machine\'s pause()'
+  return await answerOf('bpf', native.checkBpf(source), reason)
+}
+
+async function probeDm (source: string): Promise<TapAnswer> {
+  const reason = 'goes under the running device, and holds the writers itself'
+  return await answerOf('dm', native.checkDm(source), reason)
+}
+
+async function answerOf (tap: TapKind, checked: Promise<void>, reason: string): Promise<TapAnswer> {
   try {
-    await native.checkBpf(source)
+    await checked
+    return { tap, live: true, possible: true, reason, code: null }
   } catch (thrown) {
     const { code, message } = toBlockferryError(thrown)
-    return { ...answer, possible: false, reason: message, code }
+    return { tap, live: true, possible: false, reason: message, code }
   }
-  const reason = 'attaches to the running device; the writers are stopped by the machine\'s pause()'
-  return { ...answer, possible: true, reason, code: null }
 }
 
 function nbd (possible: boolean): TapAnswer {
@@ -54,12 +77,16 @@ function nbd (possible: boolean): TapAnswer {
   return { tap: 'nbd', possible, live: false, reason, code: possible ? null : 'UNSUPPORTED' }
 }
 
-/** For `tap: 'auto'`. UNSUPPORTED, or what the only obstacle is called, when there is none. */
-export async function chooseTap (source: string): Promise<TapKind> {
-  const { auto, taps } = await probe(source)
-  if (auto !== null) return auto
-  const reasons = taps.filter(({ live, possible }) => live && !possible)
-  const text = reasons.map(({ tap, reason }) => `${tap}: ${reason}`).join('; ')
+/** For `tap: 'auto'`. Of a machine that can be paused bpf comes first: it is exact to the block, and
+ * nothing is put into the disk's way. What nobody can pause the tap has to hold. UNSUPPORTED, or what
+ * the only obstacle is called, when there is none. */
+export async function chooseTap (source: string, canPause: boolean): Promise<TapKind> {
+  const { taps } = await probe(source)
+  const candidates = taps.filter(({ tap, live }) => live && (canPause || tap !== 'bpf'))
+  const chosen = candidates.find(({ possible }) => possible)
+  if (chosen !== undefined) return chosen.tap
+  const text = candidates.map(({ tap, reason }) => `${tap}: ${reason}`).join('; ')
+  const more = canPause ? '' : '; bpf would need a machine with a pause()'
   throw new BlockferryError(
-    reasons[0]?.code ?? 'UNSUPPORTED', `no tap can be attached to ${source} as it is (${text})`)
+    candidates[0]?.code ?? 'UNSUPPORTED', `no tap can be attached to ${source} as it is (${text}${more})`)
 }

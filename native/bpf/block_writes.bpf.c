@@ -78,7 +78,7 @@ struct {
   __uint(max_entries, 1);  // as many as it takes, set when it is loaded
   __type(key, __u32);
   __type(value, __u64);
-} marks SEC(".maps"), slots SEC(".maps");
+} marks SEC(".maps"), summary SEC(".maps"), slots SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -87,6 +87,15 @@ struct {
   __type(key, __u32);
   __type(value, __u64);
 } counters SEC(".maps");
+
+// Only for who clears marks.
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, BLOCK_WRITES_NOTES);
+  __type(key, __u32);
+  __type(value, __u64);
+} notes SEC(".maps");
 
 // By their addresses.
 struct {
@@ -105,13 +114,20 @@ struct blocks {
   __u64 first, last;
 };
 
+// The word first, then the summary: see native/core/kernel_marks.h. Whoever finds the word empty
+// sees to the summary, for those that come before the word is cleared again, too.
 static long mark_word(__u32 index, struct blocks *blocks) {
   __u32 word = blocks->first / 64 + index;
   __u64 bits = ~0ull;
   if (index == 0) bits <<= blocks->first % 64;
   if (word == blocks->last / 64) bits &= ~0ull >> (63 - blocks->last % 64);
   __u64 *place = bpf_map_lookup_elem(&marks, &word);
-  if (place) __sync_fetch_and_or(place, bits);
+  // That the result is used makes it a full barrier on every processor.
+  if (!place || __sync_fetch_and_or(place, bits)) return 0;
+  __u32 group = word / BLOCK_WRITES_GROUP;
+  __u32 above = group / 64;
+  place = bpf_map_lookup_elem(&summary, &above);
+  if (place) __sync_fetch_and_or(place, 1ull << group % 64);
   return 0;
 }
 

@@ -20,7 +20,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // The numbers in a line of /sys/block/X/stat, from the first on.
-enum StatField { kSectorsWritten = 6, kSectorsDiscarded = 13, kStatFields = 14 };
+enum StatField {
+  kWrites = 4, kSectorsWritten = 6, kDiscards = 11, kSectorsDiscarded = 13, kStatFields = 14
+};
 
 Status read_line(const std::string& path, std::string* line) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -77,6 +79,9 @@ Status BlockDevice::find(const std::string& path, std::unique_ptr<BlockDevice>* 
   if (!status.ok()) return status;
   found->disk_major_ = static_cast<unsigned>(numbers[0]);
   found->disk_minor_ = static_cast<unsigned>(numbers[1]);
+  if (read_numbers(found->disk_folder_ + "/diskseq", 1, &numbers).ok()) {
+    found->sequence_ = numbers[0];
+  }
   if (partition) {
     status = read_numbers(found->folder_ + "/start", 1, &numbers);
     if (!status.ok()) return status;
@@ -114,6 +119,35 @@ std::string BlockDevice::queue_setting(const std::string& name) const {
   return read_line(disk_folder_ + "/queue/" + name, &line).ok() ? line : "";
 }
 
+Status BlockDevice::set_queue(const std::string& name, const std::string& value) const {
+  std::string path = disk_folder_ + "/queue/" + name;
+  FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  bool set = fd.open() && write(fd.get(), value.data(), value.size()) >= 0;
+  return set ? Status{} : Status::from_errno(errno, "write " + value + " to " + path);
+}
+
+bool BlockDevice::mapped() const { return fs::exists(folder_ + "/dm"); }
+
+std::vector<std::string> BlockDevice::with_users() const {
+  std::vector<std::string> numbers;
+  std::vector<fs::path> folders{folder_};
+  std::error_code error;
+  while (!folders.empty()) {
+    fs::path folder = folders.back();
+    folders.pop_back();
+    std::string number;
+    if (!read_line(folder / "dev", &number).ok()) continue;
+    numbers.push_back(number);
+    for (const auto& user : fs::directory_iterator(folder / "holders", error)) {
+      folders.push_back(fs::canonical(user.path(), error));
+    }
+    for (const auto& part : fs::directory_iterator(folder, error)) {
+      if (fs::exists(part.path() / "partition")) folders.push_back(part.path());
+    }
+  }
+  return numbers;
+}
+
 bool BlockDevice::read_only() const {
   std::string line;
   return read_line(folder_ + "/ro", &line).ok() && line == "1";
@@ -126,6 +160,13 @@ Status BlockDevice::written_sectors(uint64_t* sectors) const {
   return status;
 }
 
+Status BlockDevice::written(Written* written) const {
+  std::vector<uint64_t> numbers;
+  Status status = read_numbers(disk_folder_ + "/stat", kStatFields, &numbers);
+  if (status.ok()) *written = {numbers[kWrites], numbers[kSectorsWritten], numbers[kDiscards]};
+  return status;
+}
+
 Status BlockDevice::writes_in_flight(uint64_t* count) const {
   std::vector<uint64_t> numbers;
   Status status = read_numbers(disk_folder_ + "/inflight", 2, &numbers);
@@ -133,17 +174,21 @@ Status BlockDevice::writes_in_flight(uint64_t* count) const {
   return status;
 }
 
-// Setting a limit to what it is does that.
+// Setting a limit to what it is does that, from some version on.
 Status BlockDevice::drain_queue() const {
   std::string path = disk_folder_ + "/queue/max_sectors_kb";
   std::string value;
   Status status = read_line(path, &value);
+  return status.ok() ? set_queue("max_sectors_kb", value) : status;
+}
+
+Status BlockDevice::drain_queue_by_depth() const {
+  std::vector<uint64_t> depth;
+  Status status = read_numbers(disk_folder_ + "/queue/nr_requests", 1, &depth);
   if (!status.ok()) return status;
-  FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd.open() || write(fd.get(), value.data(), value.size()) < 0) {
-    return Status::from_errno(errno, "drain the queue by " + path);
-  }
-  return {};
+  status = set_queue("nr_requests", std::to_string(depth[0] - 1));
+  Status restored = set_queue("nr_requests", std::to_string(depth[0]));
+  return status.ok() ? restored : status;
 }
 
 }  // namespace blockferry

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "status.h"
 
@@ -21,6 +22,9 @@ class BlockDevice {
   // Of the disk that it is, or is a part of.
   unsigned disk_major() const { return disk_major_; }
   unsigned disk_minor() const { return disk_minor_; }
+  // Of the disk: counts what ever came under any number (Linux 5.15), so that one that comes under
+  // the same number later has another. 0 where that can't be told.
+  uint64_t sequence() const { return sequence_; }
   // Where it lies on that disk, in sectors of 512 bytes.
   uint64_t start() const { return start_; }
   // Now: a device can be resized.
@@ -31,15 +35,28 @@ class BlockDevice {
   unsigned tags() const { return tags_; }
   // A word of the disk's `queue` folder; empty when there is none.
   std::string queue_setting(const std::string& name) const;
+  Status set_queue(const std::string& name, const std::string& value) const;
   bool read_only() const;
+  // By device-mapper.
+  bool mapped() const;
+  // Numbers of this device, and of all that is made of it: partitions, mapped devices, and so on.
+  std::vector<std::string> with_users() const;
 
   // Of the whole disk, since it came: sectors written and discarded by requests that have ended.
   Status written_sectors(uint64_t* sectors) const;
+  // The same, since it came: requests to write, sectors that they wrote, requests to discard.
+  struct Written {
+    uint64_t writes = 0, sectors = 0, discards = 0;
+  };
+  Status written(Written* written) const;
   // Writes that the disk's driver has not ended.
   Status writes_in_flight(uint64_t* count) const;
   // Holds new requests back until those under way have ended, then lets them go on: some
-  // milliseconds. Code::unsupported where the kernel has no such knob.
+  // milliseconds. Older kernels (6.1) let them run.
   Status drain_queue() const;
+  // The same by any kernel, but the queue's depth is less for that time. Fails where the device has
+  // none, bio-based.
+  Status drain_queue_by_depth() const;
 
  private:
   Status measure_queues();
@@ -47,7 +64,7 @@ class BlockDevice {
   std::string path_, number_;
   std::string folder_, disk_folder_;  // in sysfs
   unsigned disk_major_ = 0, disk_minor_ = 0;
-  uint64_t start_ = 0;
+  uint64_t start_ = 0, sequence_ = 0;
   unsigned queues_ = 0, tags_ = 0;
 };
 

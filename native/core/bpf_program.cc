@@ -1,17 +1,19 @@
 #include "bpf_program.h"
 
-#include <sys/mman.h>
-
 #include <cerrno>
 
 #ifdef BLOCKFERRY_HAVE_BPF
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 
 #include <algorithm>
+#include <cstring>
 
+#include "block_hash.h"
 #include "block_writes_object.h"
+#include "kernel_marks.h"
 
 namespace blockferry {
 
@@ -19,7 +21,12 @@ namespace {
 
 const char* const kOfRequests[] = {"on_issue", "on_complete", "on_requeue"};
 const char* const kOfBios[] = {"on_bio_queue", "on_bio_complete"};
+const char* const kMaps[] = {"marks", "summary", "notes", "counters", "slots", "bios"};
+// The compiler's name for what is constant, and ours: the file system takes no dots.
+const char kConstants[] = ".rodata";
+const char kTarget[] = "target";
 constexpr uint32_t kMaxBios = 1 << 15;
+constexpr uint64_t kSectorsPerWord = 64ull << (BLOCK_WRITES_SHIFT - 9);
 
 Status failed(int error, const char* what) {
   if (error == EPERM || error == EACCES) {
@@ -33,96 +40,177 @@ Status failed(int error, const char* what) {
                          error);
 }
 
-bpf_map* find_map(bpf_object* object, const char* name) {
-  return bpf_object__find_map_by_name(object, name);
+uint64_t version() {
+  uint64_t hash = 0;
+  hash_blocks(kBlockWritesObject, sizeof kBlockWritesObject, sizeof kBlockWritesObject, &hash);
+  return hash;
+}
+
+uint64_t words_of(const block_writes_target& target) {
+  return (target.sectors + kSectorsPerWord - 1) / kSectorsPerWord;
+}
+
+uint64_t slots_of(const block_writes_target& target) {
+  return std::max<uint64_t>(uint64_t{target.queues} * target.tags, 1);
+}
+
+uint64_t max_bios_of(const block_writes_target& target) {
+  return target.queues == 0 ? kMaxBios : 1;
 }
 
 int set_size(bpf_object* object, const char* name, uint64_t entries) {
-  return bpf_map__set_max_entries(find_map(object, name), static_cast<uint32_t>(entries));
+  bpf_map* map = bpf_object__find_map_by_name(object, name);
+  return bpf_map__set_max_entries(map, static_cast<uint32_t>(entries));
 }
 
-// The programs that a disk of this kind takes; the others are not even loaded.
-void choose(bpf_object* object, bool bios, std::vector<const char*>* names) {
-  for (const char* name : kOfRequests) {
-    bpf_program__set_autoload(bpf_object__find_program_by_name(object, name), !bios);
-    if (!bios) names->push_back(name);
-  }
-  for (const char* name : kOfBios) {
-    bpf_program__set_autoload(bpf_object__find_program_by_name(object, name), bios);
-    if (bios) names->push_back(name);
-  }
+int set_sizes(bpf_object* object, const block_writes_target& target) {
+  uint64_t words = words_of(target);
+  int error = set_size(object, "marks", words);
+  if (error == 0) error = set_size(object, "summary", KernelMarks::summary_for(words));
+  if (error == 0) error = set_size(object, "slots", slots_of(target));
+  if (error == 0) error = set_size(object, "bios", max_bios_of(target));
+  if (error != 0) return error;
+  return bpf_map__set_initial_value(bpf_object__find_map_by_name(object, kConstants), &target,
+                                    sizeof target);
 }
 
-Status map_words(bpf_object* object, const char* name, SharedWords* words) {
-  bpf_map* map = find_map(object, name);
-  return words->map(bpf_map__fd(map), bpf_map__max_entries(map));
-}
+int copy_of(int fd) { return fcntl(fd, F_DUPFD_CLOEXEC, 0); }
+
+struct ObjectCloser {
+  void operator()(bpf_object* object) const { bpf_object__close(object); }
+};
 
 }  // namespace
 
-Status BpfProgram::load(const block_writes_target& target, uint64_t words, uint64_t slots,
-                        std::unique_ptr<BpfProgram>* program) {
+// The programs that a disk of this kind takes; the others are not even loaded.
+void BpfProgram::choose(bool bios) {
+  for (const char* name : kOfRequests) {
+    if (!bios) programs_.push_back({name, {}});
+  }
+  for (const char* name : kOfBios) {
+    if (bios) programs_.push_back({name, {}});
+  }
+  for (const char* name : kMaps) maps_.push_back({name, {}});
+  maps_.push_back({kTarget, {}});
+}
+
+Status BpfProgram::load(block_writes_target target, std::unique_ptr<BpfProgram>* program) {
   libbpf_set_print(nullptr);  // what is wrong goes into the status
+  target.version = version();
   auto loaded = std::make_unique<BpfProgram>();
+  loaded->choose(target.queues == 0);
   bpf_object_open_opts options = {};
   options.sz = sizeof options;
   options.object_name = "blockferry";
-  bpf_object* object =
-      bpf_object__open_mem(kBlockWritesObject, sizeof kBlockWritesObject, &options);
+  std::unique_ptr<bpf_object, ObjectCloser> object(
+      bpf_object__open_mem(kBlockWritesObject, sizeof kBlockWritesObject, &options));
   if (object == nullptr) return failed(errno, "read the program for the kernel");
-  loaded->object_ = object;
-  loaded->max_bios_ = slots == 0 ? kMaxBios : 1;
-  choose(object, slots == 0, &loaded->names_);
-  int error = set_size(object, "marks", words);
-  if (error == 0) error = set_size(object, "slots", std::max<uint64_t>(slots, 1));
-  if (error == 0) error = set_size(object, "bios", loaded->max_bios_);
-  if (error == 0) {
-    error = bpf_map__set_initial_value(find_map(object, ".rodata"), &target, sizeof target);
+  bpf_program* each = nullptr;
+  bpf_object__for_each_program(each, object.get()) bpf_program__set_autoload(each, false);
+  for (const Part& part : loaded->programs_) {
+    each = bpf_object__find_program_by_name(object.get(), part.name.c_str());
+    bpf_program__set_autoload(each, true);
   }
-  if (error == 0) error = bpf_object__load(object);
+  int error = set_sizes(object.get(), target);
+  if (error == 0) error = bpf_object__load(object.get());
   if (error != 0) return failed(-error, "load a program into the kernel");
-  Status status = map_words(object, "marks", &loaded->marks);
-  if (status.ok()) status = map_words(object, "slots", &loaded->slots_);
-  if (status.ok()) status = map_words(object, "counters", &loaded->counters);
-  if (slots == 0) loaded->bios_ = bpf_map__fd(find_map(object, "bios"));
+  for (Part& part : loaded->programs_) {
+    each = bpf_object__find_program_by_name(object.get(), part.name.c_str());
+    part.fd.reset(copy_of(bpf_program__fd(each)));
+    if (!part.fd.open()) return Status::from_errno(errno, "keep a program");
+  }
+  for (Part& part : loaded->maps_) {
+    const char* name = part.name == kTarget ? kConstants : part.name.c_str();
+    part.fd.reset(copy_of(bpf_object__find_map_fd_by_name(object.get(), name)));
+    if (!part.fd.open()) return Status::from_errno(errno, "keep a map");
+  }
+  Status status = loaded->share(target);
   if (status.ok()) *program = std::move(loaded);
   return status;
 }
 
-BpfProgram::~BpfProgram() {
-  for (bpf_link* link : links_) bpf_link__destroy(link);
-  bpf_object__close(object_);
+Status BpfProgram::share(const block_writes_target& target) {
+  uint64_t words = words_of(target);
+  Status status = marks.map(map("marks"), words);
+  if (status.ok()) status = summary.map(map("summary"), KernelMarks::summary_for(words));
+  if (status.ok()) status = notes.map(map("notes"), BLOCK_WRITES_NOTES);
+  if (status.ok()) status = counters.map(map("counters"), COUNTERS);
+  if (status.ok()) status = slots_.map(map("slots"), slots_of(target));
+  if (target.queues == 0) bios_ = map("bios");
+  return status;
+}
+
+int BpfProgram::map(const std::string& name) const {
+  for (const Part& part : maps_) {
+    if (part.name == name) return part.fd.get();
+  }
+  return -1;
 }
 
 Status BpfProgram::attach() {
-  for (const char* name : names_) {
-    bpf_link* link = bpf_program__attach(bpf_object__find_program_by_name(object_, name));
-    if (link == nullptr) return failed(errno, "attach to the block layer's tracepoints");
-    links_.push_back(link);
+  for (const Part& program : programs_) {
+    FileDescriptor link(bpf_raw_tracepoint_open(nullptr, program.fd.get()));
+    if (!link.open()) return failed(errno, "attach to the block layer's tracepoints");
+    links_.push_back({"link_" + program.name, std::move(link)});
   }
   return {};
 }
 
+Status BpfProgram::pin(const BpfPins& pins) const {
+  for (const auto* parts : {&maps_, &programs_, &links_}) {
+    for (const Part& part : *parts) {
+      Status status = pins.add(part.name, part.fd.get());
+      if (!status.ok()) return status;
+    }
+  }
+  return {};
+}
+
+Status BpfProgram::find(const BpfPins& pins, block_writes_target target,
+                        std::unique_ptr<BpfProgram>* program) {
+  target.version = version();
+  auto found = std::make_unique<BpfProgram>();
+  found->choose(target.queues == 0);
+  for (const Part& part : found->programs_) found->links_.push_back({"link_" + part.name, {}});
+  for (auto* parts : {&found->maps_, &found->programs_, &found->links_}) {
+    for (Part& part : *parts) {
+      Status status = pins.get(part.name, &part.fd);
+      if (!status.ok()) return status;
+    }
+  }
+  uint32_t key = 0;
+  block_writes_target theirs;
+  if (bpf_map_lookup_elem(found->map(kTarget), &key, &theirs) != 0) {
+    return Status::from_errno(errno, "read what a program watches");
+  }
+  if (memcmp(&theirs, &target, sizeof target) != 0) {
+    return Status::failure(Code::not_found, "the program that is pinned watches something else");
+  }
+  Status status = found->share(target);
+  if (status.ok()) *program = std::move(found);
+  return status;
+}
+
 uint64_t BpfProgram::misses() const {
   uint64_t misses = 0;
-  for (const char* name : names_) {
+  for (const Part& program : programs_) {
     bpf_prog_info info = {};
     uint32_t size = sizeof info;
-    int fd = bpf_program__fd(bpf_object__find_program_by_name(object_, name));
-    if (bpf_obj_get_info_by_fd(fd, &info, &size) == 0) misses += info.recursion_misses;
+    if (bpf_obj_get_info_by_fd(program.fd.get(), &info, &size) == 0) {
+      misses += info.recursion_misses;
+    }
   }
   return misses;
 }
 
 void BpfProgram::flights(std::vector<Flight>* flights) const {
   flights->clear();
-  for (uint64_t i = 0; bios_ < 0 && i < slots_.size(); i++) {
+  for (uint64_t i = 0; bios_ < 0 && i < slots_.all().size(); i++) {
     if (uint64_t blocks = slots_[i].load()) flights->push_back({i, blocks});
   }
   if (bios_ < 0) return;
-  std::vector<uint64_t> keys(max_bios_), values(max_bios_);
-  auto count = static_cast<uint32_t>(max_bios_);
-  uint32_t batch = 0;
+  std::vector<uint64_t> keys(kMaxBios), values(kMaxBios);
+  uint32_t count = kMaxBios, batch = 0;
   int error = bpf_map_lookup_batch(bios_, nullptr, &batch, keys.data(), values.data(), &count,
                                    nullptr);
   if (error != 0 && errno != ENOENT) {  // ENOENT: that was all
@@ -147,14 +235,16 @@ void BpfProgram::forget(const Flight& flight) {
 
 namespace blockferry {
 
-Status BpfProgram::load(const block_writes_target&, uint64_t, uint64_t,
-                        std::unique_ptr<BpfProgram>*) {
+Status BpfProgram::load(block_writes_target, std::unique_ptr<BpfProgram>*) {
   return Status::failure(Code::unsupported,
                          "blockferry was built without the bpf tap: that takes clang and libbpf");
 }
 
-BpfProgram::~BpfProgram() = default;
 Status BpfProgram::attach() { return {}; }
+Status BpfProgram::pin(const BpfPins&) const { return {}; }
+Status BpfProgram::find(const BpfPins&, block_writes_target, std::unique_ptr<BpfProgram>*) {
+  return Status::failure(Code::not_found, "there is no bpf tap");
+}
 uint64_t BpfProgram::misses() const { return 0; }
 void BpfProgram::flights(std::vector<Flight>*) const {}
 void BpfProgram::forget(const Flight&) {}
@@ -162,20 +252,3 @@ void BpfProgram::forget(const Flight&) {}
 }  // namespace blockferry
 
 #endif
-
-namespace blockferry {
-
-SharedWords::~SharedWords() {
-  if (words_ != nullptr) munmap(words_, count_ * sizeof(uint64_t));
-}
-
-Status SharedWords::map(int fd, uint64_t count) {
-  void* memory =
-      mmap(nullptr, count * sizeof(uint64_t), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (memory == MAP_FAILED) return Status::from_errno(errno, "map what the kernel shares");
-  words_ = static_cast<std::atomic<uint64_t>*>(memory);
-  count_ = count;
-  return {};
-}
-
-}  // namespace blockferry

@@ -1,36 +1,19 @@
 // The program of native/bpf/block_writes.bpf.c in the kernel, and the memory that it shares with
-// us. When this goes, or the process does, nothing of it is left.
+// us. When this goes, or the process does, nothing of it is left, unless it is pinned.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "../bpf/block_writes.h"
+#include "bpf_pins.h"
+#include "file_descriptor.h"
+#include "shared_words.h"
 #include "status.h"
 
-struct bpf_object;
-struct bpf_link;
-
 namespace blockferry {
-
-// Words that the kernel changes, too.
-class SharedWords {
- public:
-  SharedWords() = default;
-  ~SharedWords();
-  SharedWords(const SharedWords&) = delete;
-  SharedWords& operator=(const SharedWords&) = delete;
-  Status map(int fd, uint64_t count);
-
-  std::atomic<uint64_t>& operator[](uint64_t index) const { return words_[index]; }
-  uint64_t size() const { return count_; }
-
- private:
-  std::atomic<uint64_t>* words_ = nullptr;
-  uint64_t count_ = 0;
-};
 
 // A write that has begun, and was not seen to complete.
 struct Flight {
@@ -40,13 +23,16 @@ struct Flight {
 
 class BpfProgram {
  public:
-  // `words` of marks; without slots it is for a disk that takes bios. Code::no_permission,
-  // Code::unsupported, Code::no_memory.
-  static Status load(const block_writes_target& target, uint64_t words, uint64_t slots,
-                     std::unique_ptr<BpfProgram>* program);
-  ~BpfProgram();
+  // Fills in `version`. Code::no_permission, Code::unsupported, Code::no_memory.
+  static Status load(block_writes_target target, std::unique_ptr<BpfProgram>* program);
   // From here on it sees requests.
   Status attach();
+  Status pin(const BpfPins& pins) const;
+  // One that is pinned and attached. Code::not_found when there is none with this target, of this
+  // version, or not all of one.
+  static Status find(const BpfPins& pins, block_writes_target target,
+                     std::unique_ptr<BpfProgram>* program);
+
   // Times that the kernel did not run it because it ran already.
   uint64_t misses() const;
 
@@ -55,15 +41,20 @@ class BpfProgram {
   // That one has landed.
   void forget(const Flight& flight);
 
-  SharedWords marks, counters;
+  SharedWords marks, summary, notes, counters;
 
  private:
-  bpf_object* object_ = nullptr;
-  std::vector<const char*> names_;
-  std::vector<bpf_link*> links_;
+  struct Part {
+    std::string name;
+    FileDescriptor fd;
+  };
+  void choose(bool bios);
+  Status share(const block_writes_target& target);
+  int map(const std::string& name) const;
+
+  std::vector<Part> programs_, links_, maps_;
   SharedWords slots_;
-  int bios_ = -1;
-  uint64_t max_bios_ = 0;
+  int bios_ = -1;  // one of maps_
 };
 
 }  // namespace blockferry

@@ -13,25 +13,32 @@
 //
 // What is discarded is marked like what is written: what it reads as afterwards is the device's
 // choice, so it has to be read anyway.
-#include <sys/socket.h>
-#include <sys/un.h>
-
+//
+// A watch that is kept has its program and all that it shares with us pinned (bpf_pins.h), and
+// marks a dirty map in a map file. When the process is killed the program goes on, and whoever
+// opens the watch next with that map file takes it over. Wherever the kill falls, each write that
+// is not in the dirty map then is one of these, and is marked again:
+//   marked in the kernel, and not cleared yet;
+//   in a word that was about to be cleared or had been, of which there is a note (kernel_marks.h);
+//   in flight, and its mark was cleared before it landed: it is still in its slot, or among the
+//   bios, as what is in flight is marked again before the notes are taken away.
+// The account is among what is pinned, so settle() still proves that no write was missed since it
+// began. A number goes into the map file and among what is pinned, new for each program that is
+// loaded: it says that the two belong together. The map file has it only when all is pinned.
 #include <algorithm>
-#include <atomic>
 #include <bit>
-#include <cerrno>
 #include <condition_variable>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <mutex>
+#include <random>
 #include <thread>
 #include <vector>
 
-#include "block_device.h"
 #include "bpf_program.h"
-#include "file_descriptor.h"
+#include "device_claim.h"
+#include "kernel_marks.h"
 #include "start_thread.h"
+#include "watched_device.h"
 #include "write_account.h"
 #include "write_watch.h"
 
@@ -43,9 +50,6 @@ using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
 constexpr uint64_t kBlock = 1ull << BLOCK_WRITES_SHIFT;
-constexpr uint64_t kSectorsPerWord = 64 * kBlock / 512;
-// The words that are cleared before it is looked at what is in flight.
-constexpr uint64_t kChunk = 4096;
 constexpr milliseconds kPause{10};
 // Collecting takes at most this share of a thread's time.
 constexpr int kShare = 10;
@@ -56,26 +60,32 @@ constexpr milliseconds kGrace{500};
 class BpfWatch : public WriteWatch {
  public:
   ~BpfWatch() override;
-  Status open(const std::string& path);
+  // `token`: see open_kept_bpf_watch(); null when it is not kept.
+  Status open(const std::string& path, uint64_t* token);
   void track(DirtyMap* map) override;
+  void collect() override;
   Status settle(Clock::duration limit) override;
   Status check() const override;
   Status begin() override { return account_->begin(); }
   WatchStats stats() const override;
 
  private:
-  Status claim_device();
+  Status take_over(const block_writes_target& target, uint64_t token);
+  Status load(const block_writes_target& target, uint64_t* token);
+  void use_program();
   void run();
-  void collect();
-  void collect_words(uint64_t from, uint64_t to);
+  void collect_locked();
+  void mark_map(const KernelMarks::Taken& taken);
   void mark_flights_again();
-  void mark_kernel(uint64_t packed);
   uint64_t counter(block_writes_counter which) const { return program_->counters[which].load(); }
 
   std::unique_ptr<BlockDevice> device_;
-  std::unique_ptr<BpfProgram> program_;
   FileDescriptor claim_;
+  std::unique_ptr<BpfPins> pins_;  // null when it is not kept
+  std::unique_ptr<BpfProgram> program_;
+  std::unique_ptr<KernelMarks> marks_;
   std::unique_ptr<WriteAccount> account_;
+  WatchStats before_;  // what was counted before this process
   uint64_t sectors_ = 0;
 
   std::mutex mutex_;  // one collects at a time; map_, stop_
@@ -83,56 +93,72 @@ class BpfWatch : public WriteWatch {
   DirtyMap* map_ = nullptr;
   bool stop_ = false;
   std::thread thread_;
-  std::vector<uint64_t> cleared_;
+  std::vector<KernelMarks::Taken> taken_;
   std::vector<Flight> flights_;
 };
 
-Status missing(const BlockDevice& device, const std::string& what) {
-  return Status::failure(Code::unsupported,
-                         "the bpf tap can't watch " + device.path() + ": " + what);
-}
-
-Status check_device(const BlockDevice& device) {
-  if (device.read_only()) {
-    return Status::failure(Code::read_only, device.path() + " is read-only: no tap is needed",
-                           EROFS);
+// What was pinned for a disk that had the number before is of no use to anybody.
+Status open_pins(const BlockDevice& device, std::unique_ptr<BpfPins>* pins) {
+  std::string number = device.number() + "-";
+  std::string name = number + std::to_string(device.sequence());
+  for (const auto& folder : BpfPins::list()) {
+    bool is_old = folder.name.starts_with(number) && folder.name != name;
+    if (is_old && !folder.in_use) (void)BpfPins::remove(folder.name);
   }
-  std::string zoned = device.queue_setting("zoned");
-  if (!zoned.empty() && zoned != "none") return missing(device, "it is a zoned device");
-  // Drivers that take bios keep their own, whatever that says.
-  if (device.queues() != 0 && device.queue_setting("iostats") != "1") {
-    return missing(device, "the kernel keeps no statistics of it (queue/iostats is off)");
-  }
-  return {};
+  return BpfPins::open(name, pins);
 }
 
-Status find_device(const std::string& path, std::unique_ptr<BlockDevice>* device,
-                   block_writes_target* target) {
-  Status status = BlockDevice::find(path, device);
-  if (status.ok()) status = check_device(**device);
-  uint64_t sectors = 0;
-  if (status.ok()) status = (*device)->sectors(&sectors);
-  if (!status.ok()) return status;
-  if (sectors == 0) return Status::failure(Code::bad_size, path + " has no bytes");
-  *target = {(*device)->disk_major(), (*device)->disk_minor(), (*device)->start(), sectors,
-             (*device)->tags()};
-  return {};
+uint64_t new_token() {
+  std::random_device random;
+  return (uint64_t{random()} << 32 | random()) | 1;  // 0 is nobody's
 }
 
-Status BpfWatch::open(const std::string& path) {
+Status BpfWatch::open(const std::string& path, uint64_t* token) {
   block_writes_target target;
-  Status status = find_device(path, &device_, &target);
-  if (status.ok()) status = claim_device();
+  Status status = find_watched_device(path, &device_, &target);
+  if (status.ok()) status = claim_device(device_->number(), path, &claim_);
   if (!status.ok()) return status;
   sectors_ = target.sectors;
-  uint64_t words = (sectors_ + kSectorsPerWord - 1) / kSectorsPerWord;
-  status = BpfProgram::load(target, words, device_->queues() * device_->tags(), &program_);
-  if (status.ok()) status = program_->attach();
+  if (token != nullptr) status = open_pins(*device_, &pins_);
   if (!status.ok()) return status;
-  account_ = std::make_unique<WriteAccount>(*device_, *program_);
-  status = account_->begin();
+  bool taken_over = token != nullptr && *token != 0 && take_over(target, *token).ok();
+  if (!taken_over) status = load(target, token);
   if (status.ok()) status = start_thread(&thread_, [this] { run(); });
   return status;
+}
+
+Status BpfWatch::take_over(const block_writes_target& target, uint64_t token) {
+  Status status = BpfProgram::find(*pins_, target, &program_);
+  if (!status.ok()) return status;
+  if (counter(KEPT_TOKEN) != token) {
+    return Status::failure(Code::not_found, "the program that is pinned has another map file");
+  }
+  use_program();
+  before_ = {counter(COUNT_WRITES), counter(COUNT_BYTES)};
+  mark_flights_again();
+  marks_->recover();
+  return {};
+}
+
+void BpfWatch::use_program() {
+  marks_ = std::make_unique<KernelMarks>(program_->marks.all(), program_->summary.all(),
+                                         program_->notes.all());
+  account_ = std::make_unique<WriteAccount>(*device_, *program_);
+}
+
+// What is pinned already is of no use.
+Status BpfWatch::load(const block_writes_target& target, uint64_t* token) {
+  program_.reset();
+  if (pins_) pins_->clear();
+  Status status = BpfProgram::load(target, &program_);
+  if (status.ok()) status = program_->attach();
+  if (!status.ok()) return status;
+  use_program();
+  status = account_->begin();
+  if (!status.ok() || !pins_) return status;
+  *token = new_token();
+  program_->counters[KEPT_TOKEN].store(*token);
+  return program_->pin(*pins_);
 }
 
 BpfWatch::~BpfWatch() {
@@ -142,21 +168,6 @@ BpfWatch::~BpfWatch() {
   }
   changed_.notify_all();
   if (thread_.joinable()) thread_.join();
-}
-
-// A name that the kernel takes back when the process ends, however it does.
-Status BpfWatch::claim_device() {
-  std::string name = "blockferry-tap-" + device_->number();
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  memcpy(address.sun_path + 1, name.data(), name.size());
-  auto size = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + 1 + name.size());
-  claim_.reset(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  bool claimed = claim_.open() &&
-                 bind(claim_.get(), reinterpret_cast<sockaddr*>(&address), size) == 0;
-  if (claimed) return {};
-  if (errno != EADDRINUSE) return Status::from_errno(errno, "claim " + device_->path());
-  return Status::failure(Code::busy, device_->path() + " has a tap already", EBUSY);
 }
 
 void BpfWatch::track(DirtyMap* map) {
@@ -175,53 +186,40 @@ void BpfWatch::run() {
       continue;
     }
     auto begin = Clock::now();
-    collect();
+    collect_locked();
     auto pause = std::max<Clock::duration>(kPause, kShare * (Clock::now() - begin));
     changed_.wait_for(lock, pause, [this] { return stop_; });
   }
 }
 
 void BpfWatch::collect() {
-  for (uint64_t word = 0; word < program_->marks.size(); word += kChunk) {
-    collect_words(word, std::min(word + kChunk, program_->marks.size()));
+  std::lock_guard lock(mutex_);
+  if (map_) collect_locked();
+}
+
+void BpfWatch::collect_locked() {
+  for (uint64_t at = 0; at < marks_->summary_words();) {
+    at = marks_->take(at, &taken_);
+    if (taken_.empty()) continue;
+    mark_flights_again();
+    for (const auto& taken : taken_) mark_map(taken);
+    marks_->kept(taken_);
   }
 }
 
-void BpfWatch::collect_words(uint64_t from, uint64_t to) {
-  cleared_.clear();
-  for (uint64_t word = from; word < to; word++) {
-    if (program_->marks[word].load(std::memory_order_relaxed) == 0) continue;
-    cleared_.push_back(word);
-    cleared_.push_back(program_->marks[word].exchange(0));
-  }
-  if (cleared_.empty()) return;
-  mark_flights_again();
-  for (size_t i = 0; i < cleared_.size(); i += 2) {
-    for (uint64_t bits = cleared_[i + 1]; bits != 0;) {
-      uint64_t first = std::countr_zero(bits);
-      uint64_t count = std::countr_one(bits >> first);
-      map_->mark((cleared_[i] * 64 + first) * kBlock, count * kBlock);
-      if (first + count == 64) break;
-      bits &= ~0ull << (first + count);
-    }
+void BpfWatch::mark_map(const KernelMarks::Taken& taken) {
+  for (uint64_t bits = taken.bits; bits != 0;) {
+    uint64_t first = std::countr_zero(bits);
+    uint64_t count = std::countr_one(bits >> first);
+    map_->mark((taken.word * 64 + first) * kBlock, count * kBlock);
+    if (first + count == 64) break;
+    bits &= ~0ull << (first + count);
   }
 }
 
 void BpfWatch::mark_flights_again() {
   program_->flights(&flights_);
-  for (const Flight& flight : flights_) mark_kernel(flight.blocks);
-}
-
-void BpfWatch::mark_kernel(uint64_t packed) {
-  uint64_t first = packed >> BLOCK_WRITES_COUNT_BITS;
-  uint64_t end = first + (packed & BLOCK_WRITES_COUNT_MASK);
-  for (uint64_t block = first; block < end;) {
-    uint64_t word = block / 64;
-    uint64_t stop = std::min(end, (word + 1) * 64);
-    uint64_t bits = stop - block == 64 ? ~0ull : ((1ull << (stop - block)) - 1) << block % 64;
-    if (word < program_->marks.size()) program_->marks[word].fetch_or(bits);
-    block = stop;
-  }
+  for (const Flight& flight : flights_) marks_->mark(flight.blocks);
 }
 
 Status BpfWatch::check() const {
@@ -255,34 +253,43 @@ Status BpfWatch::settle(Clock::duration limit) {
   }
   std::lock_guard lock(mutex_);
   for (const Flight& flight : landed) {
+    marks_->mark(flight.blocks);
     program_->forget(flight);
-    mark_kernel(flight.blocks);
   }
-  if (map_) collect();
+  if (map_) collect_locked();
   Status status = check();
   return !status.ok() || balanced ? status : account_->unbalanced();
 }
 
-WatchStats BpfWatch::stats() const { return {counter(COUNT_WRITES), counter(COUNT_BYTES)}; }
+WatchStats BpfWatch::stats() const {
+  return {counter(COUNT_WRITES) - before_.writes, counter(COUNT_BYTES) - before_.written_bytes};
+}
+
+Status open_watch(const std::string& path, uint64_t* token, std::unique_ptr<WriteWatch>* watch) {
+  auto opened = std::make_unique<BpfWatch>();
+  Status status = opened->open(path, token);
+  if (status.ok()) *watch = std::move(opened);
+  return status;
+}
 
 }  // namespace
 
 Status open_bpf_watch(const std::string& path, std::unique_ptr<WriteWatch>* watch) {
-  auto opened = std::make_unique<BpfWatch>();
-  Status status = opened->open(path);
-  if (status.ok()) *watch = std::move(opened);
-  return status;
+  return open_watch(path, nullptr, watch);
+}
+
+Status open_kept_bpf_watch(const std::string& path, uint64_t* token,
+                           std::unique_ptr<WriteWatch>* watch) {
+  return open_watch(path, token, watch);
 }
 
 Status check_bpf_watch(const std::string& path) {
   std::unique_ptr<BlockDevice> device;
   block_writes_target target;
-  Status status = find_device(path, &device, &target);
+  Status status = find_watched_device(path, &device, &target);
+  target.sectors = 1;  // it need not have the memory for all of them
   std::unique_ptr<BpfProgram> program;
-  if (status.ok()) {
-    status = BpfProgram::load(target, 1, device->queues() * device->tags(), &program);
-  }
-  return status;
+  return status.ok() ? BpfProgram::load(target, &program) : status;
 }
 
 }  // namespace blockferry

@@ -44,13 +44,13 @@ void DirtyMap::mark(uint64_t offset, uint64_t length) {
   if (length == 0 || offset >= size_) return;
   uint64_t end = length > size_ - offset ? size_ : offset + length;
   uint64_t first = offset >> block_shift_;
-  mark_blocks({first, ((end - 1) >> block_shift_) - first + 1});
+  mark_range({first, ((end - 1) >> block_shift_) - first + 1},
+             young_on_.load(std::memory_order_relaxed));
 }
 
-void DirtyMap::mark_blocks(BlockRange range) {
+void DirtyMap::mark_range(BlockRange range, bool young) {
   if (range.first >= blocks_) return;
   range.count = std::min(range.count, blocks_ - range.first);
-  bool young = young_on_.load(std::memory_order_relaxed);
   uint64_t added = 0;
   for (uint64_t block = range.first; block < range.end();) {
     uint64_t word = block / kBits;

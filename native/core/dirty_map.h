@@ -49,7 +49,8 @@ class DirtyMap {
   // Marks every block that the byte range touches. An empty range marks nothing; a range past
   // the end is cut off there.
   void mark(uint64_t offset, uint64_t length);
-  void mark_blocks(BlockRange range);  // cut off at the end, too
+  // Not of a write, so not young; cut off at the end, too.
+  void mark_blocks(BlockRange range) { mark_range(range, false); }
   void mark_all();
   // Clears without looking (used when the whole map is to be forgotten).
   void clear_all();
@@ -75,6 +76,7 @@ class DirtyMap {
   void track_young(bool on) { young_on_.store(on, std::memory_order_relaxed); }
 
  private:
+  void mark_range(BlockRange range, bool young);
   uint64_t claimable(uint64_t word, bool skip_young) const;
   uint64_t next_candidate(uint64_t word, uint64_t end_word) const;
   uint64_t take(uint64_t word, uint64_t bits);

@@ -193,6 +193,9 @@ Status FileOrigin::open(const FileOriginOptions& options) {
   if (status.ok()) status = lock(options);
   if (status.ok()) status = find_alignment(options.direct);
   if (!status.ok()) return status;
+  // Only opening must not wait, for a pipe say. io_uring would take it for every request, and those
+  // that would have to wait would fail, again and again, where the device can't tell (dm-crypt).
+  fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) & ~O_NONBLOCK);
   spins_ = !block_device_ && !options.direct;
   open_reread();
   return {};

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <cstddef>
 #include <cstring>
 
 #include "disk_witness.h"
@@ -14,6 +15,11 @@ namespace {
 
 constexpr uint64_t kPage = 4096;
 constexpr char kMagic[8] = {'B', 'F', 'M', 'A', 'P', 0, 0, 1};
+
+uint64_t inode_of(int fd) {
+  struct stat info;
+  return fstat(fd, &info) == 0 ? info.st_ino : 0;
+}
 
 }  // namespace
 
@@ -29,20 +35,33 @@ struct MapFileHeader {
   DiskState at_close;
   Word stamp;           // ns since 1970: no write of ours began later
   Word landed;          // one that has ended began then
+  Word watch;           // the token of the watch that marks it, 0 when none does
+  uint64_t inode;       // of this file: a copy does not know what was marked since
 };
 static_assert(sizeof(MapFileHeader) <= kPage);
 
 Status MapFile::open(const std::string& path, const Origin& origin, uint32_t block_size,
-                     uint64_t words, std::unique_ptr<MapFile>* file) {
+                     uint64_t words, uint64_t watch, std::unique_ptr<MapFile>* file) {
   std::unique_ptr<MapFile> opened(new MapFile);
   uint64_t bytes = kPage + words * sizeof(Word);
   Status status = opened->open_locked(path);
   if (status.ok()) status = opened->check_content();
   if (status.ok()) status = opened->map(bytes);
   if (!status.ok()) return status;
-  opened->begin(origin, block_size);
+  opened->begin(origin, block_size, watch);
   *file = std::move(opened);
   return {};
+}
+
+// Without a lock: what is read may be old, and begin() compares once more.
+uint64_t MapFile::watch_of(const std::string& path) {
+  MapFile file;
+  file.path_ = path;
+  file.fd_.reset(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  uint64_t watch = 0;
+  if (!file.fd_.open() || !file.check_content().ok()) return 0;
+  ssize_t got = pread(file.fd_.get(), &watch, sizeof watch, offsetof(MapFileHeader, watch));
+  return got == sizeof watch ? watch : 0;
 }
 
 MapFile::~MapFile() {
@@ -97,16 +116,14 @@ Status MapFile::map(uint64_t bytes) {
 }
 
 // Goes on with what is there, or begins anew.
-void MapFile::begin(const Origin& origin, uint32_t block_size) {
+void MapFile::begin(const Origin& origin, uint32_t block_size, uint64_t watch) {
   HostMoment host = host_now();
   DiskIdentity disk = identity_of(origin);
+  uint64_t inode = inode_of(fd_.get());
   bool ours = header_->size == origin.size() && header_->block_size == block_size &&
-              same_boot(header_->host, host) && header_->disk == disk;
-  DiskState state = state_of(origin);
-  bool unwritten = header_->closed.load() != 0
-                       ? state == header_->at_close
-                       : unchanged_since(state, header_->landed.load(), header_->stamp.load());
-  trusted_ = ours && unwritten && remembers();
+              same_boot(header_->host, host) && header_->disk == disk &&
+              header_->watch == watch && header_->inode == inode;
+  trusted_ = ours && remembers() && (watch != 0 || unwritten(origin));
   header_->remembers.store(trusted_);
   if (!trusted_) memset(static_cast<void*>(words_), 0, bytes_ - kPage);
   if (!trusted_) header_->landed.store(0);
@@ -115,7 +132,15 @@ void MapFile::begin(const Origin& origin, uint32_t block_size) {
   header_->block_size = block_size;
   header_->host = host;
   header_->disk = disk;
+  header_->inode = inode;
+  header_->watch.store(watch);
   stamp();
+}
+
+bool MapFile::unwritten(const Origin& origin) const {
+  DiskState state = state_of(origin);
+  if (header_->closed.load() != 0) return state == header_->at_close;
+  return unchanged_since(state, header_->landed.load(), header_->stamp.load());
 }
 
 bool MapFile::remembers() const { return header_->remembers.load() != 0; }

@@ -23,12 +23,15 @@ class MapFile {
   // Opens the file, or makes it (mode 0600, its whole size allocated), with room for `words`
   // words, zeroed unless trusted(). Code::busy when another process has it, Code::no_space,
   // Code::refused when the path holds something else, which is left alone, Code::no_permission when
-  // others can write it.
+  // others can write it. `watch`: the token of the watch that sees the writes to the disk; 0 when
+  // they come through a tap's gate.
   static Status open(const std::string& path, const Origin& origin, uint32_t block_size,
-                     uint64_t words, std::unique_ptr<MapFile>* file);
+                     uint64_t words, uint64_t watch, std::unique_ptr<MapFile>* file);
+  // With which one it was used last, 0 when none is known.
+  static uint64_t watch_of(const std::string& path);
 
   // It is of this disk, with these blocks, from this boot, and nobody has written the disk past its
-  // tap since.
+  // tap since: the same watch has seen all that was written, or the disk shows that nothing was.
   bool trusted() const { return trusted_; }
   Word* words() { return words_; }
   const std::string& path() const { return path_; }
@@ -49,7 +52,8 @@ class MapFile {
   Status open_locked(const std::string& path);
   Status map(uint64_t bytes);
   Status check_content() const;
-  void begin(const Origin& origin, uint32_t block_size);
+  void begin(const Origin& origin, uint32_t block_size, uint64_t watch);
+  bool unwritten(const Origin& origin) const;
 
   std::string path_;
   FileDescriptor fd_;

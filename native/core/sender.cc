@@ -218,12 +218,14 @@ void Sender::set_defer(uint32_t ms) {
   for (auto& disk : disks_) disk->dirty->track_young(ms != 0);
 }
 
-// Called by the first stream between its batches.
+// Called by the first stream between its batches. A longer time holds for what is written from the
+// next age on: when the writers fall silent, what they wrote before does not wait for it.
 void Sender::age_when_due() {
   uint32_t every = defer_ms_.load();
   auto now = Clock::now();
-  if (every == 0 || now < last_age_ + std::chrono::milliseconds(every)) return;
-  last_age_ = now;
+  next_age_ = std::min(next_age_, now + std::chrono::milliseconds(every));
+  if (every == 0 || now < next_age_) return;
+  next_age_ = now + std::chrono::milliseconds(every);
   for (auto& disk : disks_) disk->dirty->age();
 }
 
@@ -312,14 +314,23 @@ static SentDiskStats stats_of(const SentDisk& disk) {
   return stats;
 }
 
+// Of small disks there is not a stripe for every stream, and one that has none waits for nothing.
+size_t Sender::streams_with_stripes() const {
+  uint64_t most = 1;
+  for (auto& disk : disks_) most = std::max(most, (disk->dirty->size() + kStripe - 1) / kStripe);
+  return std::min<uint64_t>(most, streams_.size());
+}
+
 SenderStats Sender::stats() const {
   SenderStats stats;
   std::lock_guard lock(mutex_);
+  size_t used = streams_with_stripes();
   for (auto& disk : disks_) stats.disks.push_back(stats_of(*disk));
-  for (auto& stream : streams_) {
+  for (size_t i = 0; i < streams_.size(); i++) {
+    const auto& stream = streams_[i];
     const auto& counters = stream->counters();
     stats.passes = std::max<uint64_t>(stats.passes, counters.passes);
-    stats.idle_us += counters.idle_us / streams_.size();
+    if (i < used) stats.idle_us += counters.idle_us / used;
     SocketProgress progress = stream->progress();
     stats.acknowledged_bytes += progress.acknowledged;
     stats.in_flight_bytes += progress.in_flight;

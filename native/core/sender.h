@@ -70,7 +70,7 @@ struct SenderStats {
   uint64_t acknowledged_bytes = 0;  // by the peer's TCP, ever
   uint64_t in_flight_bytes = 0;     // handed to the sockets and not acknowledged, now
   uint64_t passes = 0;          // the most that any stream has completed
-  uint64_t idle_us = 0;         // streams had nothing to send; the mean over the streams
+  uint64_t idle_us = 0;         // streams had nothing to send; the mean over those with stripes
   uint32_t round_trip_us = 0;
   MachineStats machine;
 };
@@ -142,6 +142,7 @@ class Sender {
   Status open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream);
   void wake_streams();
   void stop_streams();
+  size_t streams_with_stripes() const;
   void fail(Status status);
   void age_when_due();
   void stream_finished_bulk();
@@ -180,7 +181,7 @@ class Sender {
   uint64_t wanted_mark_ = 0;
   unsigned marks_left_ = 0;  // streams that have not sent it
   uint64_t final_mark_ = 0;  // the mark behind the residual; 0 while none is wanted
-  Clock::time_point last_age_{};  // only the first stream looks
+  Clock::time_point next_age_{};  // only the first stream looks
 };
 
 }  // namespace blockferry

@@ -31,6 +31,7 @@ const char* code_name(Code code) {
     case Code::tls: return "TLS";
     case Code::unauthorized: return "UNAUTHORIZED";
     case Code::unaccounted: return "UNACCOUNTED";
+    case Code::table_changed: return "TABLE_CHANGED";
   }
   return "INVALID";
 }

@@ -37,9 +37,10 @@ enum class Code {
   tls,             // one side speaks TLS and the other does not
   unauthorized,    // the peer is not who it has to be, or says so of us
   unaccounted,     // a tap in the kernel may have missed writes
+  table_changed,   // another tool has changed a device that a tap is in
 };
 
-inline constexpr Code kLastCode = Code::unaccounted;
+inline constexpr Code kLastCode = Code::table_changed;
 
 const char* code_name(Code code);
 

@@ -32,10 +32,17 @@ Tap::Tap(std::unique_ptr<Origin> origin, std::shared_ptr<Tracking> kept,
     : origin_(std::move(origin)),
       kept_(std::move(kept)),
       tracking_(kept_),
-      watch_(std::move(watch)) {}
+      watch_(std::move(watch)) {
+  if (!kept_ || !watch_) return;
+  watch_->track(&kept_->dirty());
+  watch_->collect();
+}
 
+// Nobody knows what is written when a watch has gone.
 Tap::~Tap() {
+  if (kept_ && watch_) kept_->forget();
   if (kept_) kept_->close(*origin_);
+  origin_.reset();
 }
 
 // The lock makes a write that was seen unmarked one whose I/O had ended before.
@@ -54,8 +61,10 @@ void Tap::forget() {
   if (auto tracking = this->tracking()) tracking->forget();
 }
 
-// In this order: what is missed before the account begins is found by who does not rely on the marks.
+// What is missed before the account begins is found by who does not rely on the marks, so they are
+// forgotten after that; and before it, as we may be killed in between.
 Status Tap::begin_again() {
+  forget();
   Status status = watch_ ? watch_->begin() : Status{};
   forget();
   return status;
@@ -172,9 +181,22 @@ void Tap::begin_round() {
   wake_all();
 }
 
-void Tap::hold() { set_state(GateState::holding); }
-void Tap::refuse() { set_state(GateState::refusing); }
-void Tap::open() { set_state(GateState::open); }
+void Tap::hold() {
+  set_state(GateState::holding);
+  if (watch_) watch_->hold();
+}
+
+void Tap::refuse() {
+  set_state(GateState::refusing);
+  if (watch_) watch_->refuse();
+}
+
+void Tap::open() {
+  set_state(GateState::open);
+  if (watch_) watch_->open();
+}
+
+Status Tap::may_lose_disk() { return watch_ ? watch_->may_lose_disk() : Status{}; }
 
 void Tap::set_state(GateState state) {
   state_.store(state);

@@ -11,8 +11,8 @@
 // Reads and flushes pass the gate unasked.
 //
 // Or nothing carries the requests: a tap with a watch (write_watch.h) sees writes that go past us.
-// Its gate and its throttle have no hold on those; whoever uses it stops the writers by other
-// means.
+// Its gate and its throttle have no hold on those; the watch may have, else whoever uses it stops the
+// writers by other means.
 #pragma once
 
 #include <atomic>
@@ -74,7 +74,7 @@ struct TapStats {
 class Tap {
  public:
   // `kept`: what it tracks from its first write to its last; null for a tap that tracks now and
-  // then, as one with a `watch` does.
+  // then. With a `watch` that was taken over it has what that one has seen already.
   explicit Tap(std::unique_ptr<Origin> origin, std::shared_ptr<Tracking> kept = nullptr,
                std::unique_ptr<WriteWatch> watch = nullptr);
   ~Tap();
@@ -122,6 +122,8 @@ class Tap {
   // The same, but writes are refused, waiting ones included.
   void refuse();
   void open();
+  // See WriteWatch::may_lose_disk().
+  Status may_lose_disk();
   GateState state() const { return state_.load(); }
   // Only of use while the gate is not open.
   bool drained() const { return in_flight_.load() == 0; }
@@ -149,7 +151,8 @@ class Tap {
   const std::shared_ptr<Tracking> kept_;
   mutable std::shared_mutex tracking_mutex_;
   std::shared_ptr<Tracking> tracking_;
-  const std::unique_ptr<WriteWatch> watch_;  // goes before what it marks in
+  // Goes before what it marks in, and after the origin, which may be a device of its own.
+  const std::unique_ptr<WriteWatch> watch_;
   std::atomic<GateState> state_{GateState::open};
   // Requests between admit() and finished(); for a moment also those that admit() turns away.
   std::atomic<uint64_t> in_flight_{0};

@@ -41,10 +41,10 @@ Tracking::Parts Tracking::share_out(Word* words, uint64_t blocks) {
 }
 
 Status Tracking::open(const std::string& path, const Origin& origin, uint32_t block_size,
-                      std::shared_ptr<Tracking>* tracking) {
+                      std::shared_ptr<Tracking>* tracking, uint64_t watch) {
   uint64_t blocks = blocks_of(origin.size(), block_size);
   std::unique_ptr<MapFile> file;
-  Status status = MapFile::open(path, origin, block_size, words_for(blocks), &file);
+  Status status = MapFile::open(path, origin, block_size, words_for(blocks), watch, &file);
   if (!status.ok()) return status;
   bool trusted = file->trusted();
   Parts parts = share_out(file->words(), blocks);

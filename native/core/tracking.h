@@ -23,9 +23,10 @@ class Tracking {
  public:
   // In memory. Throws std::bad_alloc.
   Tracking(uint64_t size, uint32_t block_size);
-  // In a map file, for a tap that is not open yet: see MapFile::open() for the errors.
+  // In a map file, for a tap that is not open yet: see MapFile::open() for the errors, and for
+  // `watch`.
   static Status open(const std::string& path, const Origin& origin, uint32_t block_size,
-                     std::shared_ptr<Tracking>* tracking);
+                     std::shared_ptr<Tracking>* tracking, uint64_t watch = 0);
 
   DirtyMap& dirty() { return dirty_; }
   DirtyMap& pending(uint64_t mark) { return pending_[mark & 1]; }

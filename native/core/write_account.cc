@@ -1,7 +1,9 @@
 #include "write_account.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <thread>
 
 #include "start_thread.h"
@@ -10,50 +12,55 @@ namespace blockferry {
 
 namespace {
 
+using Clock = std::chrono::steady_clock;
 constexpr std::chrono::microseconds kLook{200};
-constexpr int kDrains = 20;
+// So many tries with the drain that changes nothing.
+constexpr int kMildDrains = 5;
+constexpr std::chrono::seconds kMostTime{10};
 constexpr int64_t kNeverIdle = INT64_MIN;
 
 }  // namespace
 
-// Sectors written less those issued, while the disk is made idle for a moment. What is read first
-// lags behind, and a request can have left the driver and not be accounted yet: a balance can be
-// seen too low, but never too high.
-Status WriteAccount::drained_balance(int64_t* balance) const {
+// Sectors written less those issued, while the disk is made idle for a moment. A request can have
+// left the driver and not be accounted yet: a balance can be seen too low, but never too high.
+Status WriteAccount::drained_balance(bool mildly, int64_t* balance) const {
   std::atomic<bool> drained{false};
   std::thread drain;
   Status drain_status;
   Status status = start_thread(&drain, [&] {
-    drain_status = device_.drain_queue();
+    drain_status = mildly ? device_.drain_queue() : device_.drain_queue_by_depth();
     drained = true;
   });
   if (!status.ok()) return status;
   *balance = kNeverIdle;
   for (bool last = false; status.ok() && !last;) {
     last = drained;
-    uint64_t in_flight = 0, written = 0;
+    uint64_t issued = counter(COUNT_SECTORS), in_flight = 0, written = 0;
     status = device_.writes_in_flight(&in_flight);
     if (status.ok()) status = device_.written_sectors(&written);
-    auto seen = static_cast<int64_t>(written - counter(COUNT_SECTORS));
-    if (in_flight == 0) *balance = std::max(*balance, seen);
+    if (in_flight == 0 && counter(COUNT_SECTORS) == issued) {
+      *balance = std::max(*balance, static_cast<int64_t>(written - issued));
+    }
     std::this_thread::sleep_for(kLook);
   }
   drain.join();
   return status.ok() ? drain_status : status;
 }
 
-// Two in a row agree when both were seen at an idle moment.
+// Two in a row agree when both were seen at an idle moment. On a busy host such a moment may pass
+// before this thread runs.
 Status WriteAccount::begin() {
   int64_t before = kNeverIdle;
-  for (int tries = 0; tries < kDrains; tries++) {
-    uint64_t misses = program_.misses(), untold = counter(COUNT_UNTOLD);
+  auto end = Clock::now() + kMostTime;
+  for (int drains = 0; Clock::now() < end; drains++) {
+    uint64_t misses = program_.misses(), untold = counter(COUNT_UNTOLD).load();
     int64_t balance = 0;
-    Status status = drained_balance(&balance);
+    Status status = drained_balance(drains < kMildDrains, &balance);
     if (!status.ok()) return status;
     if (balance == before && balance != kNeverIdle) {
-      base_ = balance;
-      misses_before_ = misses;
-      untold_before_ = untold;
+      counter(KEPT_BALANCE).store(static_cast<uint64_t>(balance));
+      counter(KEPT_MISSES).store(misses);
+      counter(KEPT_UNTOLD).store(untold);
       return {};
     }
     before = balance;
@@ -65,7 +72,7 @@ Status WriteAccount::begin() {
 bool WriteAccount::balances() const {
   uint64_t issued = counter(COUNT_SECTORS), written = 0;
   return device_.written_sectors(&written).ok() && counter(COUNT_SECTORS) == issued &&
-         static_cast<int64_t>(written - issued) == base_;
+         written - issued == counter(KEPT_BALANCE);
 }
 
 Status WriteAccount::unaccounted(const std::string& why) const {
@@ -78,10 +85,10 @@ Status WriteAccount::unbalanced() const {
 }
 
 Status WriteAccount::check() const {
-  if (program_.misses() != misses_before_) {
+  if (program_.misses() != counter(KEPT_MISSES)) {
     return unaccounted("the kernel did not run it each time");
   }
-  if (counter(COUNT_UNTOLD) != untold_before_) {
+  if (counter(COUNT_UNTOLD) != counter(KEPT_UNTOLD)) {
     return unaccounted("there were commands of which one can't tell what they write");
   }
   return {};

@@ -1,10 +1,9 @@
 // The account of a watch: the sectors that it saw issued against those that the kernel's own
 // statistics say were written and discarded. The two are equal exactly when nothing is in flight
-// and nothing was missed.
+// and nothing was missed. It lies among the program's counters, so that it goes on where the
+// program outlives the process.
 #pragma once
 
-#include <atomic>
-#include <chrono>
 #include <cstdint>
 
 #include "block_device.h"
@@ -29,15 +28,12 @@ class WriteAccount {
   Status unbalanced() const;
 
  private:
-  uint64_t counter(block_writes_counter which) const { return program_.counters[which].load(); }
-  Status drained_balance(int64_t* balance) const;
+  Word& counter(block_writes_counter which) const { return program_.counters[which]; }
+  Status drained_balance(bool mildly, int64_t* balance) const;
   Status unaccounted(const std::string& why) const;
 
   const BlockDevice& device_;
   const BpfProgram& program_;
-  // Sectors written less those issued, when nothing was in flight.
-  std::atomic<int64_t> base_{0};
-  std::atomic<uint64_t> misses_before_{0}, untold_before_{0};
 };
 
 }  // namespace blockferry

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../core/watched_tap.h"
 #include "errors.h"
 #include "loop.h"
 #include "values.h"
@@ -28,18 +29,6 @@ Status open_tracking(const std::string& path, uint32_t block_size, const Origin&
                      std::shared_ptr<Tracking>* tracking) {
   if (path.empty()) return {};
   return Tracking::open(path, origin, block_size, tracking);
-}
-
-// Read past the page cache: what the device holds. Others write to it, so there is no lock.
-Status open_watched(const std::string& path, std::unique_ptr<Origin>* origin,
-                    std::unique_ptr<WriteWatch>* watch) {
-  FileOriginOptions options;
-  options.path = path;
-  options.read_only = true;
-  options.direct = true;
-  options.lock = false;
-  Status status = open_bpf_watch(path, watch);
-  return status.ok() ? open_file_origin(options, origin) : status;
 }
 
 ThrottleLimits read_limits(const Napi::Object& options) {
@@ -79,6 +68,7 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::refuse>("refuse"),
           InstanceMethod<&TapWrap::open>("open"),
           InstanceMethod<&TapWrap::settle>("settle"),
+          InstanceMethod<&TapWrap::may_lose_disk>("mayLoseDisk"),
           InstanceMethod<&TapWrap::check_watch>("checkWatch"),
           InstanceMethod<&TapWrap::begin_again>("beginAgain"),
           InstanceMethod<&TapWrap::flush>("flush"),
@@ -88,6 +78,7 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
   Loop::of(env)->keep_constructor("Tap", constructor);
   exports.Set("openTap", Napi::Function::New<&TapWrap::open_tap>(env, "openTap"));
   exports.Set("checkBpf", Napi::Function::New<&TapWrap::check_bpf>(env, "checkBpf"));
+  exports.Set("checkDm", Napi::Function::New<&TapWrap::check_dm>(env, "checkDm"));
 }
 
 TapWrap::TapWrap(const Napi::CallbackInfo& info)
@@ -111,19 +102,19 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   std::string kind = string_or(options, "kind", "file");
   uint64_t size = uint_or(options, "size", 0);
   std::string map = string_or(options, "map", "");
+  std::string metadata = string_or(options, "metadata", "");
   auto block_size = static_cast<uint32_t>(uint_or(options, "blockSize", 4096));
   auto tap = std::make_shared<std::shared_ptr<Tap>>();
   return Loop::of(info.Env())
       ->run(
           [=] {
+            if (kind == "bpf") return open_bpf_tap(file.path, map, block_size, tap.get());
+            if (kind == "dm") return open_dm_tap(file.path, metadata, tap.get());
             std::unique_ptr<Origin> origin;
-            std::unique_ptr<WriteWatch> watch;
             std::shared_ptr<Tracking> tracking;
-            Status status = kind == "bpf" ? open_watched(file.path, &origin, &watch)
-                                          : open_origin(kind, size, file, &origin);
+            Status status = open_origin(kind, size, file, &origin);
             if (status.ok()) status = open_tracking(map, block_size, *origin, &tracking);
-            if (!status.ok()) return status;
-            *tap = std::make_shared<Tap>(std::move(origin), tracking, std::move(watch));
+            if (status.ok()) *tap = std::make_shared<Tap>(std::move(origin), tracking);
             return status;
           },
           [tap](Napi::Env env) -> Napi::Value {
@@ -135,6 +126,11 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
 Napi::Value TapWrap::check_bpf(const Napi::CallbackInfo& info) {
   std::string path = info[0].As<Napi::String>().Utf8Value();
   return Loop::of(info.Env())->run([path] { return check_bpf_watch(path); });
+}
+
+Napi::Value TapWrap::check_dm(const Napi::CallbackInfo& info) {
+  std::string path = info[0].As<Napi::String>().Utf8Value();
+  return Loop::of(info.Env())->run([path] { return check_dm_watch(path); });
 }
 
 Tap& TapWrap::tap(const Napi::CallbackInfo& info) {
@@ -219,6 +215,11 @@ Napi::Value TapWrap::settle(const Napi::CallbackInfo& info) {
   return Loop::of(info.Env())->run([tap = tap_, limit] { return tap->settle(limit); });
 }
 
+Napi::Value TapWrap::may_lose_disk(const Napi::CallbackInfo& info) {
+  tap(info);
+  return Loop::of(info.Env())->run([tap = tap_] { return tap->may_lose_disk(); });
+}
+
 void TapWrap::check_watch(const Napi::CallbackInfo& info) {
   if (WriteWatch* watch = tap(info).watch()) throw_unless_ok(info.Env(), watch->check());
 }
@@ -254,6 +255,9 @@ Napi::Value TapWrap::stats(const Napi::CallbackInfo& info) {
   return object;
 }
 
-void TapWrap::close(const Napi::CallbackInfo&) { tap_.reset(); }
+// On a thread of ours: a tap in the kernel takes its time to go.
+Napi::Value TapWrap::close(const Napi::CallbackInfo& info) {
+  return Loop::of(info.Env())->finish([tap = std::move(tap_)]() mutable { tap.reset(); });
+}
 
 }  // namespace blockferry::node

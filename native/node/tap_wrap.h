@@ -19,6 +19,7 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
  private:
   static Napi::Value open_tap(const Napi::CallbackInfo& info);
   static Napi::Value check_bpf(const Napi::CallbackInfo& info);
+  static Napi::Value check_dm(const Napi::CallbackInfo& info);
 
   Tap& tap(const Napi::CallbackInfo& info);
   DirtyMap& map(const Napi::CallbackInfo& info);
@@ -37,11 +38,12 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   void refuse(const Napi::CallbackInfo& info);
   void open(const Napi::CallbackInfo& info);
   Napi::Value settle(const Napi::CallbackInfo& info);
+  Napi::Value may_lose_disk(const Napi::CallbackInfo& info);
   void check_watch(const Napi::CallbackInfo& info);
   Napi::Value begin_again(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
-  void close(const Napi::CallbackInfo& info);
+  Napi::Value close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Tap> tap_;
 };

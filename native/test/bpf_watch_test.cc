@@ -11,9 +11,9 @@
 #include <thread>
 #include <vector>
 
+#include "bpf_tap.h"
 #include "check.h"
 #include "core/aligned_buffer.h"
-#include "core/tap.h"
 #include "loop_device.h"
 
 using namespace blockferry;
@@ -22,33 +22,10 @@ using namespace std::chrono_literals;
 namespace {
 
 constexpr uint64_t kSize = 16 << 20;
-constexpr uint64_t kBlock = 4096;
+constexpr uint32_t kBlock = 4096;
 constexpr int kWriters = 8;
 
-// Null, and a reason to skip, where the kernel or the user's rights do not allow it.
-const char* obstacle() {
-  if (geteuid() != 0) return "eBPF needs root";
-  struct stat info;
-  if (stat("/sys/kernel/btf/vmlinux", &info) != 0) return "the kernel has no BTF";
-#ifndef BLOCKFERRY_HAVE_BPF
-  return "built without clang or libbpf";
-#endif
-  return nullptr;
-}
-
-std::unique_ptr<Tap> open_tap(const std::string& path) {
-  std::unique_ptr<WriteWatch> watch;
-  Status status = open_bpf_watch(path, &watch);
-  if (!status.ok()) fprintf(stderr, "%s: %s\n", code_name(status.code), status.operation.c_str());
-  CHECK(status.ok());
-  FileOriginOptions options;
-  options.path = path;
-  options.read_only = options.direct = true;
-  options.lock = false;
-  std::unique_ptr<Origin> origin;
-  CHECK(open_file_origin(options, &origin).ok());
-  return std::make_unique<Tap>(std::move(origin), nullptr, std::move(watch));
-}
+std::shared_ptr<Tap> open_tap(const std::string& path) { return open_bpf_tap(path, ""); }
 
 // Writes blocks, now and then discards or zeroes some, until it is told to stop.
 void write_blocks(const std::string& path, uint64_t seed, int flags,
@@ -204,7 +181,7 @@ void what_is_no_such_device_is_refused() {
 }  // namespace
 
 int main() {
-  if (const char* why = obstacle()) {
+  if (const char* why = bpf_obstacle()) {
     printf("skip bpf watch: %s\n", why);
     return 0;
   }

@@ -65,10 +65,10 @@ static void check_ranges() {
 static void check_young() {
   DirtyMap map(1 << 24, 4096);
   map.track_young(true);
-  map.mark_blocks({100, 10});
+  map.mark(100 * 4096, 10 * 4096);
   CHECK(!map.claim(0, map.blocks(), 100, true));
   map.age();
-  map.mark_blocks({104, 2});
+  map.mark(104 * 4096, 2 * 4096);
   auto run = map.claim(0, map.blocks(), 100, true);
   CHECK(run && run->first == 100 && run->count == 4);
   run = map.claim(0, map.blocks(), 100, true);
@@ -76,6 +76,9 @@ static void check_young() {
   CHECK(!map.claim(0, map.blocks(), 100, true));
   run = map.claim(0, map.blocks(), 100, false);
   CHECK(run && run->first == 104 && run->count == 2);
+  map.mark_blocks({200, 3});  // nobody has written these
+  run = map.claim(0, map.blocks(), 100, true);
+  CHECK(run && run->first == 200 && run->count == 3);
 }
 
 // A terabyte costs 32 MiB of bits at most, and nothing until it is touched.

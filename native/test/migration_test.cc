@@ -142,6 +142,23 @@ void marks_in_a_row() {
   }
 }
 
+// What was written while blocks had to be quiet for a short time goes though that is long now.
+void silence_after_writes() {
+  std::vector<Disk> sources{Disk(1 << 20)}, targets{Disk(1 << 20)};
+  Pair pair(sources, targets, 4096, 2);
+  pair.sender.set_defer(50);
+  pair.sender.start();
+  pair.bulk.wait(1);
+  uint8_t byte = 1;
+  for (int i = 0; i < 100; i++) write_through(*sources[0].tap, &byte, i * 4096, 1);
+  pair.sender.set_defer(600'000);
+  auto limit = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (pair.sender.stats().disks[0].dirty_bytes != 0) {
+    CHECK(std::chrono::steady_clock::now() < limit);
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -158,6 +175,8 @@ int main() {
   puts("ok moved under writers, 4 streams, blocks of 1 MiB");
   marks_in_a_row();
   puts("ok marks in a row are told of once each");
+  silence_after_writes();
+  puts("ok what was written goes when the writers fall silent");
   find_wrong_blocks();
   puts("ok blocks that differ at the destination are named and sent again");
   remark_after_break();

@@ -38,7 +38,7 @@ async function start (t: Test) {
 }
 
 /** Slow enough to be met while it runs. */
-const kSlow = ['--bandwidth', '2MB/s', '--compression', 'off']
+const kSlow = ['--bandwidth', '300kB/s', '--compression', 'off']
 
 t.test('manual: ready, then switchover', async (t) => {
   const { path, control, listen, send, until } = await start(t)

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { run } from '../../bench/support/command.js'
 import { cached, keyed } from './cache.js'
 import { hostsFolder } from './compile.js'
-import { withPackages } from './packages.js'
+import { type Suite, withPackages } from './packages.js'
 
 const modules = [
   'drivers/virtio',
@@ -39,10 +39,10 @@ export function busybox(): Promise<string> {
 /** Puts the kernel that a package stands for at vmlinuz in `folder`, and everything of it into
  * `unpacked`. Answers its version. */
 export async function unpackKernel(
-  name: string, folder: string, unpacked: string
+  suite: Suite, name: string, folder: string, unpacked: string
 ): Promise<string> {
   await withPackages(folder, async (packages) =>
-    packages.unpack('bookworm', [await packages.dependency(name)], unpacked),
+    packages.unpack(suite, [await packages.dependency(suite, name)], unpacked),
   )
   const [version] = readdirSync(join(unpacked, 'lib/modules')) as [string]
   copyFileSync(join(unpacked, 'boot', `vmlinuz-${version}`), join(folder, 'vmlinuz'))
@@ -51,7 +51,7 @@ export async function unpackKernel(
 
 async function build(folder: string): Promise<void> {
   const unpacked = join(folder, 'unpacked')
-  const version = await unpackKernel('linux-image-cloud-amd64', folder, unpacked)
+  const version = await unpackKernel('bookworm', 'linux-image-cloud-amd64', folder, unpacked)
   const tree = join(folder, 'tree')
   const path = await makeTree(tree, join(unpacked, 'lib/modules', version), version)
   await pack(path, tree, join(folder, 'initrd'))

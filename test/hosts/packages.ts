@@ -58,8 +58,9 @@ export class Packages {
   }
 
   /** The first package that a package depends on; for those that only name the newest. */
-  async dependency(name: string): Promise<string> {
-    const found = /Depends: (\S+)/.exec(await this.#apt('apt-cache', 'depends', name))?.[1]
+  async dependency(suite: Suite, name: string): Promise<string> {
+    const answer = await this.#apt('apt-cache', '-t', suite, 'depends', name)
+    const found = /Depends: (\S+)/.exec(answer)?.[1]
     if (found === undefined) throw new Error(`${name} depends on nothing`)
     return found
   }

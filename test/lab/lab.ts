@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { clockArguments } from '../hosts/guest.js'
+import type { Suite } from '../hosts/packages.js'
 import { end, start } from '../hosts/process.js'
 import { qemu } from '../hosts/qemu.js'
 import { guestFolder, labKernel, type LabKernel } from './lab-kernel.js'
@@ -16,8 +17,10 @@ const timeoutMs = 540_000
 const memoryMiB = 1024
 
 /** Boots, runs a line of shell as root, and answers its exit code with all that it printed. */
-export async function inLab(command: string): Promise<{ code: number; output: string }> {
-  const kernel = await labKernel()
+export async function inLab(
+  command: string, suite: Suite = 'bookworm'
+): Promise<{ code: number; output: string }> {
+  const kernel = await labKernel(suite)
   const folder = mkdtempSync(join(tmpdir(), 'lab-'))
   try {
     copyFileSync(join(guestFolder, 'first'), join(folder, 'first'))

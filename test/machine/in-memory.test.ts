@@ -163,7 +163,7 @@ t.test('the migration ends just when the memory is announced', async (t) => {
   if (before === undefined) delete process.env['TMPDIR']
   else process.env['TMPDIR'] = before
   const failure = failureOf(received)
-  await target.close()
+  await target.close(true)
   t.match(await failure, { code: 'CLOSED' })
   t.notOk(listens, 'the machine is left alone')
   t.same(readdirSync(folder), [], 'no socket is left')

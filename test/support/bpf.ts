@@ -1,5 +1,6 @@
 // Real block devices for the tests of taps in the kernel, and who writes to them.
-import { execFile, execFileSync, spawnSync } from 'node:child_process'
+import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -51,6 +52,20 @@ export async function fio (device: string, seed: number, ...args: string[]): Pro
     '--name=writer', `--filename=${device}`, '--rw=randwrite', '--bs=4k', `--randseed=${seed}`,
     '--ioengine=libaio', '--iodepth=32', '--refill_buffers', '--minimal', ...args
   ])
+}
+
+/** Overwrites all of it at random until it is stopped. `enter`: a command of the shell to run before. */
+export function outrunner (t: Test, device: string, enter = ':') {
+  const command = `${enter}; exec fio --name=writer --thread --filename=${device} --rw=randwrite --bs=64k ` +
+    '--direct=1 --ioengine=libaio --iodepth=4 --refill_buffers --time_based --runtime=600 --minimal'
+  const child = spawn('sh', ['-c', command], { stdio: 'ignore' })
+  const ended = once(child, 'exit')
+  const pause = async () => {
+    child.kill('SIGKILL')
+    await ended
+  }
+  t.teardown(pause)
+  return { pause }
 }
 
 /** An ext4 on the device, mounted. */

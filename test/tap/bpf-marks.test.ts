@@ -1,6 +1,6 @@
 // What a bpf tap marks, whoever writes and however: no block changes that is not marked.
 import { execFileSync } from 'node:child_process'
-import { cpSync } from 'node:fs'
+import { cpSync, readFileSync } from 'node:fs'
 
 import type { Test } from 'tap'
 import t from 'tap'
@@ -8,8 +8,8 @@ import t from 'tap'
 import type { Tap } from '../../lib/index.js'
 import { openTap } from '../../lib/index.js'
 import {
-  contentOf, differing, emptyDevice, fio, freeze, kBlock, kNeedsBpf, kNeedsZram, mountedExt4, seedOf,
-  zramDevice
+  contentOf, differing, emptyDevice, fio, freeze, kBlock, kNeedsBpf, kNeedsZram, mountedExt4, outrunner,
+  seedOf, zramDevice
 } from '../support/bpf.js'
 import { temporary } from '../support/images.js'
 
@@ -119,4 +119,16 @@ t.test('nothing is written', { skip: kNeedsBpf }, async (t) => {
   tap.track()
   await tap.quiesce()
   t.equal(tap.dirtyBytes, 0)
+})
+
+t.test('a device that is never idle', { skip: kNeedsBpf }, async (t) => {
+  const device = emptyDevice(t, temporary(t), kMiB)
+  const depth = () => readFileSync(`/sys/block/${device.slice('/dev/'.length)}/queue/nr_requests`, 'utf8')
+  const before = depth()
+  const { pause } = outrunner(t, device)
+  await using tap = await openTap({ source: device, tap: 'bpf' })
+  t.equal(depth(), before)
+  tap.track()
+  await pause()
+  await t.resolves(tap.quiesce(), 'it has seen every write')
 })

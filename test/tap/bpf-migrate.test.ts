@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import t from 'tap'
 
-import type { BlockferryError, Machine, SourceDisk } from '../../lib/index.js'
+import type { BlockferryError, Machine } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import {
   contentOf, differing, emptyDevice, fio, freeze, keepStatistics, kNeedsBpf, kNeedsZram, mountedExt4,
@@ -166,11 +166,7 @@ t.test('a pause that does not stop the writers', { skip: kNeedsBpf }, async (t) 
 })
 
 t.test('without a machine that can be paused', async (t) => {
-  const kinds: SourceDisk['tap'][] = ['bpf', 'auto']
-  for (const tap of kinds) {
-    const disks = [{ source: '/dev/null', ...(tap !== undefined && { tap }) }]
-    const options = { disks, destination: '127.0.0.1:1' }
-    t.equal(await codeOf(migrate(options)), 'INVALID')
-    t.equal(await codeOf(migrate({ ...options, machine: { resume: () => {} } })), 'INVALID')
-  }
+  const options = { disks: [{ source: '/dev/null', tap: 'bpf' as const }], destination: '127.0.0.1:1' }
+  t.equal(await codeOf(migrate(options)), 'INVALID')
+  t.equal(await codeOf(migrate({ ...options, machine: { resume: () => {} } })), 'INVALID')
 })

@@ -31,7 +31,7 @@ t.test('no such device, and none at all', async (t) => {
 t.test('options that make no sense', async (t) => {
   t.match(await open({ source: { memory: 4096 }, tap: 'bpf' }), { code: 'INVALID' })
   t.match(await open({ source: '/dev/x', tap: 'bpf', readOnly: true }), { code: 'INVALID', message: /readOnly/ })
-  t.match(await open({ source: '/dev/x', tap: 'dm' as 'bpf' }), { code: 'INVALID' })
+  t.match(await open({ source: '/dev/x', tap: 'era' as 'bpf' }), { code: 'INVALID' })
 })
 
 t.test('a read-only device', { skip: kNeedsBpf }, async (t) => {
@@ -89,9 +89,16 @@ t.test('probe', { skip: kNeedsBpf }, async (t) => {
   const file = join(dir, 'image')
   writeFileSync(file, Buffer.alloc(4096))
   t.match(await probe(emptyDevice(t, dir, 4)), {
-    auto: 'bpf', taps: [{ tap: 'bpf', possible: true }, { tap: 'nbd', possible: true, live: false }]
+    auto: 'bpf',
+    taps: [
+      { tap: 'bpf', possible: true },
+      { tap: 'dm', possible: false, code: 'UNSUPPORTED' },
+      { tap: 'nbd', possible: true, live: false }
+    ]
   })
-  t.match(await probe(file), { auto: null, taps: [{ tap: 'bpf', possible: false, code: 'UNSUPPORTED' }, {}] })
+  t.match(await probe(file), {
+    auto: null, taps: [{ tap: 'bpf', possible: false, code: 'UNSUPPORTED' }, { tap: 'dm', possible: false }, {}]
+  })
   await t.rejects(probe('/dev/nonexistent'), { code: 'NOT_FOUND' })
 })
 
@@ -105,7 +112,7 @@ t.test('blockferry probe', { skip: kNeedsBpf }, async (t) => {
   t.match(good.stdout, `${device}: auto takes bpf\n  bpf: yes, `)
   const bad = await run(t, 'probe', file)
   t.equal(bad.code, 1)
-  t.match(bad.stdout, /no tap can be attached to it as it is\n {2}bpf: no, .* is not a block device\n {2}nbd: yes/)
+  t.match(bad.stdout, /no tap can be attached to it as it is\n {2}bpf: no, .* is not a block device\n {2}dm: no, .*\n {2}nbd: yes/)
   const missing = await run(t, 'probe', '/dev/nonexistent', '--json')
   t.equal(missing.code, 1)
   t.match(jsonLines(missing.stdout), [{ event: 'failed', error: { code: 'NOT_FOUND' } }])

@@ -1,4 +1,5 @@
-// Which process looks after a redirection, so that another one can tell whether it still does.
+// Which process looks after what is kept in a file, so that another one can tell whether it still
+// does.
 import { readFileSync } from 'node:fs'
 
 export interface Keeper {

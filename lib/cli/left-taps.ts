@@ -1,0 +1,47 @@
+// What taps in the kernel have left, in words; and taken out, for `blockferry recover --device`.
+import type { Recovered } from '../ownership/recover.js'
+import type { LeftTap } from '../tap/left.js'
+import { removeLeftTap } from '../tap/left.js'
+import { UsageError } from './command.js'
+
+const kStates = {
+  tapped: 'works on through it',
+  fenced: 'fenced, its reads and writes fail',
+  beside: 'has a table of its own',
+  alone: 'is gone'
+}
+
+export function leftTapText (left: LeftTap): string {
+  const { device, live } = left
+  const whose = live ? 'of a running process' : `of a dead process: blockferry recover --device ${device}`
+  if (left.tap === 'bpf') {
+    const until = live ? '' : ', or the next send with the same map file'
+    return `bpf tap of ${device}, which is marked in a map file; ${whose}${until}`
+  }
+  const held = left.suspended ? ', its reads and writes wait' : ''
+  return `dm tap of ${device}, which ${kStates[left.state]}${held}; ${whose}`
+}
+
+export interface NamedDevice { name: string | null, device: string }
+
+/** DEVICE, or NAME=DEVICE. */
+export function namedDevice (value: string): NamedDevice {
+  const equals = value.indexOf('=')
+  if (value === '' || equals === 0 || equals === value.length - 1) {
+    throw new UsageError(`--device: ${value} is no DEVICE and no NAME=DEVICE`)
+  }
+  return equals < 0
+    ? { name: null, device: value }
+    : { name: value.slice(0, equals), device: value.slice(equals + 1) }
+}
+
+/** Of what a journal says, what concerns the device: all of it where no name is given. */
+export function concerned (migrations: Recovered[], { name }: NamedDevice): Recovered[] {
+  return migrations.filter(({ disks }) => name === null || disks.some((disk) => disk.name === name))
+}
+
+/** `owned`: the disk is owned here, as a journal or the user says. */
+export async function takeOut ({ device }: NamedDevice, owned: boolean): Promise<string> {
+  const found = await removeLeftTap(device, { owned })
+  return found ? `the tap that was left at ${device} is gone` : `no tap was left at ${device}`
+}

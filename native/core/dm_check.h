@@ -1,0 +1,22 @@
+// Whether dm-era can be put under a device, and why not.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "block_device.h"
+#include "dm_device.h"
+#include "status.h"
+
+namespace blockferry {
+
+// Code::not_found, Code::unsupported, Code::read_only, Code::no_permission.
+Status check_dm_device(const std::string& path, std::unique_ptr<BlockDevice>* block,
+                       DmDevice* device);
+// The place for the metadata (see EraStore) does not lie on the device: dm-era would wait for itself.
+// Code::invalid.
+Status check_dm_metadata(const BlockDevice& device, const std::string& place);
+// The part of it that concerns its table: Code::unsupported.
+Status check_dm_table(const std::string& path, const DmDevice& device);
+
+}  // namespace blockferry

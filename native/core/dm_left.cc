@@ -1,0 +1,195 @@
+#include "dm_left.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <chrono>
+#include <memory>
+#include <thread>
+
+#include "device_claim.h"
+#include "dm_settings.h"
+
+namespace blockferry {
+
+namespace {
+
+constexpr const char* kPrefix = "BLOCKFERRY-";
+constexpr const char* kSuffix = "-blockferry";
+constexpr int kRemoveTries = 50;
+constexpr std::chrono::milliseconds kRemovePause{20};
+
+using State = DmLeft::State;
+
+bool is_ours(const DmInfo& info) { return info.uuid.starts_with(kPrefix); }
+
+DmDevice device_of(const DmInfo& info) { return DmDevice(info.major, info.minor); }
+
+// As a whole word of a target's parameters.
+bool names_device(const DmTable& table, const std::string& number) {
+  return std::any_of(table.begin(), table.end(), [&](const DmTarget& target) {
+    return (" " + target.params + " ").find(" " + number + " ") != std::string::npos;
+  });
+}
+
+bool is_fence(const DmTable& table) { return table.size() == 1 && table[0].type == "error"; }
+
+State state_of(const DmTable& table, const DmDevice& inner) {
+  if (is_fence(table)) return State::fenced;
+  bool ours = table.size() == 1 && table[0].type == "era" && names_device(table, inner.number());
+  return ours ? State::tapped : State::beside;
+}
+
+// The device whose inner device this is.
+const DmInfo* outer_of(const DmInfo& inner, const std::vector<DmInfo>& devices) {
+  auto outer = std::find_if(devices.begin(), devices.end(), [&](const DmInfo& device) {
+    return !is_ours(device) && inner_uuid(device) == inner.uuid;
+  });
+  return outer == devices.end() ? nullptr : &*outer;
+}
+
+std::string outer_name(const std::string& inner) {
+  size_t cut = inner.rfind(kSuffix);
+  return cut == std::string::npos ? inner : inner.substr(0, cut);
+}
+
+// Its own table again, which the inner device has.
+Status restore(const DmDevice& device, const DmDevice& inner, DmWatchdog& watchdog) {
+  DmTable table;
+  Status status = inner.table(&table);
+  if (status.ok()) status = device.load(table);
+  wipe(&table);
+  if (status.ok()) status = watchdog.arm();
+  if (status.ok()) status = device.resume();
+  if (status.ok()) watchdog.disarm();
+  if (status.ok()) copy_settings(inner, device);
+  return status;
+}
+
+// A path, or a name.
+bool is_called(const DmInfo& info, const std::string& device) {
+  struct stat file;
+  if (info.name == device) return true;
+  return stat(device.c_str(), &file) == 0 && S_ISBLK(file.st_mode) &&
+         major(file.st_rdev) == info.major && minor(file.st_rdev) == info.minor;
+}
+
+Status clean(const DmInfo& outer, const DmInfo& inner, bool owned) {
+  FileDescriptor claim;
+  Status status = claim_device(device_of(outer).number(), outer.name, &claim);
+  return status.ok() ? take_out(outer, inner, owned) : status;
+}
+
+}  // namespace
+
+std::string inner_name(const DmInfo& device) { return device.name + kSuffix; }
+
+std::string inner_uuid(const DmInfo& device) {
+  return kPrefix + (device.uuid.empty() ? "name-" + device.name : device.uuid);
+}
+
+Status fenced_device(const std::string& name) {
+  return Status::failure(Code::refused,
+                         name + " is fenced: the destination of a migration owns its disk, or nobody "
+                         "knows. `blockferry recover` says who does, and gives it back");
+}
+
+DmTable error_table(uint64_t sectors) { return {{0, sectors, "error", ""}}; }
+
+Status find_inner(const DmInfo& device, DmInfo* inner) {
+  std::vector<DmInfo> devices;
+  Status status = DmDevice::list(&devices);
+  if (!status.ok()) return status;
+  for (const DmInfo& info : devices) {
+    if (info.uuid != inner_uuid(device)) continue;
+    *inner = info;
+    return {};
+  }
+  return Status::failure(Code::not_found, device.name + " has no tap");
+}
+
+Status find_state(const DmInfo& device, const DmDevice& inner, State* state) {
+  DmTable live, loaded;
+  Status status = device_of(device).table(&live);
+  if (status.ok()) status = device_of(device).loaded_table(&loaded);
+  *state = state_of(live, inner);
+  if (*state == State::tapped && device.suspended && is_fence(loaded)) *state = State::fenced;
+  wipe(&live);
+  wipe(&loaded);
+  return status;
+}
+
+Status remove_soon(const DmDevice& inner) {
+  Status status;
+  for (int tries = 0; tries < kRemoveTries; tries++) {
+    status = inner.remove();
+    if (status.code != Code::busy) break;
+    std::this_thread::sleep_for(kRemovePause);
+  }
+  return status;
+}
+
+Status take_out(const DmInfo& outer, const DmInfo& left, bool owned) {
+  DmDevice device = device_of(outer), inner = device_of(left);
+  DmTable table;
+  State state = State::beside;
+  Status status = find_state(outer, inner, &state);
+  if (status.ok()) status = device.table(&table);
+  if (!status.ok()) return status;
+  bool uses_inner = names_device(table, inner.number());
+  wipe(&table);
+  if (state == State::fenced && !owned) return fenced_device(outer.name);
+  std::unique_ptr<DmWatchdog> watchdog;
+  status = DmWatchdog::start(device, &watchdog);
+  if (!status.ok()) return status;
+  if (state != State::beside) {
+    status = restore(device, inner, *watchdog);
+  } else {
+    // It died before a swap, or after the last one.
+    if (outer.has_loaded) status = device.clear();
+    if (status.ok() && outer.suspended) status = device.resume();
+    if (uses_inner) return status;
+  }
+  return status.ok() ? remove_soon(inner) : status;
+}
+
+Status list_dm_stacks(std::vector<DmLeft>* stacks) {
+  stacks->clear();
+  std::vector<DmInfo> devices;
+  Status status = DmDevice::list(&devices);
+  for (const DmInfo& inner : devices) {
+    if (!is_ours(inner)) continue;
+    DmLeft left;
+    left.inner = inner.name;
+    left.device = outer_name(inner.name);
+    if (const DmInfo* outer = outer_of(inner, devices)) {
+      FileDescriptor claim;
+      (void)find_state(*outer, device_of(inner), &left.state);
+      left.device = outer->name;
+      left.number = device_of(*outer).number();
+      left.suspended = outer->suspended;
+      left.live = claim_device(left.number, outer->name, &claim).code == Code::busy;
+    }
+    stacks->push_back(left);
+  }
+  return status;
+}
+
+Status clean_dm_stack(const std::string& device, bool owned, bool* found) {
+  std::vector<DmInfo> devices;
+  Status status = DmDevice::list(&devices);
+  *found = false;
+  for (const DmInfo& inner : devices) {
+    if (!is_ours(inner) || !status.ok()) continue;
+    const DmInfo* outer = outer_of(inner, devices);
+    bool meant = outer ? is_called(*outer, device) || inner.name == device
+                       : inner.name == device || outer_name(inner.name) == device;
+    if (!meant) continue;
+    *found = true;
+    status = outer ? clean(*outer, inner, owned) : remove_soon(device_of(inner));
+  }
+  return status;
+}
+
+}  // namespace blockferry

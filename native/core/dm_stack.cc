@@ -1,0 +1,137 @@
+#include "dm_stack.h"
+
+#include "dm_check.h"
+#include "dm_left.h"
+#include "dm_settings.h"
+
+namespace blockferry {
+
+namespace {
+
+constexpr size_t kMaxName = 127;  // of device-mapper
+
+// The array of eras twice, as a changed copy is made beside it, sets of bits, and some for the trees:
+// never so full that dm-era gets no space.
+uint64_t metadata_bytes(uint64_t sectors) {
+  uint64_t blocks = (sectors + kEraSectors - 1) / kEraSectors;
+  return (16ull << 20) + (12 * blocks + 4095) / 4096 * 4096;
+}
+
+}  // namespace
+
+DmTable DmStack::era_table() const {
+  std::string params = store_->number() + " " + inner_.number() + " " + std::to_string(kEraSectors);
+  return {{0, sectors_, "era", params}};
+}
+
+Status DmStack::insert(const DmDevice& device, const std::string& metadata, DmWatchdog& watchdog,
+                       std::unique_ptr<DmStack>* stack) {
+  DmInfo info, left;
+  Status status = device.info(&info);
+  if (!status.ok()) return status;
+  status = find_inner(info, &left);
+  if (status.ok()) status = take_out(info, left, false);
+  if (status.ok() || status.code == Code::not_found) status = check_dm_table(info.name, device);
+  if (!status.ok()) return status;
+  if (inner_name(info).size() > kMaxName) {
+    return Status::failure(Code::unsupported, "the name of " + info.name + " is too long");
+  }
+  std::unique_ptr<DmStack> inserted(new DmStack(device, watchdog));
+  DmTable table;
+  status = device.table(&table);
+  inserted->sectors_ = sectors_of(table);
+  if (status.ok()) {
+    status = DmDevice::create(inner_name(info), inner_uuid(info), table, &inserted->inner_);
+  }
+  wipe(&table);
+  if (!status.ok()) return status;
+  copy_settings(device, inserted->inner_);
+  status = inserted->attach(metadata);
+  if (status.ok()) {
+    *stack = std::move(inserted);
+  } else {
+    (void)remove_soon(inserted->inner_);
+  }
+  return status;
+}
+
+Status DmStack::attach(const std::string& metadata) {
+  Status status = EraStore::open(metadata, metadata_bytes(sectors_), &store_);
+  return status.ok() ? swap(era_table()) : status;
+}
+
+Status DmStack::attach_again(const std::string& metadata) {
+  // Somebody may have changed the table since.
+  DmTable own, live;
+  Status status = inner_.table(&own);
+  if (status.ok()) status = device_.table(&live);
+  bool same = own == live;
+  wipe(&own);
+  wipe(&live);
+  if (status.ok() && !same) {
+    status = Status::failure(Code::table_changed, "another tool has changed " + device_.number());
+  }
+  return status.ok() ? attach(metadata) : status;
+}
+
+// A swap that fails may leave the device suspended, with its old table.
+Status DmStack::swap(const DmTable& table) {
+  Status status = device_.load(table);
+  if (status.ok()) status = watchdog_.arm();
+  if (!status.ok()) return status;
+  status = device_.resume();
+  if (!status.ok()) {
+    DmInfo info;
+    (void)device_.clear();
+    if (device_.info(&info).ok() && info.suspended) (void)device_.resume();
+  }
+  watchdog_.disarm();
+  copy_settings(inner_, device_);
+  return status;
+}
+
+Status DmStack::check() const {
+  DmTable table;
+  Status status = device_.table(&table);
+  bool ours = table == era_table();
+  wipe(&table);
+  if (!status.ok() && status.code != Code::not_found) return status;
+  if (status.ok() && ours) return {};
+  return Status::failure(Code::table_changed,
+                         "another tool has changed the table of " + device_.number() +
+                         " under the tap (a resize, a refresh): what was written since is not known. "
+                         "The disk works on as that tool has left it: begin again");
+}
+
+Status DmStack::detach() {
+  Status status = check();
+  DmInfo info;
+  if (status.ok()) {
+    DmTable table;
+    status = inner_.table(&table);
+    if (status.ok()) status = swap(table);
+    wipe(&table);
+  }
+  if (device_.info(&info).ok() && info.suspended && status.code != Code::table_changed) {
+    (void)device_.resume();
+  }
+  if (status.ok() || status.code == Code::table_changed) store_.reset();
+  return status;
+}
+
+Status DmStack::prepare_fence() { return device_.load(error_table(sectors_)); }
+Status DmStack::withdraw_fence() { return device_.clear(); }
+
+// If it fails the device stays as it is: suspended, if it was.
+Status DmStack::fence() {
+  Status status = device_.load(error_table(sectors_));
+  if (status.ok()) status = watchdog_.arm();
+  if (status.ok()) status = device_.resume();
+  if (status.ok()) store_.reset();
+  return status;
+}
+
+// Code::busy when a table that somebody has put in uses it.
+Status DmStack::remove_inner() { return remove_soon(inner_); }
+
+}  // namespace blockferry

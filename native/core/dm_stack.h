@@ -1,0 +1,93 @@
+// dm-era under a live device of device-mapper, and out again.
+//
+//   before   device ─[its table]─→ what it is made of
+//   during   device ─[era]─→ inner ─[its table]─→ what it is made of
+//   fenced   device ─[error]      inner ─[its table]─→ what it is made of
+//
+// While the disk may become another's the device is suspended, with the error table loaded already:
+// whoever finds it so does not give it back, and if it is resumed it is fenced.
+//
+// The inner device is called like the device with `-blockferry` behind, and its uuid says what it is
+// and whose: `BLOCKFERRY-` and the device's own uuid, or its name where it has none. By that a later
+// process finds what a killed one has left, and in the inner device the table that belongs back.
+//
+// Each swap of a table is one ioctl that suspends, swaps and resumes. Wherever the process dies the
+// device has one of the tables above, and all of them but the fence work.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dm_device.h"
+#include "dm_watchdog.h"
+#include "era_store.h"
+#include "status.h"
+
+namespace blockferry {
+
+// dm-era's blocks: the smallest that it takes.
+inline constexpr uint64_t kEraSectors = 64;
+inline constexpr uint64_t kEraBlock = kEraSectors * 512;
+
+class DmStack {
+ public:
+  // `metadata`: a place for EraStore. What a dead process has left of a stack is taken out before.
+  static Status insert(const DmDevice& device, const std::string& metadata, DmWatchdog& watchdog,
+                       std::unique_ptr<DmStack>* stack);
+
+  const DmDevice& device() const { return device_; }
+  const DmDevice& inner() const { return inner_; }
+  const EraStore& store() const { return *store_; }
+  uint64_t sectors() const { return sectors_; }
+
+  // The live table is still the one of insert(): Code::table_changed if somebody has put in another.
+  Status check() const;
+  // Puts the device's own table back and frees the metadata; the inner device stays, and can be
+  // read. If the table is not ours any more it stays as it is. A suspended device goes on.
+  Status detach();
+  // With metadata that is fresh, after detach().
+  Status attach_again(const std::string& metadata);
+  // Of a device that is suspended: whatever resumes it fences it; until withdraw_fence().
+  Status prepare_fence();
+  Status withdraw_fence();
+  // From here on the device's I/O fails.
+  Status fence();
+  // The last step, when nobody has the inner device open. Not after fence(): it has the table that
+  // belongs back.
+  Status remove_inner();
+
+ private:
+  DmStack(const DmDevice& device, DmWatchdog& watchdog) : device_(device), watchdog_(watchdog) {}
+  Status attach(const std::string& metadata);
+  Status swap(const DmTable& table);
+  DmTable era_table() const;
+
+  DmDevice device_, inner_;
+  DmWatchdog& watchdog_;
+  std::unique_ptr<EraStore> store_;
+  uint64_t sectors_ = 0;
+};
+
+// What there is of stacks on this host.
+struct DmLeft {
+  enum class State {
+    tapped,   // the device works through dm-era
+    fenced,   // its I/O fails, or waits: the destination owns the disk, or nobody knows
+    beside,   // it has its own table, or another tool's
+    alone,    // it is gone
+  };
+  State state = State::alone;
+  std::string device;  // its name, or what the inner device calls it
+  std::string inner;
+  std::string number;  // of the device, "253:0"; empty when it is gone
+  bool suspended = false;
+  bool live = false;   // a running process holds it
+};
+Status list_dm_stacks(std::vector<DmLeft>* stacks);
+// Takes out what a dead process has left at this device (a path or a name). Nothing there is fine.
+// Code::busy when its process lives; Code::refused when it is fenced and `owned` does not say that
+// the disk is owned here.
+Status clean_dm_stack(const std::string& device, bool owned, bool* found);
+
+}  // namespace blockferry

@@ -1,0 +1,14 @@
+// A machine that was started on a plain device moves with its memory, by each tap in the kernel.
+import t from 'tap'
+
+import { missingNeed } from '../hosts/needs.js'
+import { kNeedsBpf } from '../support/bpf.js'
+import { kNeedsDm } from '../support/dm.js'
+import { passInLab } from './lab-programs.js'
+
+t.setTimeout(600_000)
+
+const skip = kNeedsBpf || kNeedsDm || (await missingNeed() ?? false)
+t.test('bpf and dm', { skip }, async (t) => {
+  await passInLab(t, ['lab/programs/machine'])
+})
