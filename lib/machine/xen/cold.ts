@@ -1,0 +1,117 @@
+// A move with the domain stopped for all of its memory, by `xl save -p` and `xl restore -p`: for
+// hypervisors that can't tell which memory was written. The source's domain stays paused behind it,
+// which an operator can undo as well.
+import { execFileSync } from 'node:child_process'
+import { createReadStream, createWriteStream, mkdtempSync, rmSync } from 'node:fs'
+import type { Server } from 'node:net'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+
+import { Program } from './program.js'
+import type { Arrival, Departure } from './transfer.js'
+import { findDomain, refuse, xl } from './xl.js'
+
+/** xl wants a file, and one that is no socket. */
+function namedPipe (): { path: string, remove: () => void } {
+  const folder = mkdtempSync(join(tmpdir(), 'blockferry-xen-'))
+  const path = join(folder, 'memory')
+  execFileSync('mkfifo', ['-m', '600', path])
+  return { path, remove: () => rmSync(folder, { recursive: true, force: true }) }
+}
+
+export class ColdDeparture implements Departure {
+  readonly #name: string
+  #program: Program | null = null
+  #pipe: ReturnType<typeof namedPipe> | null = null
+  #sent = 0
+  #stop = new AbortController()
+  #copied: Promise<unknown> = Promise.resolve()
+  #failed: (words: string) => void = () => {}
+  readonly failed = new Promise<string>((resolve) => { this.#failed = resolve })
+
+  constructor (name: string) {
+    this.#name = name
+  }
+
+  async start (socket: string): Promise<void> {
+    const pipe = this.#pipe = namedPipe()
+    const program = this.#program = new Program('xl', ['save', '-p', this.#name, pipe.path])
+    const from = createReadStream(pipe.path)
+    from.on('data', (bytes) => { this.#sent += bytes.length })
+    this.#copied = pipeline(from, connect(socket), { signal: this.#stop.signal })
+    this.#copied.catch((error: Error) => this.#failed(error.message))
+    void program.ended.then((code) => { if (code !== 0) this.#failed(program.words()) })
+  }
+
+  async sent (): Promise<number> {
+    return this.#sent
+  }
+
+  async handOver (): Promise<void> {
+    const [code] = await Promise.all([this.#program!.ended, this.#copied])
+    if (code !== 0) throw refuse(`xl save: ${this.#program!.words()}`)
+  }
+
+  /** xl lets it run again by itself when it can't save it. */
+  async undo (): Promise<void> {
+    this.#stop.abort()
+    await this.#program?.ended
+    const domain = await findDomain(this.#name)
+    if (domain?.state.includes('p') === true) await xl('unpause', this.#name)
+  }
+
+  async release (): Promise<void> {
+    const domain = await findDomain(this.#name)
+    if (domain?.state.includes('p') === true) await xl('destroy', this.#name)
+  }
+
+  close (): void {
+    this.#pipe?.remove()
+    this.#program?.close()
+  }
+}
+
+export class ColdArrival implements Arrival {
+  readonly #name: string
+  #program: Program | null = null
+  #pipe: ReturnType<typeof namedPipe> | null = null
+  #server: Server | null = null
+
+  constructor (name: string) {
+    this.#name = name
+  }
+
+  async start (socket: string): Promise<void> {
+    const pipe = this.#pipe = namedPipe()
+    this.#program = new Program('xl', ['restore', '-p', pipe.path])
+    const server = this.#server = createServer((peer) => {
+      server.close()
+      pipeline(peer, createWriteStream(pipe.path)).catch(() => {})
+    })
+    await new Promise<void>((resolve) => { server.listen(socket, resolve) })
+  }
+
+  async untilHere (): Promise<void> {
+    const code = await this.#program!.ended
+    if (code !== 0) throw refuse(`xl restore: ${this.#program!.words()}`)
+  }
+
+  async go (): Promise<void> {
+    await xl('unpause', this.#name)
+  }
+
+  async undo (): Promise<void> {
+    this.#program?.kill()
+    await this.#program?.ended
+    const domain = await findDomain(this.#name)
+    if (domain?.state.includes('p') === true) await xl('destroy', this.#name)
+  }
+
+  close (): void {
+    this.#server?.close()
+    this.#pipe?.remove()
+    this.#program?.close()
+  }
+}

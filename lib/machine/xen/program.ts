@@ -1,0 +1,44 @@
+// Programs that outlive this process, what they say going into a file: a pipe would break with it.
+import type { ChildProcess } from 'node:child_process'
+import { spawn } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+import { lastWords } from './xl.js'
+
+export class Program {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'blockferry-xen-'))
+  readonly #child: ChildProcess
+  /** Resolves with the exit code, -1 for a signal or a program that could not be started. */
+  readonly ended: Promise<number>
+  isOver = false
+
+  constructor (command: string, args: readonly string[]) {
+    const log = openSync(join(this.#folder, 'log'), 'w', 0o600)
+    this.#child = spawn(command, args, { detached: true, stdio: ['ignore', log, log] })
+    closeSync(log)
+    this.#child.unref()
+    this.ended = once(this.#child, 'exit').then(([code]) => (code as number | null) ?? -1, () => -1)
+    void this.ended.then(() => { this.isOver = true })
+  }
+
+  /** What it said last. */
+  words (): string {
+    try {
+      return lastWords(readFileSync(join(this.#folder, 'log'), 'utf8'))
+    } catch {
+      return ''
+    }
+  }
+
+  kill (): void {
+    if (!this.isOver) this.#child.kill('SIGTERM')
+  }
+
+  /** What it said is forgotten. */
+  close (): void {
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}

@@ -1,0 +1,65 @@
+// throttle KIND DEVICE: in dom0, the thread of the guest's backend is in a cgroup, whose limit slows
+// the guest's writers.
+
+import { strict as assert } from 'node:assert'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { Tap } from '../../../lib/index.js'
+import { openTap } from '../../../lib/index.js'
+import { Backend } from './backend.js'
+import { run, theArguments, writersDid } from './guest-disk.js'
+
+const kRoot = '/sys/fs/cgroup'
+const kCgroup = `${kRoot}/guest`
+const kWrites = 80
+/** One write in eight seconds. */
+const kBytesPerSecond = 512
+const kThread = /^\d+\.xvda-0$/
+
+const { kind, devices: [device] } = theArguments()
+const backend = Backend.of(device!)
+await checkNotFound()
+moveThread()
+for (const options of [{ cgroup: kCgroup }, {}]) {
+  await using tap = await openTap({ source: device!, tap: kind, ...options })
+  assert.equal(tap.throttleObstacle, null)
+  await checkLimit(tap)
+}
+writeFileSync(`${kRoot}/cgroup.procs`, threadId())
+
+/** In the root there is no limit to be had, and the tap says what to do. */
+async function checkNotFound (): Promise<void> {
+  await using tap = await openTap({ source: device!, tap: kind })
+  console.log(tap.throttleObstacle)
+  assert.match(tap.throttleObstacle ?? '', /\d+\.xvda-0/)
+}
+
+/** In the time that free writers take for many writes, those that are held come to a few. */
+async function checkLimit (tap: Tap): Promise<void> {
+  const [began, first] = [performance.now(), tap.stats().writtenBytes]
+  await writersDid(backend, { writes: kWrites })
+  const [windowMs, second] = [performance.now() - began, tap.stats().writtenBytes]
+  tap.throttle({ bytesPerSecond: kBytesPerSecond })
+  const third = tap.stats().writtenBytes // one that had begun may have come through
+  await sleep(windowMs)
+  const [free, held] = [second - first, tap.stats().writtenBytes - third]
+  console.log(`in ${Math.round(windowMs)} ms: free ${free} bytes, held ${held}`)
+  assert(free > 0)
+  assert(held < free / 4, 'they are held')
+  tap.throttle({})
+  await writersDid(backend, { writes: kWrites })
+}
+
+function moveThread (): void {
+  writeFileSync(`${kRoot}/cgroup.subtree_control`, '+io')
+  if (!existsSync(kCgroup)) mkdirSync(kCgroup)
+  writeFileSync(`${kCgroup}/cgroup.procs`, threadId())
+}
+
+function threadId (): string {
+  const threads = run('busybox', 'ps', '-o', 'pid,comm').split('\n').map((line) => line.trim().split(/\s+/))
+  const [id] = threads.find(([, name]) => kThread.test(name!)) ?? []
+  assert(id !== undefined)
+  return id
+}
