@@ -21,6 +21,7 @@ namespace {
 
 const char* const kOfRequests[] = {"on_issue", "on_complete", "on_requeue"};
 const char* const kOfBios[] = {"on_bio_queue", "on_bio_complete"};
+const char* const kOfBeginnings[] = {"on_issue", "on_requeue", "on_bio_queue"};
 const char* const kMaps[] = {"marks", "summary", "notes", "counters", "slots", "bios"};
 // The compiler's name for what is constant, and ours: the file system takes no dots.
 const char kConstants[] = ".rodata";
@@ -194,6 +195,7 @@ Status BpfProgram::find(const BpfPins& pins, block_writes_target target,
 uint64_t BpfProgram::misses() const {
   uint64_t misses = 0;
   for (const Part& program : programs_) {
+    if (std::ranges::find(kOfBeginnings, program.name) == std::end(kOfBeginnings)) continue;
     bpf_prog_info info = {};
     uint32_t size = sizeof info;
     if (bpf_obj_get_info_by_fd(program.fd.get(), &info, &size) == 0) {

@@ -33,7 +33,9 @@ class BpfProgram {
   static Status find(const BpfPins& pins, block_writes_target target,
                      std::unique_ptr<BpfProgram>* program);
 
-  // Times that the kernel did not run it because it ran already.
+  // Times that the kernel did not run it when a write began, or began anew, because it ran already.
+  // That comes to pass at completions too, where they come by interrupts (Xen's host, 1 processor):
+  // nothing relies on those.
   uint64_t misses() const;
 
   // Whoever is in flight before and after this is among them. What can't be read counts as untold.

@@ -44,13 +44,13 @@ t.test('a guest of Xen', { skip }, async (t) => {
   const loop = (await host.must(`losetup --noheadings --output NAME --associated ${kFile}`)).trim()
   t.match(loop, /^\/dev\/loop/, 'xl serves a file by a loop device')
 
-  /** Where it fails, the guest's console may tell why. */
+  /** Where it fails, its output and the guest's console are told. */
   const passes = async (what: string, name: string, ...args: string[]) => {
     const began = performance.now()
     const { code, output } = await host.run(host.program(`xen/programs/${name}`, ...args))
     t.comment(`${name} ${args.join(' ')}, ${Math.round((performance.now() - began) / 1000)} s: ${output}`)
-    t.equal(code, 0, what)
-    if (code !== 0) t.comment(await guest.says(host))
+    const because = code === 0 ? {} : { output, guest: await guest.says(host) }
+    t.equal(code, 0, what, because)
   }
   for (const kind of ['dm', 'bpf'] as const) {
     await passes(`a ${kind} tap reports all that changes, discards too`, 'marks', kind, kWeb)
