@@ -40,6 +40,7 @@ const packages = {
     { name: 'qemu-utils', command: 'qemu-io' },
     { name: 'qemu-system-common', command: 'qemu-storage-daemon' },
     { name: 'wireguard-tools', command: 'wg' },
+    { name: 'xz-utils', command: 'xz' },
   ],
   bench: [{ name: 'rsync', command: 'rsync' }],
   // For a machine that moves. QEMU itself and what the guest holds are unpacked privately.

@@ -1,4 +1,5 @@
 // What taps in the kernel have left, in words; and taken out, for `blockferry recover --device`.
+import { BlockferryError } from '../errors.js'
 import type { Recovered } from '../ownership/recover.js'
 import type { LeftTap } from '../tap/left.js'
 import { removeLeftTap } from '../tap/left.js'
@@ -35,9 +36,12 @@ export function namedDevice (value: string): NamedDevice {
     : { name: value.slice(0, equals), device: value.slice(equals + 1) }
 }
 
-/** Of what a journal says, what concerns the device: all of it where no name is given. */
-export function concerned (migrations: Recovered[], { name }: NamedDevice): Recovered[] {
-  return migrations.filter(({ disks }) => name === null || disks.some((disk) => disk.name === name))
+/** Of what a journal says, what concerns a disk: all of it where no name is given. INVALID when it knows
+ * others only: a word for another disk would do harm. */
+export function concerned (migrations: Recovered[], { name }: { name: string | null }): Recovered[] {
+  const found = migrations.filter(({ disks }) => name === null || disks.some((disk) => disk.name === name))
+  if (found.length > 0 || migrations.length === 0) return found
+  throw new BlockferryError('INVALID', `the journal has no disk ${name}`)
 }
 
 /** `owned`: the disk is owned here, as a journal or the user says. */

@@ -35,6 +35,7 @@ disk is owned here, or with --force.
                          it spoil both copies
   --machine xen:DOMAIN   the machine whose disks the journal has: it goes on if they are owned here,
                          and what is left of it is removed if they are not
+  --machine NAME=xen:DOMAIN  if the journal has disks of several machines: one of this one's disks
   --token TOKEN          what recover printed on the other host
   --patience TIME        how long to ask the destination (default 10s)
   --no-ask               don't
@@ -61,9 +62,9 @@ async function run (values: Values, output: Output): Promise<number> {
   const device = args.text(values, 'device')
   const named = device === undefined ? null : namedDevice(device)
   const force = args.flag(values, 'force')
-  const settle = leftMachine(values)
+  const machine = leftMachine(values)
   const hasJournal = args.text(values, 'journal') !== undefined
-  if (settle !== undefined && !hasJournal) throw new UsageError('--machine: belongs to --journal')
+  if (machine !== null && !hasJournal) throw new UsageError('--machine: belongs to --journal')
   if (force && (named === null || hasJournal)) throw new UsageError('--force: belongs to --device without --journal')
   if (named !== null && !hasJournal) return await withoutJournal(named, force, output)
   const token = args.text(values, 'token')
@@ -76,27 +77,33 @@ async function run (values: Values, output: Output): Promise<number> {
   })
   const code = codeFor(named === null ? recovered : concerned(recovered, named))
   const outcome = named !== null && code === kExit.done ? await takeOut(named, true) : null
-  const machine = await settled(settle, code)
+  const settled = machine === null ? null : await settle(machine, codeFor(concerned(recovered, machine)))
   output.event({
-    event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(machine !== null && { machine })
+    event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(settled !== null && { machine: settled })
   } as { event: string })
   output.line(recovered.map(lines).join('\n') || 'nothing has moved yet: the disks are owned here')
   if (outcome !== null) output.line(outcome)
-  if (machine !== null) output.line(machine)
+  if (settled !== null) output.line(settled)
   return code
 }
 
-/** --machine, if it was given: one that can be left waiting for its owner. */
-function leftMachine (values: Values): Machine['settle'] {
-  const { machine: spec } = args.machine(values)
-  if (spec === undefined) return undefined
-  const machine = machineOf('--machine', spec)
-  if (machine.settle === undefined) throw new UsageError('--machine: must be xen:DOMAIN')
-  return (isHere) => machine.settle!(isHere)
+interface LeftMachine {
+  /** Of one of its disks; null: the journal has no other machine's. */
+  name: string | null
+  settle: NonNullable<Machine['settle']>
 }
 
-async function settled (settle: Machine['settle'], code: number): Promise<string | null> {
-  if (settle === undefined) return null
+/** --machine, if it was given: one that can be left waiting for its owner. */
+function leftMachine (values: Values): LeftMachine | null {
+  const value = args.text(values, 'machine')
+  if (value === undefined) return null
+  const [, name = null, spec] = /^(?:([^=:]+)=)?(.*)$/.exec(value)!
+  const machine = args.checked(() => machineOf('--machine', spec!))
+  if (machine.settle === undefined) throw new UsageError('--machine: must be xen:DOMAIN')
+  return { name, settle: (isHere) => machine.settle!(isHere) }
+}
+
+async function settle ({ settle }: LeftMachine, code: number): Promise<string> {
   if (code === kExit.ownerUnknown) return 'the machine stays as it is'
   const isHere = code === kExit.done
   if (!await settle(isHere)) return 'nothing is left of the machine\'s move'

@@ -13,7 +13,7 @@ import { DomainWatch } from './xen/domain-watch.js'
 import { LiveArrival, LiveDeparture } from './xen/live.js'
 import type { Arrival, Departure } from './xen/transfer.js'
 import type { Domain, DomainType } from './xen/xl.js'
-import { backendsOf, configOf, findDomain, hostInfo, refuse } from './xen/xl.js'
+import { backendsOf, configOf, findDomain, hostInfo, refuse, runningDomain } from './xen/xl.js'
 import { BlockferryError } from '../errors.js'
 
 export interface XenOptions {
@@ -34,6 +34,7 @@ export class XenMachine implements MemoryMachine {
   #watch: DomainWatch | null = null
   #departure: Departure | null = null
   #arrival: Arrival | null = null
+  #lose: (reason: Error) => void = () => {}
 
   constructor ({ domain, memory = 'auto' }: XenOptions) {
     this.#name = domain
@@ -52,7 +53,9 @@ export class XenMachine implements MemoryMachine {
 
   async prepare (): Promise<MachineDescription> {
     await this.close()
-    const domain = this.#domain = await this.#runningDomain()
+    const domain = this.#domain = await runningDomain(this.#name)
+    if (domain.id === 0) throw refuse('the host itself can\'t be moved')
+    await this.#checkNothingLeft()
     const { type, disks } = await configOf(domain.id)
     await checkDisks(domain.id, disks)
     const { xen_version: version = '', virt_caps: able = '' } = Object.fromEntries(await hostInfo())
@@ -61,8 +64,9 @@ export class XenMachine implements MemoryMachine {
     return { kind: 'xen', memory: domain.memory, name: this.#name, type, way: this.#way, version }
   }
 
+  /** Also when what has arrived is no more before it was let run. */
   async untilGone (): Promise<Error> {
-    if (this.#watch === null) return await new Promise(() => {})
+    if (this.#watch === null) return await new Promise((resolve) => { this.#lose = resolve })
     await this.#watch.gone()
     return refuse(`${this.#name} has ended`)
   }
@@ -99,8 +103,8 @@ export class XenMachine implements MemoryMachine {
     if (name !== this.#name) throw refuse(`${name} is offered, ${this.#name} is expected`)
     if (way !== 'live' && way !== 'cold') throw refuse('the other side sends it in an unknown way')
     if (await findDomain(this.#name) !== null) throw refuse(`there is a ${this.#name} at the destination already`)
-    const free = Number((await hostInfo()).get('free_memory')) * 2 ** 20
-    if (free < memory) throw refuse(`it has ${memory} bytes of memory, at the destination ${free} are free`)
+    await this.#checkNothingLeft()
+    await checkMemory(memory)
     this.#way = way
   }
 
@@ -110,12 +114,18 @@ export class XenMachine implements MemoryMachine {
   }
 
   async untilArrived (): Promise<void> {
-    await this.#arrival!.untilHere()
+    const arrival = this.#arrival!
+    await arrival.untilHere()
+    void arrival.untilLost().then(() => {
+      if (this.#arrival === arrival) this.#lose(refuse(`${this.#name} is no more at the destination`))
+    })
   }
 
   async resume (): Promise<void> {
-    if (this.#arrival !== null) await this.#arrival.go()
-    else await this.#departure?.undo()
+    if (this.#arrival === null) return await this.#departure?.undo()
+    const arrival = this.#arrival
+    this.#lose = () => {} // its keeper ends with it
+    await arrival.go()
   }
 
   async release (): Promise<void> {
@@ -146,12 +156,13 @@ export class XenMachine implements MemoryMachine {
     this.#departure = this.#arrival = null
   }
 
-  async #runningDomain (): Promise<Domain> {
-    const domain = await findDomain(this.#name)
-    if (domain === null) throw refuse(`there is no ${this.#name}`)
-    if (domain.id === 0) throw refuse('the host itself can\'t be moved')
-    if (/[pscd]/.test(domain.state)) throw refuse(`${this.#name} does not run: its state is ${domain.state}`)
-    return domain
+  /** Of a move that was killed: whose domain is whose is for recover to say. */
+  async #checkNothingLeft (): Promise<void> {
+    const [arrival, departure] = [await LiveArrival.left(this.#name), await LiveDeparture.left(this.#name)]
+    arrival?.close()
+    departure?.close()
+    if (arrival === null && departure === null) return
+    throw refuse(`an earlier move of ${this.#name} is not over: blockferry recover --machine xen:${this.#name}`)
   }
 
   /** A PV domain's writes to its memory are seen by shadow page tables, others' also by nested ones. */
@@ -167,6 +178,14 @@ export class XenMachine implements MemoryMachine {
     const domain = await findDomain(this.#name)
     return domain?.state.includes('p') === true ? new ColdDeparture(this.#name) : null
   }
+}
+
+/** Where dom0's memory is not fixed, xl takes from it what a domain needs. */
+async function checkMemory (memory: number): Promise<void> {
+  const info = await hostInfo()
+  if (!info.get('xen_commandline')?.includes('dom0_mem=')) return
+  const free = Number(info.get('free_memory')) * 2 ** 20
+  if (free < memory) throw refuse(`it has ${memory} bytes of memory, at the destination ${free} are free`)
 }
 
 /** The kernel's backend writes to a device that a tap can watch; others' writes pass it by. */
@@ -186,6 +205,9 @@ export function xen (options: XenOptions): XenMachine {
   const { domain, memory = 'auto' } = options ?? {}
   if (typeof domain !== 'string' || domain === '' || domain.startsWith('-')) {
     throw new BlockferryError('INVALID', 'domain: must be the name of a Xen domain')
+  }
+  if (/^\d+$/.test(domain)) {
+    throw new BlockferryError('INVALID', `domain: xl takes ${domain} for a number, not for a name`)
   }
   if (!['auto', 'live', 'cold'].includes(memory)) {
     throw new BlockferryError('INVALID', "memory: must be 'auto', 'live' or 'cold'")

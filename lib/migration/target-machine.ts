@@ -9,7 +9,7 @@ import { privateSocket } from './memory-transfer.js'
 export class TargetMachine {
   readonly #machine: MemoryMachine | null
   readonly #onGone: (reason: Error) => void
-  #state: 'free' | 'expecting' | 'receiving' | 'arrived' = 'free'
+  #state: 'free' | 'expecting' | 'receiving' | 'arrived' | 'gone' = 'free'
   #socket: Awaited<ReturnType<typeof privateSocket>> | null = null
   #isReleased = false
 
@@ -42,8 +42,10 @@ export class TargetMachine {
     this.#state = 'expecting'
     await machineCall('expect', () => machine.expect(offered))
     void machine.untilGone?.().then((reason) => {
-      // Once memory comes untilArrived() knows better what went wrong.
-      if (this.#state === 'expecting') this.#onGone(reason)
+      // While memory comes untilArrived() knows better what went wrong.
+      if (this.#state === 'receiving') return
+      this.#state = 'gone'
+      this.#onGone(reason)
     })
   }
 

@@ -19,7 +19,7 @@ const kLetters = { running: 'r-----', paused: '--p---', suspended: '---s--' }
 
 const host = process.env['XEN_HOST']!
 /** What a test has put into the file `settings` there. */
-const settings = { disks: 1, backend: 'vbd', free: 512, caps: 'pv hap shadow', ...given() }
+const settings = { disks: 1, backend: 'vbd', free: 512, caps: 'pv hap shadow', commandLine: 'dom0_mem=512M', ...given() }
 
 function given (): object {
   try {
@@ -179,7 +179,7 @@ async function restoreCold (path: string): Promise<number> {
 async function xl ([command, ...args]: string[]): Promise<number> {
   switch (command) {
     case 'list': list(args.filter((arg) => arg !== '-v')); return 0
-    case 'info': console.log(`xen_version : 4.17\nvirt_caps : ${settings.caps}\nfree_memory : ${settings.free}`); return 0
+    case 'info': console.log(`xen_version : 4.17\nvirt_caps : ${settings.caps}\nfree_memory : ${settings.free}\nxen_commandline : ${settings.commandLine}`); return 0
     case 'migrate': return await migrate(args[2]!, args[3]!)
     case 'migrate-receive': return await migrateReceive()
     case 'save': return await saveCold(args[1]!, args[2]!)

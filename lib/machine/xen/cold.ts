@@ -2,29 +2,42 @@
 // hypervisors that can't tell which memory was written. The source's domain stays paused behind it,
 // which an operator can undo as well.
 import { execFileSync } from 'node:child_process'
-import { createReadStream, createWriteStream, mkdtempSync, rmSync } from 'node:fs'
+import { closeSync, constants, createReadStream, createWriteStream, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs'
 import type { Server } from 'node:net'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 
+import { DomainWatch } from './domain-watch.js'
 import { Program } from './program.js'
 import type { Arrival, Departure } from './transfer.js'
-import { findDomain, refuse, xl } from './xl.js'
+import { findDomain, refuse, untilRuns, xl } from './xl.js'
 
 /** xl wants a file, and one that is no socket. */
-function namedPipe (): { path: string, remove: () => void } {
-  const folder = mkdtempSync(join(tmpdir(), 'blockferry-xen-'))
-  const path = join(folder, 'memory')
-  execFileSync('mkfifo', ['-m', '600', path])
-  return { path, remove: () => rmSync(folder, { recursive: true, force: true }) }
+class NamedPipe {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'blockferry-xen-'))
+  readonly path = join(this.#folder, 'memory')
+
+  constructor () {
+    execFileSync('mkfifo', ['-m', '600', this.path])
+  }
+
+  /** Whoever waits for somebody to open its other end waits no more. */
+  free (): void {
+    if (existsSync(this.path)) closeSync(openSync(this.path, constants.O_RDWR | constants.O_NONBLOCK))
+  }
+
+  remove (): void {
+    this.free()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
 }
 
 export class ColdDeparture implements Departure {
   readonly #name: string
   #program: Program | null = null
-  #pipe: ReturnType<typeof namedPipe> | null = null
+  #pipe: NamedPipe | null = null
   #sent = 0
   #stop = new AbortController()
   #copied: Promise<unknown> = Promise.resolve()
@@ -36,13 +49,16 @@ export class ColdDeparture implements Departure {
   }
 
   async start (socket: string): Promise<void> {
-    const pipe = this.#pipe = namedPipe()
+    const pipe = this.#pipe = new NamedPipe()
     const program = this.#program = new Program('xl', ['save', '-p', this.#name, pipe.path])
     const from = createReadStream(pipe.path)
     from.on('data', (bytes) => { this.#sent += bytes.length })
     this.#copied = pipeline(from, connect(socket), { signal: this.#stop.signal })
     this.#copied.catch((error: Error) => this.#failed(error.message))
-    void program.ended.then((code) => { if (code !== 0) this.#failed(program.words()) })
+    void program.ended.then((code) => {
+      pipe.free()
+      if (code !== 0) this.#failed(program.words())
+    })
   }
 
   async sent (): Promise<number> {
@@ -60,6 +76,7 @@ export class ColdDeparture implements Departure {
     await this.#program?.ended
     const domain = await findDomain(this.#name)
     if (domain?.state.includes('p') === true) await xl('unpause', this.#name)
+    await untilRuns(this.#name)
   }
 
   async release (): Promise<void> {
@@ -76,7 +93,8 @@ export class ColdDeparture implements Departure {
 export class ColdArrival implements Arrival {
   readonly #name: string
   #program: Program | null = null
-  #pipe: ReturnType<typeof namedPipe> | null = null
+  #pipe: NamedPipe | null = null
+  #watch: DomainWatch | null = null
   #server: Server | null = null
 
   constructor (name: string) {
@@ -84,18 +102,26 @@ export class ColdArrival implements Arrival {
   }
 
   async start (socket: string): Promise<void> {
-    const pipe = this.#pipe = namedPipe()
-    this.#program = new Program('xl', ['restore', '-p', pipe.path])
+    const pipe = this.#pipe = new NamedPipe()
+    const program = this.#program = new Program('xl', ['restore', '-p', pipe.path])
+    void program.ended.then(() => pipe.free())
     const server = this.#server = createServer((peer) => {
       server.close()
-      pipeline(peer, createWriteStream(pipe.path)).catch(() => {})
+      if (program.isOver) peer.destroy()
+      else pipeline(peer, createWriteStream(pipe.path)).catch(() => {})
     })
     await new Promise<void>((resolve) => { server.listen(socket, resolve) })
   }
 
   async untilHere (): Promise<void> {
     const code = await this.#program!.ended
-    if (code !== 0) throw refuse(`xl restore: ${this.#program!.words()}`)
+    const domain = code === 0 ? await findDomain(this.#name) : null
+    if (domain === null) throw refuse(`xl restore: ${this.#program!.words()}`)
+    this.#watch = new DomainWatch(domain.id, false)
+  }
+
+  async untilLost (): Promise<void> {
+    await this.#watch!.gone()
   }
 
   async go (): Promise<void> {
@@ -110,6 +136,7 @@ export class ColdArrival implements Arrival {
   }
 
   close (): void {
+    this.#watch?.close()
     this.#server?.close()
     this.#pipe?.remove()
     this.#program?.close()

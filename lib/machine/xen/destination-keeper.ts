@@ -15,8 +15,8 @@ import { Expected, isGoodReport, kBanner, kGo, kReady, kReportSize } from './xl-
 const [memorySocket, controlSocket] = process.argv.slice(2) as [string, string]
 
 process.on('SIGINT', () => {}).on('SIGTERM', () => {}).on('SIGHUP', () => {})
+const control = await KeeperControl.open(controlSocket, memorySocket, obey)
 const xl = spawn('xl', ['migrate-receive'], { stdio: ['pipe', 'pipe', 'inherit'] })
-const control = new KeeperControl(controlSocket, obey)
 const fromXl = new Expected(kBanner.length + kReady.length)
 const report = new Expected(kReportSize)
 let peer: Socket | null = null
@@ -30,7 +30,7 @@ server.listen(memorySocket)
 xl.on('error', () => void end('broken'))
 xl.on('exit', () => {
   if (control.state === 'moving') void end('broken')
-  if (control.state === 'arrived') void end('lost')
+  if (control.state === 'arrived') void end('lost') // and its copy with it
 })
 xl.stdin.on('error', () => {})
 xl.stdout.on('data', (bytes: Buffer) => control.state === 'moving' ? toPeer(bytes) : takeReport(bytes))

@@ -15,6 +15,7 @@ export class DomainWatch {
   readonly #events: ChildProcess
   readonly #timer: NodeJS.Timeout
   #isLooking = false
+  #lookAgain = false
   #isClosed = false
   #last: Sight = 'runs'
   #wake = new Set<() => void>()
@@ -49,13 +50,17 @@ export class DomainWatch {
   }
 
   async #look (): Promise<void> {
-    if (this.#isLooking || this.#isClosed) return
+    this.#lookAgain = true
+    if (this.#isLooking) return
     this.#isLooking = true
-    try {
-      const domain = await findDomain(this.#id)
-      const isGone = domain === null || /[cd]/.test(domain.state) || domain.reason === 'other'
-      this.#see(isGone ? 'gone' : this.#suspended.test(domain.state) ? 'suspended' : 'runs')
-    } catch {} // the toolstack may be restarting: look again
+    while (this.#lookAgain && !this.#isClosed) {
+      this.#lookAgain = false
+      try {
+        const domain = await findDomain(this.#id)
+        const isGone = domain === null || /[cd]/.test(domain.state) || domain.reason === 'other'
+        this.#see(isGone ? 'gone' : this.#suspended.test(domain.state) ? 'suspended' : 'runs')
+      } catch {} // the toolstack may be restarting: the timer looks again
+    }
     this.#isLooking = false
   }
 

@@ -20,7 +20,9 @@ export function controlPath (role: 'source' | 'destination', domain: string): st
 
 export class KeeperClient {
   readonly #socket: Socket
+  #memorySocket: string | null = null
   #state: KeeperState = 'moving'
+  #hasState = false
   #isClosed = false
   #wake = new Set<() => void>()
   #counted: Array<(bytes: number) => void> = []
@@ -42,29 +44,42 @@ export class KeeperClient {
     } catch {
       return null
     }
-    return new KeeperClient(socket)
+    const client = new KeeperClient(socket)
+    await client.#waitUntil(() => client.#isGreeted)
+    return client.#isGreeted ? client : null
   }
 
-  /** Waits until one listens, or until `isOver` says that none will. */
-  static async wait (path: string, isOver: () => boolean): Promise<KeeperClient> {
+  /** Waits until the one of this transfer listens, or until `isOver` says that it never will. */
+  static async wait (path: string, memorySocket: string, isOver: () => boolean): Promise<KeeperClient> {
     for (;;) {
       const client = await KeeperClient.find(path)
-      if (client !== null) return client
+      if (client !== null) {
+        if (client.#memorySocket === memorySocket) return client
+        client.close()
+      }
       if (isOver()) throw new BlockferryError('MACHINE', 'xl has ended')
       await sleep(kLookMs)
     }
   }
 
-  get state (): KeeperState {
+  /** Resolves when it has one of these states; else with the last one that it had. */
+  async until (...wanted: KeeperState[]): Promise<KeeperState> {
+    await this.#waitUntil(() => wanted.includes(this.#state) || isFinal(this.#state))
     return this.#state
   }
 
-  /** Resolves when it has one of these states; else with the last one that it had. */
-  async until (...wanted: KeeperState[]): Promise<KeeperState> {
-    while (!wanted.includes(this.#state) && !isFinal(this.#state) && !this.#isClosed) {
-      await new Promise<void>((resolve) => this.#wake.add(resolve))
-    }
-    return this.#state
+  /** Resolves when it is gone. */
+  async gone (): Promise<void> {
+    await this.#waitUntil(() => isFinal(this.#state))
+  }
+
+  async #waitUntil (isSo: () => boolean): Promise<void> {
+    while (!isSo() && !this.#isClosed) await new Promise<void>((resolve) => this.#wake.add(resolve))
+  }
+
+  /** It has said which transfer it is for, and its state. */
+  get #isGreeted (): boolean {
+    return this.#memorySocket !== null && this.#hasState
   }
 
   ask (command: KeeperCommand): void {
@@ -87,7 +102,11 @@ export class KeeperClient {
   #take (line: string): void {
     const [word, value] = line.split(' ') as [string, string]
     if (word === 'count') this.#counted.shift()?.(Number(value))
-    if (word === 'state') this.#state = value as KeeperState
+    if (word === 'for') this.#memorySocket = line.slice('for '.length)
+    if (word === 'state') {
+      this.#state = value as KeeperState
+      this.#hasState = true
+    }
     this.#changed()
   }
 

@@ -6,7 +6,7 @@ import { controlPath, KeeperClient } from './keeper-client.js'
 import type { KeeperState } from './keeper-state.js'
 import { Program } from './program.js'
 import type { Arrival, Departure } from './transfer.js'
-import { findDomain, refuse, xl } from './xl.js'
+import { findDomain, refuse, untilRuns, xl } from './xl.js'
 
 const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`
 const programPath = (name: string) => fileURLToPath(new URL(name, import.meta.url))
@@ -19,6 +19,7 @@ export class LiveDeparture implements Departure {
   readonly #name: string
   #xl: Program | null = null
   #keeper: KeeperClient | null = null
+  #started: Promise<void> = Promise.resolve()
   #failed: (words: string) => void = () => {}
   readonly failed = new Promise<string>((resolve) => { this.#failed = resolve })
 
@@ -30,16 +31,22 @@ export class LiveDeparture implements Departure {
   /** One that a process left that has ended; null when there is none. */
   static async left (name: string): Promise<LiveDeparture | null> {
     const keeper = await KeeperClient.find(controlPath('source', name))
-    return keeper === null ? null : new LiveDeparture(name, keeper)
+    const isThere = keeper !== null || await findDomain(away(name)) !== null
+    return isThere ? new LiveDeparture(name, keeper) : null
   }
 
   async start (socket: string): Promise<void> {
+    this.#started = this.#start(socket)
+    await this.#started
+  }
+
+  async #start (socket: string): Promise<void> {
     const control = controlPath('source', this.#name)
     const way = [process.execPath, programPath('source-keeper.js'), socket, control]
     const program = this.#xl = new Program('xl', ['migrate', '-s', '', this.#name, `exec ${way.map(quoted).join(' ')}`])
     void program.ended.then(() => this.#failed(program.words()))
     try {
-      this.#keeper = await KeeperClient.wait(control, () => program.isOver)
+      this.#keeper = await KeeperClient.wait(control, socket, () => program.isOver)
     } catch (error) {
       throw refuse(program.words(), error)
     }
@@ -57,15 +64,16 @@ export class LiveDeparture implements Departure {
   }
 
   async undo (): Promise<void> {
-    if (this.#keeper === null) return
-    this.#keeper.ask('undo')
-    const state = await this.#keeper.until('undone', 'broken')
+    await this.#started.catch(() => {}) // it did not begin: nothing is to be undone
+    this.#keeper?.ask('undo')
+    await this.#keeper?.gone()
     await this.#xl?.ended
-    if (state !== 'undone' && state !== 'broken') await this.#resumeAway()
+    await this.#takeBackAway()
+    await untilRuns(this.#name)
   }
 
-  /** xl is gone. Its later versions can resume a domain. */
-  async #resumeAway (): Promise<void> {
+  /** xl is gone in the middle. Its later versions can resume a domain. */
+  async #takeBackAway (): Promise<void> {
     if (await findDomain(away(this.#name)) === null) return
     await xl('rename', away(this.#name), this.#name)
     await xl('resume', this.#name).catch((error: unknown) => {
@@ -75,7 +83,7 @@ export class LiveDeparture implements Departure {
 
   async release (): Promise<void> {
     this.#keeper?.ask('moved')
-    await this.#keeper?.until('moved')
+    await this.#keeper?.gone()
     await this.#xl?.ended
     if (await findDomain(away(this.#name)) !== null) await xl('destroy', away(this.#name))
   }
@@ -90,6 +98,7 @@ export class LiveArrival implements Arrival {
   readonly #name: string
   #program: Program | null = null
   #keeper: KeeperClient | null
+  #started: Promise<void> = Promise.resolve()
 
   constructor (name: string, keeper: KeeperClient | null = null) {
     this.#name = name
@@ -104,11 +113,16 @@ export class LiveArrival implements Arrival {
   }
 
   async start (socket: string): Promise<void> {
+    this.#started = this.#start(socket)
+    await this.#started
+  }
+
+  async #start (socket: string): Promise<void> {
     const control = controlPath('destination', this.#name)
     const program = this.#program = new Program(
       process.execPath, [programPath('destination-keeper.js'), socket, control])
     try {
-      this.#keeper = await KeeperClient.wait(control, () => program.isOver)
+      this.#keeper = await KeeperClient.wait(control, socket, () => program.isOver)
     } catch (error) {
       throw refuse(`xl migrate-receive: ${program.words()}`, error)
     }
@@ -117,6 +131,11 @@ export class LiveArrival implements Arrival {
   async untilHere (): Promise<void> {
     const state = await this.#keeper!.until('arrived')
     if (state !== 'arrived') throw refuse(`xl migrate-receive: ${await this.#words(state)}`)
+  }
+
+  /** Without its keeper xl removes what it has made. */
+  async untilLost (): Promise<void> {
+    await this.#keeper!.gone()
   }
 
   async go (): Promise<void> {
@@ -130,6 +149,7 @@ export class LiveArrival implements Arrival {
   }
 
   async undo (): Promise<void> {
+    await this.#started.catch(() => {}) // it did not begin: nothing is to be undone
     this.#keeper?.ask('undo')
     const state = await this.#keeper?.until('undone')
     if (state !== 'running' && await findDomain(incoming(this.#name)) !== null) {

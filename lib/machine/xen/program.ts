@@ -1,4 +1,6 @@
-// Programs that outlive this process, what they say going into a file: a pipe would break with it.
+// xl's programs, which outlive this process. What they say goes into a file: a pipe would break with
+// it. One whose other pipes break is told so by its writes, and cleans up, rather than killed by a
+// signal in the middle of its work.
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
 import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
@@ -17,7 +19,8 @@ export class Program {
 
   constructor (command: string, args: readonly string[]) {
     const log = openSync(join(this.#folder, 'log'), 'w', 0o600)
-    this.#child = spawn(command, args, { detached: true, stdio: ['ignore', log, log] })
+    const words = ['-c', 'trap "" PIPE; exec "$@"', 'sh', command, ...args]
+    this.#child = spawn('sh', words, { detached: true, stdio: ['ignore', log, log] })
     closeSync(log)
     this.#child.unref()
     this.ended = once(this.#child, 'exit').then(([code]) => (code as number | null) ?? -1, () => -1)

@@ -11,8 +11,6 @@ import { Expected, kBanner, kFailed, kGo, kMoved, kReady } from './xl-messages.j
 
 const [memorySocket, controlSocket] = process.argv.slice(2) as [string, string]
 
-const peer = connect(memorySocket)
-const control = new KeeperControl(controlSocket, obey)
 const fromPeer = new Expected(kBanner.length + kReady.length)
 const go = new Expected(kGo.length)
 let isReady = false
@@ -20,6 +18,8 @@ let isUndone = false
 let bannerLeft = kBanner.length
 
 process.on('SIGINT', () => {}).on('SIGTERM', () => {}).on('SIGHUP', () => {})
+const control = await KeeperControl.open(controlSocket, memorySocket, obey)
+const peer = connect(memorySocket)
 process.stdin.on('data', (bytes: Buffer) => isReady ? takeGo(bytes) : control.count(bytes.length))
 process.stdin.pipe(peer, { end: false })
 process.stdin.on('end', () => { if (control.state === 'handed-over') void end('lost'); else void end('broken') })

@@ -9,7 +9,7 @@ export interface Departure {
   sent (): Promise<number>
   /** Resolves when all of it is there, and this side's copy stays stopped whatever breaks. */
   handOver (): Promise<void>
-  /** Ends it; the machine runs on here. */
+  /** Ends it; the machine runs on here. Throws when that can't be had. */
   undo (): Promise<void>
   /** The machine runs there: removes what is left of it here. */
   release (): Promise<void>
@@ -22,6 +22,8 @@ export interface Arrival {
   start (socket: string): Promise<void>
   /** Resolves when everything is here, and the machine could run. */
   untilHere (): Promise<void>
+  /** Resolves when what was here is no more, without having been let run. Never after close(). */
+  untilLost (): Promise<void>
   go (): Promise<void>
   /** Removes what is here, if it does not run. */
   undo (): Promise<void>

@@ -1,5 +1,6 @@
 // Xen's toolstack by its programs: xl and xenstore-*.
 import { execFile } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
 import { BlockferryError } from '../../errors.js'
@@ -19,6 +20,8 @@ export interface Domain {
 
 const kSuspended = 2
 const kWaitMs = 60_000
+const kResumeMs = 10_000
+const kLookMs = 200
 
 export function refuse (words: string, cause?: unknown): BlockferryError {
   return new BlockferryError('MACHINE', `Xen domain: ${words}`, cause === undefined ? {} : { cause })
@@ -49,6 +52,28 @@ export function lastWords (text: string): string {
 export async function findDomain (which: string | number): Promise<Domain | null> {
   const domains = (await xl('list', '-v')).split('\n').slice(1).map(parseDomain)
   return domains.find((domain) => domain?.name === which || domain?.id === which) ?? null
+}
+
+/** MACHINE when it does not. */
+export async function runningDomain (name: string): Promise<Domain> {
+  const domain = await findDomain(name)
+  if (domain === null) throw refuse(`there is no ${name}`)
+  if (/[pscd]/.test(domain.state)) throw refuse(`${name} does not run: its state is ${domain.state}`)
+  return domain
+}
+
+/** The same, after xl was told to let it run: it may not be there yet. */
+export async function untilRuns (name: string): Promise<void> {
+  const until = Date.now() + kResumeMs
+  for (;;) {
+    try {
+      await runningDomain(name)
+      return
+    } catch (error) {
+      if (Date.now() > until) throw error
+    }
+    await sleep(kLookMs)
+  }
 }
 
 // Name ID Mem VCPUs State Time(s) UUID Reason-Code Security-Label
