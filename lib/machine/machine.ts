@@ -45,6 +45,9 @@ export interface MemoryMachine extends Machine {
   finishMemory (): Promise<void>
   /** Source: false when somebody else has paused the machine: then it stays so where it goes. */
   readonly running: boolean
+  /** Source: it goes on here by itself if the migration's process dies before finishMemory() has
+   * resolved, so its disks stay its own until then. Default: it stays paused. */
+  readonly goesOnByItself?: boolean
   resume (): Promise<void>
   /** Source: the machine runs at the destination: what is left of it here can go. */
   release? (): Promise<void>

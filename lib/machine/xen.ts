@@ -46,6 +46,11 @@ export class XenMachine implements MemoryMachine {
     return true
   }
 
+  /** xl sees to that when what it sends to is gone. */
+  get goesOnByItself (): boolean {
+    return true
+  }
+
   /** How its memory travels, known from prepare() or expect() on. */
   get way (): Way {
     return this.#way

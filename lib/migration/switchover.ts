@@ -7,6 +7,7 @@
 // the taps stay on hold.
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { Machine } from '../machine/machine.js'
+import { isMemoryMachine } from '../machine/machine.js'
 import { machineCall } from './machine-call.js'
 import type { MemoryTransfer } from './memory-transfer.js'
 import type { Messages } from './messages.js'
@@ -60,10 +61,10 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
   disks.hold()
   link.send('switchover', {})
   // Both go beside the residual.
-  const prepared = needs.prepareCommit()
-  prepared.catch(() => {})
   const memoryLeft = memory?.finish() ?? Promise.resolve()
   memoryLeft.catch(() => {})
+  const prepared = goesOnByItself(machine) ? memoryLeft.then(needs.prepareCommit) : needs.prepareCommit()
+  prepared.catch(() => {})
   await Promise.race([disks.drain(), link.failed, needs.cancelled])
   if (!await inTime(settle(), needs.residualLimitMs)) {
     return { destination: null, source: [], reason: 'a checkpoint took too long', settled: needs.settle() }
@@ -97,6 +98,11 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
     }
     link.remark(wrong)
   }
+}
+
+/** It would find its disks fenced, had those been prepared for another owner. */
+function goesOnByItself (machine: Machine): boolean {
+  return isMemoryMachine(machine) && machine.goesOnByItself === true
 }
 
 /** The taps hold every write, or the machine does, so the residual is all there is. Were it not, the

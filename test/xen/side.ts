@@ -10,6 +10,7 @@ export function startSide (host: XenHost, role: 'source' | 'destination', option
   const running = host.start(host.program('xen/programs/side', role, JSON.stringify(options)))
   let isOver = false
   const ended = running.ended.finally(() => { isOver = true })
+  ended.catch(() => {}) // who waits hears of it
   const said = (): Said[] => running.output.split('\n').flatMap((line) => line.startsWith('{') ? [JSON.parse(line)] : [])
   /** The first line with this word. */
   const until = async (word: string): Promise<Said> => {

@@ -14,14 +14,25 @@ export interface SideOptions {
   port?: number
   memory?: 'auto' | 'live' | 'cold'
   bandwidth?: string
+  /** Default: '120s': emulated processors take their time. */
+  downtime?: string
   journal?: string
+  /** Default: '60s'. */
+  linkTimeout?: string
 }
 
 const [role, text] = process.argv.slice(2) as [string, string]
-const { domain, disks, tap = 'dm', host, port = 0, memory = 'auto', bandwidth, journal } = JSON.parse(text) as SideOptions
+const options = JSON.parse(text) as SideOptions
+const { domain, disks, tap = 'dm', host, port = 0, memory = 'auto', bandwidth, downtime = '120s', journal, linkTimeout = '60s' } = options
 const machine = xen({ domain, memory })
 const kProgressMs = 5000
 const say = (what: object) => console.log(JSON.stringify(what))
+const said = new Set<string>()
+
+function sayOnce (word: string): void {
+  if (!said.has(word)) say({ [word]: true })
+  said.add(word)
+}
 
 async function send (): Promise<void> {
   const migration = migrate({
@@ -29,9 +40,8 @@ async function send (): Promise<void> {
     destination: { host, port },
     tls: false,
     machine,
-    // Emulated processors take their time.
-    budgets: { downtime: '120s', ...(bandwidth !== undefined && { bandwidth }) },
-    linkTimeout: '60s',
+    budgets: { downtime, ...(bandwidth !== undefined && { bandwidth }) },
+    linkTimeout,
     ...(journal !== undefined && { journal })
   })
   let told = 0
@@ -40,6 +50,8 @@ async function send (): Promise<void> {
     told = performance.now()
     say({ progress })
   })
+  migration.on('memory', () => sayOnce('memory'))
+  migration.on('reconnecting', ({ error }) => say({ reconnecting: error.code }))
   migration.on('switchover', ({ step }) => say({ step }))
   migration.on('resumed', ({ reason }) => say({ resumed: reason }))
   const report = await migration
@@ -52,7 +64,7 @@ async function take (): Promise<void> {
     listen: { host, port },
     tls: false,
     machine,
-    linkTimeout: '60s',
+    linkTimeout,
     ...(journal !== undefined && { journal })
   })
   receiver.on('failed', ({ error }) => say({ failed: error.code, message: error.message }))

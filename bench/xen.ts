@@ -1,0 +1,37 @@
+// `xen`: a domU with its disk moves between two hosts of Xen, by blockferry and by a plain stop-and-copy.
+
+import { missingNeed } from '../test/hosts/needs.js'
+import { factsOfMachine } from './paper/facts.js'
+import { type CaseReport, ours as oursName, printCase, printJson, reportCase } from './support/figures.js'
+import { readOptions } from './support/options.js'
+import { takeTurns } from './support/rotation.js'
+import { allCases, type Case, describe } from './xen/cases.js'
+import { experiment, type Move } from './xen/experiment.js'
+import { ours, stopAndCopy } from './xen/movers.js'
+
+const options = readOptions({ runs: 1, quickRuns: 1 })
+const need = await missingNeed()
+if (need !== undefined) throw new Error(`xen ${need}`)
+const movers: Record<string, Move> = {
+  ...(options.peersOnly ? {} : { [oursName]: ours('dm'), [`${oursName}-bpf`]: ours('bpf') }),
+  'stop-and-copy': stopAndCopy,
+}
+
+async function measure(one: Case): Promise<CaseReport> {
+  const contenders = Object.entries(movers).map(([name, move]) => ({ name, run: () => experiment(one, move) }))
+  return reportCase(one.name, await takeTurns(contenders, options.runs))
+}
+
+const chosen = allCases(options.quick).filter(({ name }) => options.wants(name))
+for (const one of chosen) console.log(describe(one))
+const reports: CaseReport[] = []
+for (const one of chosen) {
+  console.error(one.name)
+  const report = await measure(one)
+  printCase(report, ['answers', 'rounds'])
+  reports.push(report)
+}
+for (const { name, equal } of reports) {
+  console.log(`${name}: ${equal === true ? 'kept' : 'MISSED'}: no acknowledged write is lost`)
+}
+if (options.json) printJson('xen', await factsOfMachine(), reports)
