@@ -6,7 +6,7 @@ import type { Case } from './cases.js'
 
 /** Each way is as slow as asked for. */
 export async function shape(host: XenHost, link: NonNullable<Case['link']>): Promise<void> {
-  const netem = `netem delay ${link.oneWayMs}ms rate ${link.mbitPerSecond}mbit limit 10000`
+  const netem = `netem delay ${link.oneWayMs}ms rate ${link.mbitPerSecond}mbit limit 100`
   await host.must(`${findCard}; modprobe sch_netem && tc qdisc add dev $card root ${netem}`)
 }
 
