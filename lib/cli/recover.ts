@@ -76,8 +76,9 @@ async function run (values: Values, output: Output): Promise<number> {
     ...(patience !== undefined && { patienceMs: args.checked(() => parseTime('--patience', patience)) })
   })
   const code = codeFor(named === null ? recovered : concerned(recovered, named))
+  const machineCode = machine === null ? code : codeFor(concerned(recovered, machine))
   const outcome = named !== null && code === kExit.done ? await takeOut(named, true) : null
-  const settled = machine === null ? null : await settle(machine, codeFor(concerned(recovered, machine)))
+  const settled = machine === null ? null : await settle(machine, machineCode)
   output.event({
     event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(settled !== null && { machine: settled })
   } as { event: string })

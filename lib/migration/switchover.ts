@@ -60,10 +60,11 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
   phases.pause = clock()
   disks.hold()
   link.send('switchover', {})
-  // Both go beside the residual.
+  // Both go beside the residual, if they may.
   const memoryLeft = memory?.finish() ?? Promise.resolve()
   memoryLeft.catch(() => {})
-  const prepared = goesOnByItself(machine) ? memoryLeft.then(needs.prepareCommit) : needs.prepareCommit()
+  const isPreparedLater = goesOnByItself(machine)
+  const prepared = isPreparedLater ? Promise.resolve() : needs.prepareCommit()
   prepared.catch(() => {})
   await Promise.race([disks.drain(), link.failed, needs.cancelled])
   if (!await inTime(settle(), needs.residualLimitMs)) {
@@ -80,6 +81,7 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
       link.sender.unfinish()
       return { destination: null, source, reason: 'the residual took too long', settled: verified }
     }
+    if (isPreparedLater && tries === 1) await needs.prepareCommit()
     await disks.drain()
     phases.residual += clock()
     checkNothingWritten(needs, written)
@@ -100,7 +102,8 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
   }
 }
 
-/** It would find its disks fenced, had those been prepared for another owner. */
+/** Killed before its memory was handed over, it would find its disks fenced, had those been prepared for
+ * another owner. */
 function goesOnByItself (machine: Machine): boolean {
   return isMemoryMachine(machine) && machine.goesOnByItself === true
 }
