@@ -61,11 +61,11 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
   disks.hold()
   link.send('switchover', {})
   // Both go beside the residual, if they may.
-  const memoryLeft = memory?.finish() ?? Promise.resolve()
-  memoryLeft.catch(() => {})
   const isPreparedLater = goesOnByItself(machine)
   const prepared = isPreparedLater ? Promise.resolve() : needs.prepareCommit()
   prepared.catch(() => {})
+  const memoryLeft = memory?.finish() ?? Promise.resolve()
+  memoryLeft.catch(() => {})
   await Promise.race([disks.drain(), link.failed, needs.cancelled])
   if (!await inTime(settle(), needs.residualLimitMs)) {
     return { destination: null, source: [], reason: 'a checkpoint took too long', settled: needs.settle() }
