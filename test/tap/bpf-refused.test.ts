@@ -6,52 +6,46 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import type { BlockferryError, TapOptions } from '../../lib/index.js'
 import { openTap, probe } from '../../lib/index.js'
 import { jsonLines, run } from '../cli/cli-process.js'
 import { emptyDevice, keepStatistics, kNeedsBpf } from '../support/bpf.js'
+import { failedOpen } from '../support/failed-open.js'
 import { temporary } from '../support/images.js'
 
 const kLibrary = new URL('../../lib/index.js', import.meta.url).href
 
-const open = async (options: TapOptions): Promise<BlockferryError> =>
-  await openTap(options).then(async (tap) => {
-    await tap.close()
-    throw new Error('it was opened')
-  }, (error: BlockferryError) => error)
-
 t.test('no such device, and none at all', async (t) => {
   const file = join(temporary(t), 'image')
   writeFileSync(file, Buffer.alloc(4096))
-  t.match(await open({ source: '/dev/nonexistent', tap: 'bpf' }), { code: 'NOT_FOUND' })
-  t.match(await open({ source: file, tap: 'bpf' }), { code: 'UNSUPPORTED', message: /not a block device/ })
-  t.match(await open({ source: '/dev/null', tap: 'bpf' }), { code: 'UNSUPPORTED' })
+  t.match(await failedOpen({ source: '/dev/nonexistent', tap: 'bpf' }), { code: 'NOT_FOUND' })
+  t.match(await failedOpen({ source: file, tap: 'bpf' }), { code: 'UNSUPPORTED', message: /not a block device/ })
+  t.match(await failedOpen({ source: '/dev/null', tap: 'bpf' }), { code: 'UNSUPPORTED' })
 })
 
 t.test('options that make no sense', async (t) => {
-  t.match(await open({ source: { memory: 4096 }, tap: 'bpf' }), { code: 'INVALID' })
-  t.match(await open({ source: '/dev/x', tap: 'bpf', readOnly: true }), { code: 'INVALID', message: /readOnly/ })
-  t.match(await open({ source: '/dev/x', tap: 'era' as 'bpf' }), { code: 'INVALID' })
+  t.match(await failedOpen({ source: { memory: 4096 }, tap: 'bpf' }), { code: 'INVALID' })
+  t.match(await failedOpen({ source: '/dev/x', tap: 'bpf', readOnly: true }), { code: 'INVALID', message: /readOnly/ })
+  t.match(await failedOpen({ source: '/dev/x', tap: 'era' as 'bpf' }), { code: 'INVALID' })
 })
 
 t.test('a read-only device', { skip: kNeedsBpf }, async (t) => {
   const device = emptyDevice(t, temporary(t), 4)
   execFileSync('blockdev', ['--setro', device])
   t.teardown(() => execFileSync('blockdev', ['--setrw', device])) // the kernel does not forget it
-  t.match(await open({ source: device, tap: 'bpf' }), { code: 'READ_ONLY' })
+  t.match(await failedOpen({ source: device, tap: 'bpf' }), { code: 'READ_ONLY' })
 })
 
 t.test('two taps on one device', { skip: kNeedsBpf }, async (t) => {
   const device = emptyDevice(t, temporary(t), 4)
   await using first = await openTap({ source: device, tap: 'bpf' })
-  t.match(await open({ source: first.source, tap: 'bpf' }), { code: 'BUSY' })
+  t.match(await failedOpen({ source: first.source, tap: 'bpf' }), { code: 'BUSY' })
 })
 
 t.test('a device without statistics', { skip: kNeedsBpf }, async (t) => {
   const device = emptyDevice(t, temporary(t), 4)
   keepStatistics(device, false)
   t.teardown(() => keepStatistics(device, true))
-  t.match(await open({ source: device, tap: 'bpf' }), { code: 'UNSUPPORTED', message: /iostats/ })
+  t.match(await failedOpen({ source: device, tap: 'bpf' }), { code: 'UNSUPPORTED', message: /iostats/ })
 })
 
 t.test('without privileges', { skip: kNeedsBpf }, async (t) => {
@@ -77,7 +71,7 @@ t.test('nothing is left of a process that is killed', { skip: kNeedsBpf }, async
     setInterval(() => {}, 1000)`
   const child = spawn(process.execPath, ['--input-type=module', '--eval', program])
   await once(child.stdout, 'data')
-  t.match(await open({ source: device, tap: 'bpf' }), { code: 'BUSY' })
+  t.match(await failedOpen({ source: device, tap: 'bpf' }), { code: 'BUSY' })
   child.kill('SIGKILL')
   await once(child, 'exit')
   const tap = await openTap({ source: device, tap: 'bpf' })

@@ -4,38 +4,32 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import type { BlockferryError, TapOptions } from '../../lib/index.js'
-import { leftTaps, migrate, openTap, probe, removeLeftTap } from '../../lib/index.js'
+import { leftTaps, migrate, probe, removeLeftTap } from '../../lib/index.js'
 import { jsonLines, run } from '../cli/cli-process.js'
 import { emptyDevice } from '../support/bpf.js'
+import { failedOpen } from '../support/failed-open.js'
 import { temporary } from '../support/images.js'
 import { kNeedsRoot } from '../support/root.js'
-
-const open = async (options: TapOptions): Promise<BlockferryError> =>
-  await openTap(options).then(async (tap) => {
-    await tap.close()
-    throw new Error('it was opened')
-  }, (error: BlockferryError) => error)
 
 t.test('no such device, and none at all', async (t) => {
   const file = join(temporary(t), 'image')
   writeFileSync(file, Buffer.alloc(4096))
-  t.match(await open({ source: '/dev/nonexistent', tap: 'dm' }), { code: 'NOT_FOUND' })
-  t.match(await open({ source: file, tap: 'dm' }), { code: 'UNSUPPORTED', message: /not a block device/ })
-  t.match(await open({ source: '/dev/null', tap: 'dm' }), { code: 'UNSUPPORTED' })
+  t.match(await failedOpen({ source: '/dev/nonexistent', tap: 'dm' }), { code: 'NOT_FOUND' })
+  t.match(await failedOpen({ source: file, tap: 'dm' }), { code: 'UNSUPPORTED', message: /not a block device/ })
+  t.match(await failedOpen({ source: '/dev/null', tap: 'dm' }), { code: 'UNSUPPORTED' })
 })
 
 t.test('options that make no sense', async (t) => {
-  t.match(await open({ source: { memory: 4096 }, tap: 'dm' }), { code: 'INVALID' })
-  t.match(await open({ source: '/dev/x', tap: 'dm', readOnly: true }), { code: 'INVALID', message: /readOnly/ })
-  t.match(await open({ source: '/dev/x', tap: 'dm', metadata: 1 as unknown as string }), { code: 'INVALID' })
-  t.match(await open({ source: '/dev/x', metadata: '/tmp' }), { code: 'INVALID', message: /metadata/ })
-  t.match(await open({ source: '/dev/x', tap: 'bpf', metadata: '/tmp' }), { code: 'INVALID', message: /metadata/ })
+  t.match(await failedOpen({ source: { memory: 4096 }, tap: 'dm' }), { code: 'INVALID' })
+  t.match(await failedOpen({ source: '/dev/x', tap: 'dm', readOnly: true }), { code: 'INVALID', message: /readOnly/ })
+  t.match(await failedOpen({ source: '/dev/x', tap: 'dm', metadata: 1 as unknown as string }), { code: 'INVALID' })
+  t.match(await failedOpen({ source: '/dev/x', metadata: '/tmp' }), { code: 'INVALID', message: /metadata/ })
+  t.match(await failedOpen({ source: '/dev/x', tap: 'bpf', metadata: '/tmp' }), { code: 'INVALID', message: /metadata/ })
 })
 
 t.test('a device of another kind', { skip: kNeedsRoot }, async (t) => {
   const device = emptyDevice(t, temporary(t), 4)
-  t.match(await open({ source: device, tap: 'dm' }), {
+  t.match(await failedOpen({ source: device, tap: 'dm' }), {
     code: 'UNSUPPORTED', message: /no device of device-mapper/
   })
   const { taps } = await probe(device)
