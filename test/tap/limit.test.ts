@@ -114,6 +114,24 @@ t.test('a limit that is changed all the time holds', { skip }, async (t) => {
   await until(() => group.limit(disk) === 1_100_000)
 })
 
+t.test('a limit that is lowered while it holds many writes holds them still', { skip }, async (t) => {
+  const { device, disk, group, options } = setting(t)
+  await using tap = await openTap(options)
+  const { pause } = outrunner(t, device, group.enter)
+  tap.throttle({ bytesPerSecond: 4_000_000 })
+  await sleep(1000)
+  const [at, before] = [performance.now(), tap.stats().writtenBytes]
+  for (let turn = 0; turn < 80; turn++) {
+    tap.throttle({ bytesPerSecond: turn % 2 === 0 ? 1_000_000 : 4_000_000 })
+    await sleep(50)
+  }
+  const rate = (tap.stats().writtenBytes - before) * 1000 / (performance.now() - at)
+  t.ok(rate < 6_000_000, `${Math.round(rate)} bytes/s`)
+  tap.throttle({ bytesPerSecond: 1_000_000 })
+  await until(() => group.limit(disk) === 1_000_000)
+  await pause()
+})
+
 t.test('a closed tap limits nobody', { skip }, async (t) => {
   const { disk, group, options } = setting(t)
   const tap = await openTap(options)
@@ -125,6 +143,11 @@ t.test('a closed tap limits nobody', { skip }, async (t) => {
 
 async function until (holds: () => boolean): Promise<void> {
   while (!holds()) await sleep(10)
+}
+
+/** Else there is little to move. */
+function isHalfWritten (dir: string): boolean {
+  return statSync(`${dir}/device.img`).blocks * 512 > kMiB * 2 ** 19
 }
 
 /** A process with a tap whose limit is on. */
@@ -223,7 +246,7 @@ t.test('a writer that outruns the link is slowed until it fits', { skip }, async
     for (const tap of receiver.taps.values()) await tap.close()
   })
   const { pause } = outrunner(t, device, group.enter)
-  await until(() => statSync(`${dir}/device.img`).blocks * 512 > kMiB * 2 ** 19) // else there is little to move
+  await until(() => isHalfWritten(dir))
   const migration = migrate({
     disks: [{ ...options, name: 'web' }],
     destination: `127.0.0.1:${receiver.address.port}`,
@@ -245,11 +268,12 @@ t.test('a limit that can not be set when it is needed does not end the migration
   const target = `${dir}/target.img`
   await using receiver = await receive({ disks: [{ target, name: 'web' }] })
   const { pause } = outrunner(t, device, group.enter)
+  await until(() => isHalfWritten(dir))
   const migration = migrate({
     disks: [{ ...options, name: 'web' }],
     destination: receiver.address,
     machine: { pause },
-    budgets: { bandwidth: '4MB/s', downtime: '500ms', deadline: '6s' }
+    budgets: { bandwidth: '1MB/s', downtime: '200ms', deadline: '6s' }
   })
   const error = await migration.then(() => null, (error: unknown) => error as BlockferryError)
   t.match(error, { code: 'DEADLINE' }, 'it does not fail before')

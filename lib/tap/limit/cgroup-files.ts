@@ -6,6 +6,9 @@ import { join } from 'node:path'
 /** Per second; Infinity: no limit. */
 export interface WriteRates { bytes: number, writes: number }
 
+/** What the limits have let through, ever. */
+export interface Written { bytes: number, writes: number }
+
 /** What is written into a file to have a limit, and to have the one of before back. */
 export interface LimitLine { file: string, line: string }
 
@@ -17,9 +20,11 @@ export interface LimitedCgroup {
   lines: (disk: string, rates: WriteRates) => LimitLine[]
   /** The rates in force. */
   rates: (disk: string) => WriteRates
+  written: (disk: string) => Written
 }
 
 const kVersion1 = ['blkio.throttle.write_bps_device', 'blkio.throttle.write_iops_device'] as const
+const kCounts1 = ['blkio.throttle.io_service_bytes', 'blkio.throttle.io_serviced'] as const
 
 /** null: that folder has no such files. The root of version 2 has none, that of version 1 limits the
  * whole disk. */
@@ -43,10 +48,14 @@ function version2 (folder: string): LimitedCgroup {
     rates: (disk) => {
       const words = lineOf(file, disk)
       const rate = (key: string) => {
-        const value = words.find((word) => word.startsWith(`${key}=`))?.slice(key.length + 1)
+        const value = valueOf(words, key)
         return value === undefined || value === 'max' ? Infinity : Number(value)
       }
       return { bytes: rate('wbps'), writes: rate('wiops') }
+    },
+    written: (disk) => {
+      const words = lineOf(join(folder, 'io.stat'), disk)
+      return { bytes: Number(valueOf(words, 'wbytes') ?? 0), writes: Number(valueOf(words, 'wios') ?? 0) }
     }
   }
 }
@@ -61,14 +70,23 @@ function version1 (folder: string): LimitedCgroup {
       { file: files[0], line: `${disk} ${word(bytes)}` },
       { file: files[1], line: `${disk} ${word(writes)}` }
     ],
-    rates: (disk) => ({ bytes: rate(files[0], disk), writes: rate(files[1], disk) })
+    rates: (disk) => ({ bytes: rate(files[0], disk), writes: rate(files[1], disk) }),
+    written: (disk) => {
+      const [bytes, writes] = kCounts1.map((name) => Number(lineOf(join(folder, name), `${disk} Write`)[0] ?? 0))
+      return { bytes: bytes!, writes: writes! }
+    }
   }
 }
 
-/** The words after the disk's number; none without a line for it. */
-function lineOf (file: string, disk: string): string[] {
-  const line = readFileSync(file, 'utf8').split('\n').find((line) => line.startsWith(`${disk} `))
-  return line?.split(' ').slice(1) ?? []
+/** The words after these in the line that begins with them; none without such a line. */
+function lineOf (file: string, beginning: string): string[] {
+  const line = readFileSync(file, 'utf8').split('\n').find((line) => line.startsWith(`${beginning} `))
+  return line?.slice(beginning.length + 1).split(' ') ?? []
+}
+
+/** In words like `key=value`. */
+function valueOf (words: readonly string[], key: string): string | undefined {
+  return words.find((word) => word.startsWith(`${key}=`))?.slice(key.length + 1)
 }
 
 /** As the files take them, and show them again. 0 would be no limit in version 1, and version 2

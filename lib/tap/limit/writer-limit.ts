@@ -1,7 +1,7 @@
 // Slows the writers of a disk that our tap only watches, by the kernel's cgroup io controller. The same
 // in the policy's eyes as the bucket of an nbd tap.
 import { BlockferryError } from '../../errors.js'
-import type { LimitedCgroup, WriteRates } from './cgroup-files.js'
+import type { LimitedCgroup, WriteRates, Written } from './cgroup-files.js'
 import { wholeRates, writeLines } from './cgroup-files.js'
 import { diskNumber } from './disk-number.js'
 import { findCgroups } from './find-cgroups.js'
@@ -17,6 +17,14 @@ const kHeld = 0.8
  * forgotten: changed every 50 ms, a limit lets through twice as much. So small changes wait, as long
  * as this since the last one. */
 const kSettleMs = 1000
+/** And any change waits until no more was written than the limit in force allows, but for this long
+ * of the next one. Linux 6.1 to 6.5 take what was written too early for a huge allowance once a limit
+ * is lowered: for a slice there is none at all, and with each further change there is none again. */
+const kEarlyMs = 100
+/** A limit in force lets a little more through, for ever. */
+const kLoose = 1.1
+/** How often a change that waits is tried again: no part of the kernel's slices. */
+const kLaterMs = 35
 /** A change to less than this share of the other is none of those. */
 const kSmall = 0.7
 const kNone: WriteRates = { bytes: Infinity, writes: Infinity }
@@ -28,6 +36,7 @@ export class WriterLimit {
   #before: readonly WriteRates[] = []
   #set: readonly WriteRates[] = []
   #setAt = 0
+  #writtenAtSet: readonly Written[] = []
   #restorer: Restorer | null = null
   #limit = kNone
   #wanted = kNone
@@ -61,27 +70,49 @@ export class WriterLimit {
     this.#wanted = wanted
     if (areEqual(wanted, this.#limit)) return
     if (areEqual(wanted, kNone)) return this.lift()
-    const waitMs = this.#setAt + kSettleMs - performance.now()
-    if (this.#restorer === null || waitMs <= 0 || !areNear(wanted, this.#limit)) return this.#apply()
-    this.#later ??= setTimeout(() => {
-      this.#later = null
-      try {
-        if (!areEqual(this.#wanted, this.#limit)) this.#apply()
-      } catch {} // it is lifted; who sets the next one hears why
-    }, waitMs).unref()
-  }
-
-  #apply (): void {
     try {
-      this.#begin()
-      this.#set = this.#before.map((before) => this.#share(this.#wanted, before))
-      writeLines(this.#linesFor(this.#set))
+      if (this.#waitMs() <= 0) this.#apply()
+      else this.#later ??= setTimeout(() => this.#tryAgain(), kLaterMs).unref()
     } catch (error) {
       this.lift()
       throw toError(error)
     }
+  }
+
+  #tryAgain (): void {
+    this.#later = null
+    try {
+      this.set({ bytesPerSecond: this.#wanted.bytes, writesPerSecond: this.#wanted.writes })
+    } catch {} // it is lifted; who sets the next one hears why
+  }
+
+  /** Until the limit may be changed to the one that is wanted. */
+  #waitMs (): number {
+    if (this.#restorer === null) return 0
+    const elapsedMs = performance.now() - this.#setAt
+    const settleMs = areNear(this.#wanted, this.#limit) ? kSettleMs - elapsedMs : 0
+    const allowedMs = this.#cgroups.map((_cgroup, index) => this.#allowedMs(index))
+    return Math.max(settleMs, Math.max(...allowedMs) - elapsedMs)
+  }
+
+  /** The time in which the limit in force allows what was written, but for what may be early. */
+  #allowedMs (index: number): number {
+    const [then, set] = [this.#writtenAtSet[index]!, this.#set[index]!]
+    const now = this.#cgroups[index]!.written(this.#disk)
+    const next = this.#share(this.#wanted, this.#before[index]!)
+    const allowedMs = (of: keyof WriteRates) => set[of] === Infinity
+      ? 0
+      : (now[of] - then[of]) * 1000 / (set[of] * kLoose) - kEarlyMs * next[of] / set[of]
+    return Math.max(allowedMs('bytes'), allowedMs('writes'))
+  }
+
+  #apply (): void {
+    this.#begin()
+    this.#set = this.#before.map((before) => this.#share(this.#wanted, before))
+    writeLines(this.#linesFor(this.#set))
     this.#limit = this.#wanted
     this.#setAt = performance.now()
+    this.#writtenAtSet = this.#cgroups.map((cgroup) => cgroup.written(this.#disk))
   }
 
   /** What others have set since is theirs: it counts, and comes back. */
