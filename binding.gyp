@@ -43,6 +43,7 @@
           "sources": [
             "native/watchdog/main.cc",
             "native/core/dm_watchdog.cc",
+            "native/core/dm_delay.cc",
             "native/core/dm_device.cc",
             "native/core/status.cc"
           ],

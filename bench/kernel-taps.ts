@@ -12,7 +12,7 @@ import { machine } from './support/machine.js'
 import { readOptions } from './support/options.js'
 import { takeTurns } from './support/rotation.js'
 import { compareReported, compareWrites } from './taps/compare.js'
-import { type TapContender, tapsHere } from './taps/contender.js'
+import { dm, type TapContender, tapsHere } from './taps/contender.js'
 import { readDirtySet } from './taps/dirty-set.js'
 import { kernelTapsInLab } from './taps/in-lab.js'
 import { measurePauses } from './taps/pauses.js'
@@ -78,7 +78,10 @@ for (const tapKind of taps) {
     'reported-over-changed': alone(tapKind, 1, () => compareReported(tapKind, device, sizeMiB << 20)),
     'compared-writes': alone(tapKind, 1, () => compareWrites(tapKind, device, folder, writes)),
     'dirty-set': alone(tapKind, 1, () => onLargeDisk(tapKind)),
-    'throttle-step': alone(tapKind, Math.min(options.runs, 3), () => measureStep(tapKind, device)),
+    'throttle-step': alone(tapKind, Math.min(options.runs, 3), () => measureStep(tapKind, device, 'cgroup')),
+    ...(tapKind === dm && {
+      'delay-step': alone(tapKind, Math.min(options.runs, 3), () => measureStep(tapKind, device, 'delay')),
+    }),
   }
   const ofTap: CaseReport[] = []
   for (const [name, measure] of Object.entries(cases).filter(([name]) => options.wants(name))) {
@@ -114,5 +117,6 @@ function verdictOf(name: string, ofTap: readonly CaseReport[]): Figures {
     readDirtyMs: middle('dirty-set', 'readDirtyMs'),
     idleCpuShare: middle('dirty-set', 'idleCpuShare'),
     ...Object.fromEntries(steps.map((key) => [key, middle('throttle-step', key)])),
+    ...Object.fromEntries(steps.map((key) => [`delay-${key}`, middle('delay-step', key)])),
   }
 }

@@ -47,6 +47,7 @@ export interface NativeTap {
   open (): void
   settle (timeoutMs: number): Promise<void>
   mayLoseDisk (): Promise<void>
+  delayWrites (ms: number): Promise<void>
   checkWatch (): void
   beginAgain (): Promise<void>
   flush (): Promise<void>
@@ -65,6 +66,7 @@ export interface NativeTapOptions {
   map?: string
   blockSize?: number
   metadata?: string
+  delays?: boolean
 }
 
 /** See DmLeft in native/core/dm_stack.h. */
@@ -210,6 +212,8 @@ export interface Native {
   /** Whether a tap of kind 'bpf' could be opened on the device: rejects if not. */
   checkBpf (path: string): Promise<void>
   checkDm (path: string): Promise<void>
+  /** That, and that it could delay writes. */
+  checkDmDelay (path: string): Promise<void>
   listDmStacks (): Promise<NativeDmLeft[]>
   /** Whether there was one. */
   cleanDmStack (device: string, owned: boolean): Promise<boolean>

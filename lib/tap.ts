@@ -4,6 +4,8 @@
 import { BlockferryError, toBlockferryError } from './errors.js'
 import type { NativeTap, NativeTapStats, NativeThrottle } from './native.js'
 import { native } from './native.js'
+import type { Slowing } from './tap/limit/slowing.js'
+import { WriteDelay } from './tap/limit/write-delay.js'
 import { WriterLimit } from './tap/limit/writer-limit.js'
 import { parseSize } from './units.js'
 
@@ -85,7 +87,7 @@ export class Tap implements AsyncDisposable {
   readonly kind: TapKind
   /** For lib/ only. */
   readonly native: NativeTap
-  readonly #limit: WriterLimit | BlockferryError | null
+  readonly #limit: Slowing | BlockferryError | null
   #migrating = false
   #closed = false
 
@@ -93,7 +95,7 @@ export class Tap implements AsyncDisposable {
    * writers of one, or why nothing can. */
   constructor (
     name: string, tap: NativeTap, kind: TapKind, path?: string,
-    limit: WriterLimit | BlockferryError | null = null
+    limit: Slowing | BlockferryError | null = null
   ) {
     const { size, name: source, readOnly, alignment, mapBlockSize } = tap.describe()
     this.name = name
@@ -126,7 +128,7 @@ export class Tap implements AsyncDisposable {
 
   stats (): TapStats {
     const stats = this.native.stats()
-    if (!(this.#limit instanceof WriterLimit)) return stats
+    if (this.#limit === null || this.#limit instanceof BlockferryError) return stats
     const { writtenBytes, writes } = stats
     return { ...stats, delayUs: 1000 * this.#limit.delayMs(performance.now(), writtenBytes, writes) }
   }
@@ -176,8 +178,9 @@ export class Tap implements AsyncDisposable {
 
   /** Limits the writers from now on; {} lifts every limit. A 'bpf' tap has the kernel limit them: it
    * takes no bursts and no steps (INVALID), and a limit holds for a partition's whole disk (BUSY when
-   * two taps would limit one). A small change may take up to a second. UNSUPPORTED where the kernel
-   * can't, NO_PERMISSION. */
+   * two taps would limit one). A small change may take up to a second. A 'dm' tap does the same, or where
+   * cgroups can't delays each write by as much as it takes, up to 2 s, which it finds out within some
+   * seconds. UNSUPPORTED where the kernel can't, NO_PERMISSION. */
   throttle (limits: TapThrottle): void {
     if (this.#limit === null) return this.native.setThrottle(limits)
     const isAny = limits.bytesPerSecond || limits.writesPerSecond || limits.steps?.length
@@ -238,7 +241,7 @@ export class Tap implements AsyncDisposable {
     if (this.#migrating) throw new BlockferryError('BUSY', `${this.name} is being migrated`)
     if (this.#closed) return
     this.#closed = true
-    if (this.#limit instanceof WriterLimit) this.#limit.lift()
+    if (this.#limit !== null && !(this.#limit instanceof BlockferryError)) this.#limit.lift()
     await this.native.close()
   }
 
@@ -293,8 +296,9 @@ export async function openTap (options: TapOptions): Promise<Tap> {
   try {
     const limit = tap === 'nbd' ? null : await findLimit(options)
     const isWatched = tap !== 'nbd' && typeof source === 'string'
-    const opened = await native.openTap(nativeOptions(source, options))
-    return new Tap(name, opened, tap, isWatched ? source : undefined, limit)
+    const delays = limit instanceof BlockferryError && await canDelay(options, limit)
+    const opened = await native.openTap({ ...nativeOptions(source, options), delays })
+    return new Tap(name, opened, tap, isWatched ? source : undefined, delays ? new WriteDelay(opened) : limit)
   } catch (error) {
     throw toBlockferryError(error)
   }
@@ -333,6 +337,12 @@ async function findLimit ({ source, cgroup }: TapOptions): Promise<WriterLimit |
   } catch (error) {
     return toBlockferryError(error)
   }
+}
+
+/** A dm tap can slow the writers itself. */
+async function canDelay ({ source, tap, cgroup }: TapOptions, obstacle: BlockferryError): Promise<boolean> {
+  if (tap !== 'dm' || cgroup !== undefined || obstacle.code !== 'UNSUPPORTED') return false
+  return await native.checkDmDelay(source as string).then(() => true, () => false)
 }
 
 function mapOptions (map: TapOptions['map']): { map?: string, blockSize?: number } {

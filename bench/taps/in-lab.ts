@@ -5,7 +5,9 @@ import { fileURLToPath } from 'node:url'
 import { inLab } from '../../test/lab/lab.js'
 
 // The large disk is left out: nothing of it depends on the kernel, and all of it on its speed.
-const cases = ['random-4k', 'attach-detach', 'reported-over-changed', 'compared-writes', 'throttle-step']
+const cases = [
+  'random-4k', 'attach-detach', 'reported-over-changed', 'compared-writes', 'throttle-step', 'delay-step',
+]
 const writes = 30_000
 
 const program = fileURLToPath(new URL('../kernel-taps.js', import.meta.url))

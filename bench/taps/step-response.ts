@@ -9,7 +9,7 @@ import { startFio } from './writers.js'
 
 const startMs = 1500
 const freeMs = 1000
-const heldMs = 3000
+const heldMs = { cgroup: 3000, delay: 10_000 }
 const liftedMs = 2000
 /** The kernel's limits act in slices of about 100 ms. */
 const windowMs = 250
@@ -47,9 +47,12 @@ function settled(points: readonly Point[], fits: (rate: number) => boolean): num
   return null
 }
 
-export async function measureStep(tapKind: TapContender, device: string): Promise<Figures> {
-  await using tap = await tapKind.attach(device, limitedHere())
-  const seconds = Math.ceil((startMs + freeMs + heldMs + liftedMs) / 1000) + 1
+/** `by`: the kernel's cgroups; or dm-delay, which a dm tap takes where it finds no cgroup. */
+export async function measureStep(
+  tapKind: TapContender, device: string, by: keyof typeof heldMs
+): Promise<Figures> {
+  await using tap = await tapKind.attach(device, by === 'cgroup' ? limitedHere() : {})
+  const seconds = Math.ceil((startMs + freeMs + heldMs[by] + liftedMs) / 1000) + 1
   const writing = startFio(device, [
     '--rw=randwrite', '--bs=64k', '--iodepth=4', '--time_based=1', `--runtime=${seconds}`,
   ])
@@ -58,7 +61,7 @@ export async function measureStep(tapKind: TapContender, device: string): Promis
   if (free === 0) throw new Error('nothing was written that could be slowed')
   const limit = share * free
   tap.throttle({ bytesPerSecond: limit })
-  const held = await watch(tap, heldMs)
+  const held = await watch(tap, heldMs[by])
   tap.throttle({})
   const lifted = await watch(tap, liftedMs)
   await writing

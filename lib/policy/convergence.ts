@@ -86,7 +86,8 @@ export function decide (before: State, sample: Sample): { state: State, decision
     state: { ...state, throttled },
     decision: {
       throttle: throttled === null ? null : express(throttled, state, situation),
-      deferMs: deferTime(sample.unsent, situation.allowed, situation.recent.written, sample.size),
+      deferMs: deferTime(
+        sample.unsent, situation.allowed, situation.recent.written, sample.size, throttled !== null),
       maxExtent: largestExtent(link.pessimistic),
       maxInFlight: mostInFlight(
         sample.unsent * situation.ratio.mean, situation.allowed * situation.ratio.mean, link,

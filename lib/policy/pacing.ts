@@ -12,6 +12,9 @@ const kExtentMs = 20
 const kDeferredShare = 0.25
 const kMinDeferMs = 10
 const kMaxDeferMs = 600_000
+/** While the writers are throttled a link that waits costs more than blocks that are sent twice, of
+ * which there are few then. */
+const kThrottledDeferMs = 500
 /** Making every block old costs a walk over the map: at most a twentieth of the time. */
 const kAgeMsPerTiB = 10
 const kAgeTimes = 20
@@ -28,12 +31,13 @@ export const kUnknownInFlight = 1 << 20
  * in the bulk copy that costs nothing, and near the end the blocks left out stay well under the
  * residual allowed. 0 when there is no room for that. `written` in bytes/s. */
 export function deferTime (
-  unsent: number, allowed: number, written: number, size: number
+  unsent: number, allowed: number, written: number, size: number, throttled: boolean
 ): number {
   const room = kDeferredShare * Math.max(unsent, allowed)
   const ms = written > 0 ? room * 1000 / written : kMaxDeferMs
   const least = Math.max(kMinDeferMs, kAgeTimes * kAgeMsPerTiB * size / kTiB)
-  return ms < least ? 0 : Math.round(Math.min(kMaxDeferMs, ms))
+  const most = throttled ? kThrottledDeferMs : kMaxDeferMs
+  return ms < least ? 0 : Math.round(Math.max(least, Math.min(most, ms)))
 }
 
 /** The largest extent to claim at this goodput (bytes/s), bytes. */

@@ -46,7 +46,10 @@ async function probeThrottle (source: string, isDevice: boolean): Promise<Probe[
     const { names } = await WriterLimit.find(source)
     return { possible: true, reason: `by the cgroup ${names.join(', ')}` }
   } catch (thrown) {
-    return { possible: false, reason: toBlockferryError(thrown).message }
+    const { message } = toBlockferryError(thrown)
+    return await native.checkDmDelay(source).then(
+      () => ({ possible: true, reason: `by the dm tap, with dm-delay (${message})` }),
+      () => ({ possible: false, reason: message }))
   }
 }
 

@@ -46,6 +46,15 @@ bool has_target(const std::string& module, const std::vector<std::string>& loade
          has_line_with(folder + "/modules.builtin", "/" + module + ".ko");
 }
 
+Status check_target(const std::string& path, const std::string& module, const std::string& target) {
+  std::vector<std::string> targets;
+  Status status = DmDevice::targets(&targets);
+  if (status.ok() && !has_target(module, targets, target)) {
+    return unsupported(path, "the kernel has no " + module);
+  }
+  return status;
+}
+
 Status check_kernel(const std::string& path) {
   // Before it is asked whether this is such a device: "no such device" would be of little help.
   if (access("/dev/mapper/control", R_OK | W_OK) != 0) {
@@ -54,12 +63,7 @@ Status check_kernel(const std::string& path) {
     }
     return Status::failure(Code::no_permission, "the dm tap needs root", EACCES);
   }
-  std::vector<std::string> targets;
-  Status status = DmDevice::targets(&targets);
-  if (status.ok() && !has_target("dm-era", targets, "era")) {
-    return unsupported(path, "the kernel has no dm-era");
-  }
-  return status;
+  return check_target(path, "dm-era", "era");
 }
 
 // A device and all that is made of it.
@@ -110,7 +114,7 @@ Status check_users(const BlockDevice& device) {
 // A dead tap's stack is taken out before, but for a fence.
 Status check_left(const DmInfo& info, const DmInfo& inner) {
   DmLeft::State state = DmLeft::State::beside;
-  Status status = find_state(info, DmDevice(inner.major, inner.minor), &state);
+  Status status = find_state(info, inner, &state);
   if (!status.ok()) return status;
   return state == DmLeft::State::fenced ? fenced_device(info.name) : Status{};
 }
@@ -137,6 +141,13 @@ Status check_dm_device(const std::string& path, std::unique_ptr<BlockDevice>* bl
   return find_inner(info, &inner).ok() ? check_left(info, inner) : check_dm_table(path, *device);
 }
 
+Status check_dm_delay(const std::string& path) {
+  std::unique_ptr<BlockDevice> block;
+  DmDevice device;
+  Status status = check_dm_device(path, &block, &device);
+  return status.ok() ? check_target(path, "dm-delay", "delay") : status;
+}
+
 Status check_dm_metadata(const BlockDevice& device, const std::string& place) {
   if (place.empty() || !Users(device).have(place)) return {};
   return Status::failure(Code::invalid, "metadata: " + place + " lies on " + device.path() + " itself");
@@ -148,7 +159,7 @@ Status check_dm_table(const std::string& path, const DmDevice& device) {
   Status status = device.info(&info);
   if (status.ok()) status = device.table(&table);
   if (!status.ok()) return status;
-  if (info.uuid.starts_with("BLOCKFERRY-")) return unsupported(path, "it belongs to a tap itself");
+  if (info.uuid.starts_with("BLOCKFERRY")) return unsupported(path, "it belongs to a tap itself");
   if (table.empty()) return unsupported(path, "it has no table");
   for (const DmTarget& target : table) {
     bool known = std::any_of(std::begin(kTargets), std::end(kTargets),

@@ -60,17 +60,19 @@ Status DmWatch::checkpoint() {
 }
 
 Status DmWatch::drain(EraState* now) {
-  Status status = watchdog_->arm();
+  const DmDevice& device = stack_->era_device();
+  DmWatchdog& watchdog = stack_->era_watchdog();
+  Status status = watchdog.arm();
   if (!status.ok()) return status;
   auto begin = Clock::now();
-  status = stack_->device().suspend(false);
+  status = device.suspend(false);
   if (status.ok()) {
     status = look_while_suspended(now);
-    Status resumed = stack_->device().resume();
+    Status resumed = device.resume();
     if (status.ok()) status = resumed;
   }
   hold_time_ = Clock::now() - begin;
-  watchdog_->disarm();
+  watchdog.disarm();
   return status;
 }
 
@@ -93,7 +95,7 @@ Status DmWatch::look_while_suspended(EraState* now) {
 }
 
 Status DmWatch::read_snapshot(uint64_t era) {
-  const DmDevice& device = stack_->device();
+  const DmDevice& device = stack_->era_device();
   Status status = device.message("take_metadata_snap");
   if (!status.ok()) return status;
   EraState snapshot;
@@ -128,7 +130,7 @@ Status DmWatch::mark(const EraState& state, uint64_t era) {
 
 Status DmWatch::check_space() {
   std::string line;
-  Status status = stack_->device().target_status(&line);
+  Status status = stack_->era_device().target_status(&line);
   uint64_t block = 0, used = 0, total = 0;
   if (!status.ok()) return status;
   if (sscanf(line.c_str(), "%lu %lu/%lu", &block, &used, &total) != 3) {

@@ -2,8 +2,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
+#include "dm_delay.h"
 #include "dm_watch.h"
 
 namespace blockferry {
@@ -21,8 +23,24 @@ Status DmWatch::freeze() {
   return status.code == Code::busy ? stack_->device().suspend(false) : status;
 }
 
+// Else what is written out at the end would be delayed.
+void DmWatch::let_writes_pass() {
+  std::lock_guard device(device_mutex_);
+  if (attached_ && !held_ && !refusing_) (void)stack_->set_delay(0);
+}
+
+// Not when writers are to be held, or are: it would let them go on.
+Status DmWatch::delay_writes(unsigned ms) {
+  std::lock_guard device(device_mutex_);
+  if (!attached_ || wanted_ || held_ || refusing_) {
+    return Status::failure(Code::closed, "the writers of " + path_ + " can't be delayed now");
+  }
+  return stack_->set_delay(std::min(ms, kMaxDelayMs));
+}
+
 Status DmWatch::settle(std::chrono::steady_clock::duration) {
   Status status = failure();
+  let_writes_pass();
   // This may take long, and nobody waits for it. Of a device that is suspended it would take for ever.
   if (status.ok() && !held()) status = write_back();
   std::lock_guard device(device_mutex_);
@@ -46,11 +64,17 @@ Status DmWatch::settle(std::chrono::steady_clock::duration) {
   }
   watchdog_->show_life();  // that may have taken long
   set_held(true);
-  EraState now;
-  status = look_while_suspended(&now);
-  if (status.ok()) status = mark(now, now.era);
+  status = last_marks();
   if (status.ok() && may_lose_) status = prepare_fence();
   return fail(status);
+}
+
+// Nobody writes any more. On a device of its own dm-era is not suspended now.
+Status DmWatch::last_marks() {
+  if (stack_->delays()) return checkpoint();
+  EraState now;
+  Status status = look_while_suspended(&now);
+  return status.ok() ? mark(now, now.era) : status;
 }
 
 // When nothing was asked of it there is nothing to do, and a checkpoint is not waited for.

@@ -9,14 +9,18 @@
 #include <thread>
 
 #include "device_claim.h"
+#include "dm_delay.h"
 #include "dm_settings.h"
 
 namespace blockferry {
 
 namespace {
 
+// Of inner devices, and of those that have dm-era when dm-delay is in front of it.
 constexpr const char* kPrefix = "BLOCKFERRY-";
+constexpr const char* kEraPrefix = "BLOCKFERRYERA-";
 constexpr const char* kSuffix = "-blockferry";
+constexpr const char* kEraSuffix = "-blockferry-era";
 constexpr int kRemoveTries = 50;
 constexpr std::chrono::milliseconds kRemovePause{20};
 
@@ -35,10 +39,44 @@ bool names_device(const DmTable& table, const std::string& number) {
 
 bool is_fence(const DmTable& table) { return table.size() == 1 && table[0].type == "error"; }
 
-State state_of(const DmTable& table, const DmDevice& inner) {
+Status find_by_uuid(const std::string& uuid, DmInfo* found) {
+  std::vector<DmInfo> devices;
+  Status status = DmDevice::list(&devices);
+  if (!status.ok()) return status;
+  for (const DmInfo& info : devices) {
+    if (info.uuid != uuid) continue;
+    *found = info;
+    return {};
+  }
+  return Status::failure(Code::not_found, "there is no device " + uuid);
+}
+
+// The one with dm-era that is made of this inner device.
+Status find_era(const DmInfo& inner, DmInfo* era) {
+  return find_by_uuid(kEraPrefix + inner.uuid.substr(std::string(kPrefix).size()), era);
+}
+
+bool is_era(const DmTable& table, const DmDevice& inner) {
+  return table.size() == 1 && table[0].type == "era" && names_device(table, inner.number());
+}
+
+State state_of(const DmTable& table, const DmInfo& inner) {
+  DmInfo era;
   if (is_fence(table)) return State::fenced;
-  bool ours = table.size() == 1 && table[0].type == "era" && names_device(table, inner.number());
-  return ours ? State::tapped : State::beside;
+  if (is_era(table, device_of(inner))) return State::tapped;
+  bool delayed = is_delay(table) && find_era(inner, &era).ok() &&
+                 names_device(table, device_of(era).number());
+  return delayed ? State::tapped : State::beside;
+}
+
+// What is made of it first. A process that was killed may have left that suspended.
+Status remove_inner(const DmInfo& inner) {
+  DmInfo era;
+  Status status = find_era(inner, &era);
+  if (status.ok() && era.suspended) (void)device_of(era).resume();
+  if (status.ok()) status = remove_soon(device_of(era));
+  if (!status.ok() && status.code != Code::not_found) return status;
+  return remove_soon(device_of(inner));
 }
 
 // The device whose inner device this is.
@@ -89,6 +127,12 @@ std::string inner_uuid(const DmInfo& device) {
   return kPrefix + (device.uuid.empty() ? "name-" + device.name : device.uuid);
 }
 
+std::string era_name(const DmInfo& device) { return device.name + kEraSuffix; }
+
+std::string era_uuid(const DmInfo& device) {
+  return kEraPrefix + (device.uuid.empty() ? "name-" + device.name : device.uuid);
+}
+
 Status fenced_device(const std::string& name) {
   return Status::failure(Code::refused,
                          name + " is fenced: the destination of a migration owns its disk, or nobody "
@@ -98,18 +142,10 @@ Status fenced_device(const std::string& name) {
 DmTable error_table(uint64_t sectors) { return {{0, sectors, "error", ""}}; }
 
 Status find_inner(const DmInfo& device, DmInfo* inner) {
-  std::vector<DmInfo> devices;
-  Status status = DmDevice::list(&devices);
-  if (!status.ok()) return status;
-  for (const DmInfo& info : devices) {
-    if (info.uuid != inner_uuid(device)) continue;
-    *inner = info;
-    return {};
-  }
-  return Status::failure(Code::not_found, device.name + " has no tap");
+  return find_by_uuid(inner_uuid(device), inner);
 }
 
-Status find_state(const DmInfo& device, const DmDevice& inner, State* state) {
+Status find_state(const DmInfo& device, const DmInfo& inner, State* state) {
   DmTable live, loaded;
   Status status = device_of(device).table(&live);
   if (status.ok()) status = device_of(device).loaded_table(&loaded);
@@ -120,10 +156,10 @@ Status find_state(const DmInfo& device, const DmDevice& inner, State* state) {
   return status;
 }
 
-Status remove_soon(const DmDevice& inner) {
+Status remove_soon(const DmDevice& device) {
   Status status;
   for (int tries = 0; tries < kRemoveTries; tries++) {
-    status = inner.remove();
+    status = device.remove();
     if (status.code != Code::busy) break;
     std::this_thread::sleep_for(kRemovePause);
   }
@@ -134,7 +170,7 @@ Status take_out(const DmInfo& outer, const DmInfo& left, bool owned) {
   DmDevice device = device_of(outer), inner = device_of(left);
   DmTable table;
   State state = State::beside;
-  Status status = find_state(outer, inner, &state);
+  Status status = find_state(outer, left, &state);
   if (status.ok()) status = device.table(&table);
   if (!status.ok()) return status;
   bool uses_inner = names_device(table, inner.number());
@@ -144,6 +180,9 @@ Status take_out(const DmInfo& outer, const DmInfo& left, bool owned) {
   status = DmWatchdog::start(device, &watchdog);
   if (!status.ok()) return status;
   if (state != State::beside) {
+    // Of what was in its way when it was suspended, too.
+    DmInfo era;
+    if (find_era(left, &era).ok() && era.suspended) (void)device_of(era).resume();
     status = restore(device, inner, *watchdog);
   } else {
     // It died before a swap, or after the last one.
@@ -151,7 +190,7 @@ Status take_out(const DmInfo& outer, const DmInfo& left, bool owned) {
     if (status.ok() && outer.suspended) status = device.resume();
     if (uses_inner) return status;
   }
-  return status.ok() ? remove_soon(inner) : status;
+  return status.ok() ? remove_inner(left) : status;
 }
 
 Status list_dm_stacks(std::vector<DmLeft>* stacks) {
@@ -165,7 +204,7 @@ Status list_dm_stacks(std::vector<DmLeft>* stacks) {
     left.device = outer_name(inner.name);
     if (const DmInfo* outer = outer_of(inner, devices)) {
       FileDescriptor claim;
-      (void)find_state(*outer, device_of(inner), &left.state);
+      (void)find_state(*outer, inner, &left.state);
       left.device = outer->name;
       left.number = device_of(*outer).number();
       left.suspended = outer->suspended;
@@ -187,7 +226,7 @@ Status clean_dm_stack(const std::string& device, bool owned, bool* found) {
                        : inner.name == device || outer_name(inner.name) == device;
     if (!meant) continue;
     *found = true;
-    status = outer ? clean(*outer, inner, owned) : remove_soon(device_of(inner));
+    status = outer ? clean(*outer, inner, owned) : remove_inner(inner);
   }
   return status;
 }

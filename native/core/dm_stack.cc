@@ -1,6 +1,9 @@
 #include "dm_stack.h"
 
+#include <utility>
+
 #include "dm_check.h"
+#include "dm_delay.h"
 #include "dm_left.h"
 #include "dm_settings.h"
 
@@ -24,8 +27,12 @@ DmTable DmStack::era_table() const {
   return {{0, sectors_, "era", params}};
 }
 
-Status DmStack::insert(const DmDevice& device, const std::string& metadata, DmWatchdog& watchdog,
-                       std::unique_ptr<DmStack>* stack) {
+DmTable DmStack::table() const {
+  return delays_ ? delay_table(sectors_, era_, delay_ms_) : era_table();
+}
+
+Status DmStack::insert(const DmDevice& device, const std::string& metadata, bool delays,
+                       DmWatchdog& watchdog, std::unique_ptr<DmStack>* stack) {
   DmInfo info, left;
   Status status = device.info(&info);
   if (!status.ok()) return status;
@@ -33,10 +40,10 @@ Status DmStack::insert(const DmDevice& device, const std::string& metadata, DmWa
   if (status.ok()) status = take_out(info, left, false);
   if (status.ok() || status.code == Code::not_found) status = check_dm_table(info.name, device);
   if (!status.ok()) return status;
-  if (inner_name(info).size() > kMaxName) {
+  if (era_name(info).size() > kMaxName) {
     return Status::failure(Code::unsupported, "the name of " + info.name + " is too long");
   }
-  std::unique_ptr<DmStack> inserted(new DmStack(device, watchdog));
+  std::unique_ptr<DmStack> inserted(new DmStack(device, delays, watchdog));
   DmTable table;
   status = device.table(&table);
   inserted->sectors_ = sectors_of(table);
@@ -57,7 +64,41 @@ Status DmStack::insert(const DmDevice& device, const std::string& metadata, DmWa
 
 Status DmStack::attach(const std::string& metadata) {
   Status status = EraStore::open(metadata, metadata_bytes(sectors_), &store_);
-  return status.ok() ? swap(era_table()) : status;
+  if (status.ok() && delays_) status = create_era_device();
+  if (!status.ok()) return status;
+  delay_ms_ = 0;
+  status = swap(table());
+  if (!status.ok()) (void)remove_era_device();
+  return status;
+}
+
+Status DmStack::create_era_device() {
+  DmInfo info;
+  Status status = device_.info(&info);
+  if (status.ok()) status = DmDevice::create(era_name(info), era_uuid(info), era_table(), &era_);
+  if (!status.ok()) return status;
+  status = DmWatchdog::start(era_, &era_watchdog_);
+  if (!status.ok()) (void)remove_era_device();
+  return status;
+}
+
+Status DmStack::remove_era_device() {
+  era_watchdog_.reset();
+  Status status = delays_ ? remove_soon(era_) : Status{};
+  return status.code == Code::not_found ? Status{} : status;
+}
+
+Status DmStack::set_delay(unsigned ms) {
+  if (ms == delay_ms_) return {};
+  if (!delays_) return Status::failure(Code::unsupported, "the stack was made without dm-delay");
+  Status status = check();
+  if (status.ok() && ms > 0) status = watchdog_.lift_delay_at_death(true);
+  if (!status.ok()) return status;
+  unsigned before = std::exchange(delay_ms_, ms);
+  status = swap(table());
+  if (!status.ok()) delay_ms_ = before;
+  if (delay_ms_ == 0) (void)watchdog_.lift_delay_at_death(false);
+  return status;
 }
 
 Status DmStack::attach_again(const std::string& metadata) {
@@ -93,7 +134,7 @@ Status DmStack::swap(const DmTable& table) {
 Status DmStack::check() const {
   DmTable table;
   Status status = device_.table(&table);
-  bool ours = table == era_table();
+  bool ours = table == this->table();
   wipe(&table);
   if (!status.ok() && status.code != Code::not_found) return status;
   if (status.ok() && ours) return {};
@@ -115,7 +156,10 @@ Status DmStack::detach() {
   if (device_.info(&info).ok() && info.suspended && status.code != Code::table_changed) {
     (void)device_.resume();
   }
-  if (status.ok() || status.code == Code::table_changed) store_.reset();
+  if (!status.ok() && status.code != Code::table_changed) return status;
+  (void)watchdog_.lift_delay_at_death(false);
+  (void)remove_era_device();
+  store_.reset();
   return status;
 }
 
@@ -127,7 +171,9 @@ Status DmStack::fence() {
   Status status = device_.load(error_table(sectors_));
   if (status.ok()) status = watchdog_.arm();
   if (status.ok()) status = device_.resume();
-  if (status.ok()) store_.reset();
+  if (!status.ok()) return status;
+  (void)remove_era_device();
+  store_.reset();
   return status;
 }
 

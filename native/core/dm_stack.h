@@ -4,6 +4,12 @@
 //   during   device ─[era]─→ inner ─[its table]─→ what it is made of
 //   fenced   device ─[error]      inner ─[its table]─→ what it is made of
 //
+// Where the tap is to slow the writers itself, dm-delay is in front, and dm-era on a device of its own:
+//
+//   during   device ─[delay]─→ era device ─[era]─→ inner ─[its table]─→ what it is made of
+//
+// So a checkpoint, which suspends the device with dm-era, does not wait for the writes that are delayed.
+//
 // While the disk may become another's the device is suspended, with the error table loaded already:
 // whoever finds it so does not give it back, and if it is resumed it is fenced.
 //
@@ -32,15 +38,22 @@ inline constexpr uint64_t kEraBlock = kEraSectors * 512;
 
 class DmStack {
  public:
-  // `metadata`: a place for EraStore. What a dead process has left of a stack is taken out before.
-  static Status insert(const DmDevice& device, const std::string& metadata, DmWatchdog& watchdog,
-                       std::unique_ptr<DmStack>* stack);
+  // `metadata`: a place for EraStore. With `delays` set_delay() can be had. What a dead process has
+  // left of a stack is taken out before.
+  static Status insert(const DmDevice& device, const std::string& metadata, bool delays,
+                       DmWatchdog& watchdog, std::unique_ptr<DmStack>* stack);
 
   const DmDevice& device() const { return device_; }
   const DmDevice& inner() const { return inner_; }
+  // What has dm-era, and who stands by while it is suspended: the device itself without dm-delay.
+  const DmDevice& era_device() const { return delays_ ? era_ : device_; }
+  DmWatchdog& era_watchdog() { return delays_ ? *era_watchdog_ : watchdog_; }
+  bool delays() const { return delays_; }
   const EraStore& store() const { return *store_; }
   uint64_t sectors() const { return sectors_; }
 
+  // Of each write that comes from here on; those that are delayed now go on at once.
+  Status set_delay(unsigned ms);
   // The live table is still the one of insert(): Code::table_changed if somebody has put in another.
   Status check() const;
   // Puts the device's own table back and frees the metadata; the inner device stays, and can be
@@ -58,13 +71,20 @@ class DmStack {
   Status remove_inner();
 
  private:
-  DmStack(const DmDevice& device, DmWatchdog& watchdog) : device_(device), watchdog_(watchdog) {}
+  DmStack(const DmDevice& device, bool delays, DmWatchdog& watchdog)
+      : device_(device), delays_(delays), watchdog_(watchdog) {}
   Status attach(const std::string& metadata);
+  Status create_era_device();
+  Status remove_era_device();
   Status swap(const DmTable& table);
   DmTable era_table() const;
+  DmTable table() const;  // of the device
 
-  DmDevice device_, inner_;
+  DmDevice device_, inner_, era_;
+  const bool delays_;
+  unsigned delay_ms_ = 0;
   DmWatchdog& watchdog_;
+  std::unique_ptr<DmWatchdog> era_watchdog_;
   std::unique_ptr<EraStore> store_;
   uint64_t sectors_ = 0;
 };

@@ -21,7 +21,8 @@ constexpr milliseconds kSignOfLife{1000};
 
 }  // namespace
 
-Status DmWatch::open(const std::string& path, const std::string& metadata, std::string* below) {
+Status DmWatch::open(const std::string& path, const std::string& metadata, bool delays,
+                     std::string* below) {
   path_ = path;
   metadata_ = metadata;
   DmDevice device;
@@ -29,7 +30,7 @@ Status DmWatch::open(const std::string& path, const std::string& metadata, std::
   if (status.ok()) status = check_dm_metadata(*block_, metadata);
   if (status.ok()) status = claim_device(block_->number(), path, &claim_);
   if (status.ok()) status = DmWatchdog::start(device, &watchdog_);
-  if (status.ok()) status = DmStack::insert(device, metadata, *watchdog_, &stack_);
+  if (status.ok()) status = DmStack::insert(device, metadata, delays, *watchdog_, &stack_);
   if (!status.ok()) return status;
   attached_ = true;
   *below = "/dev/dm-" + std::to_string(stack_->inner().minor_number());
@@ -149,10 +150,10 @@ WatchStats DmWatch::stats() const {
   return {now.writes - before_.writes, (now.sectors - before_.sectors) * 512};
 }
 
-Status open_dm_watch(const std::string& path, const std::string& metadata,
+Status open_dm_watch(const std::string& path, const std::string& metadata, bool delays,
                      std::unique_ptr<WriteWatch>* watch, std::string* below) {
   auto opened = std::make_unique<DmWatch>();
-  Status status = opened->open(path, metadata, below);
+  Status status = opened->open(path, metadata, delays, below);
   if (status.ok()) *watch = std::move(opened);
   return status;
 }

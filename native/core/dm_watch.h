@@ -23,13 +23,14 @@ namespace blockferry {
 class DmWatch : public WriteWatch {
  public:
   ~DmWatch() override;
-  Status open(const std::string& path, const std::string& metadata, std::string* below);
+  Status open(const std::string& path, const std::string& metadata, bool delays, std::string* below);
   void track(DirtyMap* map) override;
   Status settle(std::chrono::steady_clock::duration limit) override;
   void hold() override { wanted_ = true; }
   void open() override;
   void refuse() override;
   Status may_lose_disk() override;
+  Status delay_writes(unsigned ms) override;
   Status check() const override;
   Status begin() override;
   WatchStats stats() const override;
@@ -39,6 +40,8 @@ class DmWatch : public WriteWatch {
   Status checkpoint();
   Status drain(EraState* now);
   Status look_while_suspended(EraState* now);
+  Status last_marks();
+  void let_writes_pass();
   Status read_snapshot(uint64_t era);
   Status mark(const EraState& state, uint64_t era);
   Status check_space();

@@ -11,6 +11,8 @@
 #include <cerrno>
 #include <string>
 
+#include "dm_delay.h"
+
 namespace blockferry {
 
 namespace {
@@ -110,6 +112,7 @@ Status DmWatchdog::arm() {
   end_helper();
   status = start_helper();
   if (status.ok() && fences_) status = tell('f');
+  if (status.ok() && lifts_) status = tell('s');
   return status.ok() ? tell('a') : status;
 }
 
@@ -129,13 +132,19 @@ Status DmWatchdog::fence_at_death(bool on) {
   return tell(on ? 'f' : 'r');
 }
 
+Status DmWatchdog::lift_delay_at_death(bool on) {
+  std::lock_guard lock(mutex_);
+  lifts_ = on;
+  return tell(on ? 's' : 'n');
+}
+
 void DmWatchdog::leave_it_to_helper() {
   std::lock_guard lock(mutex_);
   end_helper();
 }
 
 void stand_by(const DmDevice& device, int socket) {
-  bool armed = false, fences = false;
+  bool armed = false, fences = false, lifts = false;
   for (;;) {
     pollfd told = {socket, POLLIN, 0};
     int count = poll(&told, 1, armed && !fences ? DmWatchdog::kLimitMs : -1);
@@ -149,9 +158,11 @@ void stand_by(const DmDevice& device, int socket) {
     if (word == 'q') return;
     if (word == 'a' || word == 'd') armed = word == 'a';
     if (word == 'f' || word == 'r') fences = word == 'f';
+    if (word == 's' || word == 'n') lifts = word == 's';
   }
-  if (fences) fence(device);
-  else if (armed) let_go_on(device);
+  if (fences) return fence(device);
+  if (armed) let_go_on(device);
+  if (lifts) (void)lift_delay(device);
 }
 
 }  // namespace blockferry

@@ -1,6 +1,7 @@
 // A helper process that stands by while a device may be suspended: if this process dies, or stands
 // still for long, it lets the device's I/O go on; or, once the destination may own the disk, it makes
-// it fail. It ends when this process does.
+// it fail. Writes that are delayed are so no longer when this process has died. It ends when this
+// process does.
 //
 // A process of its own, because nothing else acts after SIGKILL; a program of its own, because it has
 // to work while the device is suspended, whatever lies there: it is locked in memory, and starts
@@ -37,6 +38,8 @@ class DmWatchdog {
   // What is done when this process dies: resume the device (at first), or make its I/O fail. Then
   // it also stays suspended, however long this process stands still.
   Status fence_at_death(bool on);
+  // When this process dies the delay of the device's writes is lifted.
+  Status lift_delay_at_death(bool on);
   // It does now what it would do at this process's death.
   void leave_it_to_helper();
 
@@ -49,7 +52,7 @@ class DmWatchdog {
   std::mutex mutex_;  // all below
   FileDescriptor socket_;
   int process_ = -1;
-  bool fences_ = false;
+  bool fences_ = false, lifts_ = false;
 };
 
 // The helper's own part: reads what it is told from `socket` until the other side is gone.

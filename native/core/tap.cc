@@ -198,6 +198,11 @@ void Tap::open() {
 
 Status Tap::may_lose_disk() { return watch_ ? watch_->may_lose_disk() : Status{}; }
 
+Status Tap::delay_writes(unsigned ms) {
+  if (watch_) return watch_->delay_writes(ms);
+  return Status::failure(Code::unsupported, "the tap has a throttle of its own");
+}
+
 void Tap::set_state(GateState state) {
   state_.store(state);
   wake_all();

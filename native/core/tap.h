@@ -124,6 +124,8 @@ class Tap {
   void open();
   // See WriteWatch::may_lose_disk().
   Status may_lose_disk();
+  // See WriteWatch::delay_writes().
+  Status delay_writes(unsigned ms);
   GateState state() const { return state_.load(); }
   // Only of use while the gate is not open.
   bool drained() const { return in_flight_.load() == 0; }

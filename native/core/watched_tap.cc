@@ -33,12 +33,12 @@ Status open_bpf_tap(const std::string& path, const std::string& map, uint32_t bl
   return status;
 }
 
-Status open_dm_tap(const std::string& path, const std::string& metadata,
+Status open_dm_tap(const std::string& path, const std::string& metadata, bool delays,
                    std::shared_ptr<Tap>* tap) {
   std::unique_ptr<Origin> origin;
   std::unique_ptr<WriteWatch> watch;
   std::string below;
-  Status status = open_dm_watch(path, metadata, &watch, &below);
+  Status status = open_dm_watch(path, metadata, delays, &watch, &below);
   if (status.ok()) status = open_device(below, &origin);
   if (status.ok()) {
     *tap = std::make_shared<Tap>(std::move(origin), nullptr, std::move(watch));

@@ -14,8 +14,8 @@ namespace blockferry {
 Status open_bpf_tap(const std::string& path, const std::string& map, uint32_t block_size,
                     std::shared_ptr<Tap>* tap);
 
-// See open_dm_watch() for `metadata` and the errors.
-Status open_dm_tap(const std::string& path, const std::string& metadata,
+// See open_dm_watch() for `metadata`, `delays` and the errors.
+Status open_dm_tap(const std::string& path, const std::string& metadata, bool delays,
                    std::shared_ptr<Tap>* tap);
 
 }  // namespace blockferry

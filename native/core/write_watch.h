@@ -47,6 +47,10 @@ class WriteWatch {
   // Until open() another side may come to own the disk: if this process ends now, or the watch does,
   // writes fail from then on.
   virtual Status may_lose_disk() { return {}; }
+  // Each write takes so much longer from here on, of one that is in the write path and can do that.
+  virtual Status delay_writes(unsigned) {
+    return Status::failure(Code::unsupported, "the tap can't delay writes");
+  }
   // Code::unaccounted when it is known already that settle() would say so.
   virtual Status check() const = 0;
   // Begins the account of settle() anew. The disk has to be marked as a whole after this.
@@ -68,10 +72,13 @@ Status open_kept_bpf_watch(const std::string& path, uint64_t* token,
 Status check_bpf_watch(const std::string& path);
 
 // dm-era, put under a device of device-mapper while that is in use (dm_stack.h). `metadata`: where
-// it is kept, see EraStore. The disk is to be read at `below`. Errors as above; what is left of a
-// dead process is taken over, but for a fence: Code::refused.
-Status open_dm_watch(const std::string& path, const std::string& metadata,
+// it is kept, see EraStore. `delays`: with dm-delay, for delay_writes(). The disk is to be read at
+// `below`. Errors as above; what is left of a dead process is taken over, but for a fence:
+// Code::refused.
+Status open_dm_watch(const std::string& path, const std::string& metadata, bool delays,
                      std::unique_ptr<WriteWatch>* watch, std::string* below);
 Status check_dm_watch(const std::string& path);
+// That, and whether it could delay writes.
+Status check_dm_delay(const std::string& path);
 
 }  // namespace blockferry

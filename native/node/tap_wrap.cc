@@ -69,6 +69,7 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::open>("open"),
           InstanceMethod<&TapWrap::settle>("settle"),
           InstanceMethod<&TapWrap::may_lose_disk>("mayLoseDisk"),
+          InstanceMethod<&TapWrap::delay_writes>("delayWrites"),
           InstanceMethod<&TapWrap::check_watch>("checkWatch"),
           InstanceMethod<&TapWrap::begin_again>("beginAgain"),
           InstanceMethod<&TapWrap::flush>("flush"),
@@ -79,6 +80,7 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
   exports.Set("openTap", Napi::Function::New<&TapWrap::open_tap>(env, "openTap"));
   exports.Set("checkBpf", Napi::Function::New<&TapWrap::check_bpf>(env, "checkBpf"));
   exports.Set("checkDm", Napi::Function::New<&TapWrap::check_dm>(env, "checkDm"));
+  exports.Set("checkDmDelay", Napi::Function::New<&TapWrap::check_dm_delay>(env, "checkDmDelay"));
 }
 
 TapWrap::TapWrap(const Napi::CallbackInfo& info)
@@ -103,13 +105,14 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   uint64_t size = uint_or(options, "size", 0);
   std::string map = string_or(options, "map", "");
   std::string metadata = string_or(options, "metadata", "");
+  bool delays = bool_or(options, "delays", false);
   auto block_size = static_cast<uint32_t>(uint_or(options, "blockSize", 4096));
   auto tap = std::make_shared<std::shared_ptr<Tap>>();
   return Loop::of(info.Env())
       ->run(
           [=] {
             if (kind == "bpf") return open_bpf_tap(file.path, map, block_size, tap.get());
-            if (kind == "dm") return open_dm_tap(file.path, metadata, tap.get());
+            if (kind == "dm") return open_dm_tap(file.path, metadata, delays, tap.get());
             std::unique_ptr<Origin> origin;
             std::shared_ptr<Tracking> tracking;
             Status status = open_origin(kind, size, file, &origin);
@@ -131,6 +134,11 @@ Napi::Value TapWrap::check_bpf(const Napi::CallbackInfo& info) {
 Napi::Value TapWrap::check_dm(const Napi::CallbackInfo& info) {
   std::string path = info[0].As<Napi::String>().Utf8Value();
   return Loop::of(info.Env())->run([path] { return check_dm_watch(path); });
+}
+
+Napi::Value TapWrap::check_dm_delay(const Napi::CallbackInfo& info) {
+  std::string path = info[0].As<Napi::String>().Utf8Value();
+  return Loop::of(info.Env())->run([path] { return blockferry::check_dm_delay(path); });
 }
 
 Tap& TapWrap::tap(const Napi::CallbackInfo& info) {
@@ -218,6 +226,12 @@ Napi::Value TapWrap::settle(const Napi::CallbackInfo& info) {
 Napi::Value TapWrap::may_lose_disk(const Napi::CallbackInfo& info) {
   tap(info);
   return Loop::of(info.Env())->run([tap = tap_] { return tap->may_lose_disk(); });
+}
+
+Napi::Value TapWrap::delay_writes(const Napi::CallbackInfo& info) {
+  tap(info);
+  auto ms = static_cast<unsigned>(to_uint(info[0]));
+  return Loop::of(info.Env())->run([tap = tap_, ms] { return tap->delay_writes(ms); });
 }
 
 void TapWrap::check_watch(const Napi::CallbackInfo& info) {

@@ -20,6 +20,7 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   static Napi::Value open_tap(const Napi::CallbackInfo& info);
   static Napi::Value check_bpf(const Napi::CallbackInfo& info);
   static Napi::Value check_dm(const Napi::CallbackInfo& info);
+  static Napi::Value check_dm_delay(const Napi::CallbackInfo& info);
 
   Tap& tap(const Napi::CallbackInfo& info);
   DirtyMap& map(const Napi::CallbackInfo& info);
@@ -39,6 +40,7 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   void open(const Napi::CallbackInfo& info);
   Napi::Value settle(const Napi::CallbackInfo& info);
   Napi::Value may_lose_disk(const Napi::CallbackInfo& info);
+  Napi::Value delay_writes(const Napi::CallbackInfo& info);
   void check_watch(const Napi::CallbackInfo& info);
   Napi::Value begin_again(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);

@@ -8,12 +8,15 @@ const kGiB = 2 ** 30
 const link = { pessimistic: 5e6, mean: 6e6, peak: 8e6, settled: true }
 
 t.test('blocks left for later: a quarter of what is unsent, or of what is allowed', t => {
-  t.equal(deferTime(40 * kMiB, kMiB, kMiB, kGiB), 10_000)
-  t.equal(deferTime(0, 4 * kMiB, 10 * kMiB, kGiB), 100)
-  t.equal(deferTime(0, 4096, 10 * kMiB, kGiB), 0, 'no room')
-  t.equal(deferTime(kGiB, kMiB, 0, kGiB), 600_000, 'nobody writes')
-  t.equal(deferTime(0, 4 * kMiB, 10 * kMiB, 2 ** 40), 0, 'too often for so large a map')
-  t.equal(deferTime(0, 4 * kMiB, kMiB, 2 ** 40), 1000)
+  t.equal(deferTime(40 * kMiB, kMiB, kMiB, kGiB, false), 10_000)
+  t.equal(deferTime(0, 4 * kMiB, 10 * kMiB, kGiB, false), 100)
+  t.equal(deferTime(0, 4096, 10 * kMiB, kGiB, false), 0, 'no room')
+  t.equal(deferTime(kGiB, kMiB, 0, kGiB, false), 600_000, 'nobody writes')
+  t.equal(deferTime(0, 4 * kMiB, 10 * kMiB, 2 ** 40, false), 0, 'too often for so large a map')
+  t.equal(deferTime(0, 4 * kMiB, kMiB, 2 ** 40, false), 1000)
+  t.equal(deferTime(40 * kMiB, kMiB, kMiB, kGiB, true), 500, 'the writers are throttled')
+  t.equal(deferTime(0, 4 * kMiB, 10 * kMiB, kGiB, true), 100)
+  t.equal(deferTime(0, 4 * kMiB, kMiB, 2 ** 40, true), 500, 'and the map is large')
   t.end()
 })
 

@@ -6,8 +6,7 @@ import { wholeRates, writeLines } from './cgroup-files.js'
 import { diskNumber } from './disk-number.js'
 import { findCgroups } from './find-cgroups.js'
 import { restoreLeft, Restorer } from './restorer.js'
-
-export interface WriterLimits { bytesPerSecond?: number, writesPerSecond?: number }
+import type { Slowing, WriterLimits } from './slowing.js'
 
 /** The kernel's own limits act in slices of about 100 ms: over less there is nothing to see. */
 const kLookMs = 250
@@ -29,7 +28,7 @@ const kLaterMs = 35
 const kSmall = 0.7
 const kNone: WriteRates = { bytes: Infinity, writes: Infinity }
 
-export class WriterLimit {
+export class WriterLimit implements Slowing {
   readonly #disk: string
   readonly #cgroups: readonly LimitedCgroup[]
   /** Of each cgroup: what others have set, and what we have. */
@@ -64,7 +63,7 @@ export class WriterLimit {
     return this.#cgroups.map(({ name }) => name)
   }
 
-  /** 0 or absent: no limit. Never more than the limits that were there before allow. */
+  /** Never more than the limits that were there before allow. */
   set ({ bytesPerSecond = 0, writesPerSecond = 0 }: WriterLimits): void {
     const wanted = { bytes: bytesPerSecond || Infinity, writes: writesPerSecond || Infinity }
     this.#wanted = wanted
@@ -157,9 +156,8 @@ export class WriterLimit {
     this.#restorer = null
   }
 
-  /** How long writes have waited for the limits, ms, summed over all writes; at least: the kernel does
-   * not tell, so while the writers come near to their limit one of them counts as waiting. To be
-   * called every now and then, with what was written ever. */
+  /** At least: the kernel does not tell, so while the writers come near to their limit one of them
+   * counts as waiting. */
   delayMs (now: number, bytes: number, writes: number): number {
     const { at } = this.#seen
     const elapsed = now - at

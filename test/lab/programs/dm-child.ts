@@ -7,12 +7,14 @@ const [device, ...steps] = process.argv.slice(2) as [string, ...string[]]
 const say = (line: string) => process.stdout.write(`${line}\n`)
 const codeOf = (error: { code?: string }) => error.code ?? String(error)
 
-const tap = await openTap({ source: device, tap: 'dm' })
+const { CGROUP } = process.env
+const tap = await openTap({ source: device, tap: 'dm', ...(CGROUP !== undefined && { cgroup: CGROUP }) })
 for (const step of steps) {
   if (step === 'checkpoint') {
     tap.track()
     await sleep(400)
   }
+  if (step === 'delay') await tap.native.delayWrites(300)
   if (step === 'hold') await tap.quiesce().then(() => say('held'), (error) => say(codeOf(error)))
   if (step === 'let-go') {
     tap.native.hold()

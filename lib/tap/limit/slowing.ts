@@ -1,0 +1,13 @@
+// What slows the writers of a disk that a tap in the kernel watches.
+
+/** 0 or absent: no limit. */
+export interface WriterLimits { bytesPerSecond?: number, writesPerSecond?: number }
+
+export interface Slowing {
+  set: (limits: WriterLimits) => void
+  /** As it was before. */
+  lift: () => void
+  /** How long writes have waited for the limits, ms, summed over all writes. To be called every now
+   * and then, with what was written ever. */
+  delayMs: (now: number, bytes: number, writes: number) => number
+}

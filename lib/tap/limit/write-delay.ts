@@ -1,0 +1,111 @@
+// Slows the writers of a 'dm' tap where no cgroup can: dm-delay in the disk's way makes each write take
+// longer. How much longer makes which rate depends on how many writes wait at a time, which nobody
+// tells: so the delay follows the rate that it has made.
+import { BlockferryError, toBlockferryError } from '../../errors.js'
+import type { NativeTap } from '../../native.js'
+import type { Slowing, WriterLimits } from './slowing.js'
+
+/** dm-delay's clock ticks every few ms. */
+const kLeastMs = 5
+/** No write waits longer, whatever the limit. */
+const kMostMs = 2000
+/** The rate is looked at over so long at least, and over twice the delay: each change lets all that
+ * is delayed go on at once, and a while later it comes again. */
+const kLookMs = 250
+/** One step makes a delay so many times as long at most, or as short. */
+const kMostStep = 4
+/** A rate from this share of the limit to the limit is left as it is, and what the next delay aims at
+ * lies between. */
+const kEnough = 0.8
+const kAim = 0.9
+
+/** The next delay, ms, after `ms` made the writers write `share` of their limit. */
+export function nextDelay (ms: number, share: number): number {
+  if (share <= 1 && share >= kEnough) return ms
+  const factor = Math.min(kMostStep, Math.max(1 / kMostStep, share / kAim))
+  if (share > 1) return Math.min(kMostMs, Math.ceil(Math.max(kLeastMs, ms) * factor))
+  const less = Math.floor(ms * factor)
+  return less < kLeastMs ? 0 : less
+}
+
+interface Written { at: number, bytes: number, writes: number }
+
+export class WriteDelay implements Slowing {
+  readonly #tap: NativeTap
+  #limits: Required<WriterLimits> = { bytesPerSecond: 0, writesPerSecond: 0 }
+  #ms = 0
+  #seen: Written
+  #timer: NodeJS.Timeout | null = null
+  #failure: BlockferryError | null = null
+  #delayMs = 0
+  #counted = 0
+
+  constructor (tap: NativeTap) {
+    this.#tap = tap
+    this.#seen = this.#written()
+  }
+
+  /** Throws what has kept an earlier one from being put into effect. */
+  set ({ bytesPerSecond = 0, writesPerSecond = 0 }: WriterLimits): void {
+    if (bytesPerSecond === 0 && writesPerSecond === 0) return this.lift()
+    if (this.#failure !== null) throw this.#failure
+    this.#limits = { bytesPerSecond, writesPerSecond }
+    if (this.#timer !== null) return
+    this.#seen = this.#written()
+    this.#lookLater()
+  }
+
+  lift (): void {
+    if (this.#timer === null) return
+    clearTimeout(this.#timer)
+    this.#timer = null
+    this.#failure = null
+    void this.#put(0)
+  }
+
+  delayMs (_now: number, _bytes: number, writes: number): number {
+    this.#delayMs += (writes - this.#counted) * this.#ms
+    this.#counted = writes
+    return this.#delayMs
+  }
+
+  #written (): Written {
+    const { writtenBytes, writes } = this.#tap.stats()
+    return { at: performance.now(), bytes: writtenBytes, writes }
+  }
+
+  #lookLater (): void {
+    this.#timer = setTimeout(() => { void this.#look() }, Math.max(kLookMs, 2 * this.#ms)).unref()
+  }
+
+  async #look (): Promise<void> {
+    const timer = this.#timer
+    const [now, before] = [this.#written(), this.#ms]
+    const ms = nextDelay(before, this.#shareOf(now))
+    // Also when it is the same: a switchover that was tried has lifted it.
+    await this.#put(ms)
+    if (this.#timer !== timer) return // lifted meanwhile, and perhaps set again
+    this.#seen = ms === before ? now : this.#written()
+    this.#lookLater()
+  }
+
+  /** Of what the limit allowed since it was looked at last. */
+  #shareOf (now: Written): number {
+    const { bytesPerSecond, writesPerSecond } = this.#limits
+    const seconds = (now.at - this.#seen.at) / 1000
+    const share = (written: number, limit: number) => limit === 0 ? 0 : written / (limit * seconds)
+    return Math.max(
+      share(now.bytes - this.#seen.bytes, bytesPerSecond), share(now.writes - this.#seen.writes, writesPerSecond))
+  }
+
+  async #put (ms: number): Promise<void> {
+    this.delayMs(0, 0, this.#written().writes)
+    try {
+      await this.#tap.delayWrites(ms)
+      this.#ms = ms
+    } catch (thrown) {
+      const error = toBlockferryError(thrown)
+      if (error.code !== 'CLOSED') this.#failure = error
+    }
+  }
+}

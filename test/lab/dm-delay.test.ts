@@ -1,0 +1,13 @@
+// Taps by dm-era with dm-delay in front, which slows the writers where no cgroup can.
+import t from 'tap'
+
+import { missingNeed } from '../hosts/needs.js'
+import { kNeedsDm } from '../support/dm.js'
+import { passInLab } from './lab-programs.js'
+
+t.setTimeout(600_000)
+
+const skip = kNeedsDm || (await missingNeed() ?? false)
+t.test('writers that are delayed', { skip }, async (t) => {
+  await passInLab(t, ['lab/programs/dm-delay'])
+})
