@@ -7,7 +7,7 @@
         "native/addon.cc",
         "<!@(node -p \"require('fs').readdirSync('native/core').concat(require('fs').readdirSync('native/node').map(n => '../node/' + n)).filter(n => n.endsWith('.cc')).map(n => 'native/core/' + n).join(' ')\")"
       ],
-      "defines": ["NAPI_VERSION=9"],
+      "defines": ["NAPI_VERSION=9", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
       "cflags_cc": ["-std=c++20", "-O2", "-Wall", "-Wextra"],
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
       "libraries": ["<!@(pkg-config --libs libxxhash libzstd)"],

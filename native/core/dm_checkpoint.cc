@@ -15,7 +15,8 @@
 //
 // A discard passes dm-era as one, and only the block in which it begins is put down. So discards are
 // cut to a length by the queue's limit, and where there were some since the last checkpoint that many
-// blocks behind each one count as written, too; always, where nobody counts them.
+// blocks behind each one count as written, too; always, where nobody counts them. All of that is the
+// queue of the device that has dm-era: of one above, a change of its table would undo it.
 //
 // While the device is suspended dm-era answers nothing, but it has committed all that it knows: then
 // its metadata is read as it lies there, else by a snapshot.
@@ -38,16 +39,19 @@ constexpr uint64_t kMostUsedPercent = 80;
 // From a first drain on: what was discarded before the queue's limit held has landed by then.
 Status DmWatch::begin_account() {
   std::string whole = std::to_string(kEraBlock);
+  Status status = BlockDevice::find(
+      "/dev/dm-" + std::to_string(stack_->era_device().minor_number()), &era_block_);
+  if (!status.ok()) return status;
   // Devices that can't discard pieces of that size discard nothing while there is a tap.
-  if (block_->queue_setting("discard_max_bytes") != "0" &&
-      !block_->set_queue("discard_max_bytes", whole).ok()) {
-    (void)block_->set_queue("discard_max_bytes", "0");
+  if (era_block_->queue_setting("discard_max_bytes") != "0" &&
+      !era_block_->set_queue("discard_max_bytes", whole).ok()) {
+    (void)era_block_->set_queue("discard_max_bytes", "0");
   }
   // Else nobody knows whether there are discards. Older kernels have it off, and count all the same.
-  (void)block_->set_queue("iostats", "1");
+  (void)era_block_->set_queue("iostats", "1");
   since_ = 0;
   EraState now;
-  Status status = drain(&now);
+  status = drain(&now);
   if (status.ok()) since_ = now.era + 1;
   return status;
 }
@@ -84,11 +88,11 @@ Status DmWatch::look_while_suspended(EraState* now) {
     return Status::failure(Code::unaccounted, "dm-era has not begun a new era: writes may be missing");
   }
   BlockDevice::Written written;
-  status = block_->written(&written);
+  status = era_block_->written(&written);
   uint64_t cut = 0;
-  sscanf(block_->queue_setting("discard_max_bytes").c_str(), "%lu", &cut);
+  sscanf(era_block_->queue_setting("discard_max_bytes").c_str(), "%lu", &cut);
   discard_blocks_ = std::max(discard_blocks_, (cut + kEraBlock - 1) / kEraBlock);
-  bool counted = block_->queue_setting("iostats") != "0";
+  bool counted = era_block_->queue_setting("iostats") != "0";
   if (!counted || written.discards != discards_) widen_ = discard_blocks_;
   discards_ = written.discards;
   return status;

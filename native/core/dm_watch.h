@@ -57,6 +57,7 @@ class DmWatch : public WriteWatch {
 
   std::string path_, metadata_;
   std::unique_ptr<BlockDevice> block_;
+  std::unique_ptr<BlockDevice> era_block_;  // what has dm-era; dealt with under device_mutex_
   FileDescriptor claim_;
   std::unique_ptr<DmWatchdog> watchdog_;
   std::unique_ptr<DmStack> stack_;

@@ -33,6 +33,14 @@ void Loop::post(Job job) {
   if (napi_call_threadsafe_function(function_, data, napi_tsfn_blocking) != napi_ok) delete data;
 }
 
+// A worker that is terminated in the midst of this can't make objects any more, nor take errors.
+static void report(Napi::Env env, const Napi::Error& error) {
+  try {
+    napi_fatal_exception(env, error.Value());
+  } catch (const Napi::Error&) {
+  }
+}
+
 void Loop::call(napi_env raw, napi_value, void*, void* data) {
   std::unique_ptr<Job> job(static_cast<Job*>(data));
   if (raw == nullptr) return;  // the environment is ending
@@ -41,7 +49,7 @@ void Loop::call(napi_env raw, napi_value, void*, void* data) {
   try {
     (*job)(env);
   } catch (const Napi::Error& error) {
-    napi_fatal_exception(env, error.Value());
+    report(env, error);
   }
 }
 
