@@ -75,10 +75,17 @@ function copyRound (tap: Tap, from: number, copy: Buffer): void {
   for (const { offset, length } of tap.round()) readSync(from, copy, offset, length, offset)
 }
 
-/** Reads past the page cache, which others' writes to the device above pass by. */
-async function copiedUnderWriters (t: Test, device: string, write: () => Promise<void>): Promise<void> {
+// Where a cgroup is named there is no dm-delay.
+const kStacks = { era: { cgroup: '/nowhere' }, 'era and delay': {} }
+
+/** Reads past the page cache, which others' writes to the device above pass by. Writes are delayed by
+ * each of `delays` in turn, ms. */
+async function copiedUnderWriters (
+  t: Test, device: string, write: () => Promise<void>, stack: keyof typeof kStacks = 'era and delay',
+  delays: number[] = []
+): Promise<void> {
   const before = traces(device)
-  const tap = await openTap({ source: device, tap: 'dm' })
+  const tap = await openTap({ source: device, tap: 'dm', ...kStacks[stack] })
   const from = openSync(tap.readPath, 'r')
   const fresh = () => spawnSync('blockdev', ['--flushbufs', tap.readPath])
   const copy = Buffer.alloc(tap.size)
@@ -86,7 +93,8 @@ async function copiedUnderWriters (t: Test, device: string, write: () => Promise
   tap.mark()
   let isWriting = true
   const writing = write().finally(() => { isWriting = false })
-  while (isWriting) {
+  for (let turn = 0; isWriting; turn++) {
+    if (delays.length > 0 && turn % 5 === 0) await tap.native.delayWrites(delays[turn / 5 % delays.length]!)
     fresh()
     copyRound(tap, from, copy)
     await sleep(50)
@@ -108,19 +116,22 @@ async function copiedUnderWriters (t: Test, device: string, write: () => Promise
 t.test('a copy that is made under random writes', async (t) => {
   const device = deviceOf(t, 'linear')
   const seed = seedOf(t)
-  for (let run = 0; run < 3; run++) {
-    const depth = ['--direct=1', '--iodepth=64', '--bsrange=4k-64k', '--time_based', '--runtime=4']
-    await t.test(`direct ${run}`, (t) => copiedUnderWriters(t, device, () => fio(device, seed + run, ...depth)))
-  }
+  const depth = ['--direct=1', '--iodepth=64', '--bsrange=4k-64k', '--time_based', '--runtime=4']
+  await t.test('direct, era', (t) => copiedUnderWriters(t, device, () => fio(device, seed, ...depth), 'era'))
+  await t.test('direct', (t) => copiedUnderWriters(t, device, () => fio(device, seed + 1, ...depth)))
+  await t.test('delayed', (t) => copiedUnderWriters(
+    t, device, () => fio(device, seed + 2, ...depth), 'era and delay', [0, 20, 400, 5, 100]))
   await t.test('buffered', (t) => copiedUnderWriters(t, device, () =>
     fio(device, seed, '--direct=0', '--ioengine=psync', '--time_based', '--runtime=3', '--fsync=64')))
-  await t.test('with discards', (t) => copiedUnderWriters(t, device, async () => {
+  const discard = async (): Promise<void> => {
     for (let round = 0; round < 20; round++) {
       const [offset, length] = [4096 * ((seed + round * 977) % 4000), 4096 * (1 + (seed + round * 31) % 900)]
       spawnSync('blkdiscard', ['-f', '-o', String(offset), '-l', String(length), device])
       await fio(device, seed + round, '--direct=1', '--size=256k')
     }
-  }))
+  }
+  await t.test('with discards, era', (t) => copiedUnderWriters(t, device, discard, 'era'))
+  await t.test('with discards, delayed', (t) => copiedUnderWriters(t, device, discard, 'era and delay', [0, 50, 10]))
 })
 
 t.test('discards of a thin device', async (t) => {
