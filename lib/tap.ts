@@ -296,9 +296,10 @@ export async function openTap (options: TapOptions): Promise<Tap> {
   try {
     const limit = tap === 'nbd' ? null : await findLimit(options)
     const isWatched = tap !== 'nbd' && typeof source === 'string'
-    const delays = limit instanceof BlockferryError && await canDelay(options, limit)
-    const opened = await native.openTap({ ...nativeOptions(source, options), delays })
-    return new Tap(name, opened, tap, isWatched ? source : undefined, delays ? new WriteDelay(opened) : limit)
+    const path = isWatched ? source : undefined
+    const delayed = limit instanceof BlockferryError ? await openDelayed(options, limit) : null
+    if (delayed !== null) return new Tap(name, delayed, tap, path, new WriteDelay(delayed))
+    return new Tap(name, await native.openTap(nativeOptions(source, options)), tap, path, limit)
   } catch (error) {
     throw toBlockferryError(error)
   }
@@ -339,10 +340,14 @@ async function findLimit ({ source, cgroup }: TapOptions): Promise<WriterLimit |
   }
 }
 
-/** A dm tap can slow the writers itself. */
-async function canDelay ({ source, tap, cgroup }: TapOptions, obstacle: BlockferryError): Promise<boolean> {
-  if (tap !== 'dm' || cgroup !== undefined || obstacle.code !== 'UNSUPPORTED') return false
-  return await native.checkDmDelay(source as string).then(() => true, () => false)
+/** A dm tap can slow the writers itself, where cgroups can't. null: not this one, not here. */
+async function openDelayed (options: TapOptions, obstacle: BlockferryError): Promise<NativeTap | null> {
+  const { source, tap, cgroup } = options
+  if (tap !== 'dm' || cgroup !== undefined || obstacle.code !== 'UNSUPPORTED') return null
+  return await native.openTap({ ...nativeOptions(source, options), delays: true }).catch((error: unknown) => {
+    if (toBlockferryError(error).code === 'UNSUPPORTED') return null
+    throw error
+  })
 }
 
 function mapOptions (map: TapOptions['map']): { map?: string, blockSize?: number } {

@@ -75,9 +75,13 @@ Status DmStack::attach(const std::string& metadata) {
 Status DmStack::create_era_device() {
   DmInfo info;
   Status status = device_.info(&info);
-  if (status.ok()) status = DmDevice::create(era_name(info), era_uuid(info), era_table(), &era_);
+  // As a line of its inner device first: of what is wrong with a table load() says more.
+  DmTable line = {{0, sectors_, "linear", inner_.number() + " 0"}};
+  if (status.ok()) status = DmDevice::create(era_name(info), era_uuid(info), line, &era_);
   if (!status.ok()) return status;
-  status = DmWatchdog::start(era_, &era_watchdog_);
+  status = era_.load(era_table());
+  if (status.ok()) status = era_.resume();
+  if (status.ok()) status = DmWatchdog::start(era_, &era_watchdog_);
   if (!status.ok()) (void)remove_era_device();
   return status;
 }
