@@ -17,12 +17,20 @@ for (const depth of [1, 4, 32, 128]) {
       for (let look = 0; look < 20; look++) delay = nextDelay(delay, rateAt(delay, depth, size, 0.2) / kLimit)
       const rate = rateAt(delay, depth, size, 0.2)
       if (least > kLimit) t.equal(delay, 2000, 'it can do no more')
-      else if (rateAt(5, depth, size, 0.2) < 0.8 * kLimit) t.ok(delay <= 5, 'nor less, but none')
       else t.ok(rate <= kLimit && rate >= 0.7 * kLimit, `${rate}`)
       t.end()
     })
   }
 }
+
+t.test('the least delay stays when there would be far too many without', (t) => {
+  const own = 0.01
+  const limit = 2 * rateAt(1, 4, 65536, own)
+  let delay = 0
+  for (let look = 0; look < 20; look++) delay = nextDelay(delay, rateAt(delay, 4, 65536, own) / limit)
+  t.equal(delay, 1)
+  t.end()
+})
 
 t.test('writers that have ended are not delayed when they come again', (t) => {
   let delay = 2000

@@ -5,8 +5,10 @@ import { BlockferryError, toBlockferryError } from '../../errors.js'
 import type { NativeTap } from '../../native.js'
 import type { Slowing, WriterLimits } from './slowing.js'
 
-/** dm-delay's clock ticks every few ms. */
-const kLeastMs = 5
+const kLeastMs = 1
+/** Without the least delay writers may be many times as fast: it goes when they write only this share
+ * of their limit. */
+const kIdle = 0.1
 /** No write waits longer, whatever the limit. */
 const kMostMs = 2000
 /** The rate is looked at over so long at least, and over twice the delay: each change lets all that
@@ -25,7 +27,8 @@ export function nextDelay (ms: number, share: number): number {
   const factor = Math.min(kMostStep, Math.max(1 / kMostStep, share / kAim))
   if (share > 1) return Math.min(kMostMs, Math.ceil(Math.max(kLeastMs, ms) * factor))
   const less = Math.floor(ms * factor)
-  return less < kLeastMs ? 0 : less
+  if (less >= kLeastMs) return less
+  return share < kIdle ? 0 : Math.min(ms, kLeastMs)
 }
 
 interface Written { at: number, bytes: number, writes: number }
