@@ -29,7 +29,8 @@ export class TargetDisks {
   readonly taps: TargetTap[] = []
 
   /** Opens and claims every disk that is offered. Errors: NOT_FOUND (no such name here), REFUSED
-   * (owned here already; fenced, and nobody knows whether its disk has moved), TOO_SMALL, READ_ONLY, BUSY and those of openTap(). */
+   * (owned here already; fenced, and nobody knows whether its disk has moved), TOO_SMALL, READ_ONLY,
+   * BUSY and those of openTap(). */
   static async open (offered: OfferedDisk[], targets: readonly Target[]): Promise<TargetDisks> {
     const disks = new TargetDisks()
     try {
