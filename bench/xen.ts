@@ -1,4 +1,5 @@
-// `xen`: a domU with its disk moves between two hosts of Xen, by blockferry and by a plain stop-and-copy.
+// `xen`: a domU with its disk moves between two hosts of Xen, by blockferry and by a plain stop-and-copy;
+// and how soon a limit holds its writers.
 
 import { missingNeed } from '../test/hosts/needs.js'
 import { factsOfMachine } from './paper/facts.js'
@@ -8,6 +9,7 @@ import { takeTurns } from './support/rotation.js'
 import { allCases, type Case, describe } from './xen/cases.js'
 import { experiment, type Move } from './xen/experiment.js'
 import { ours, stopAndCopy } from './xen/movers.js'
+import { measureThrottle, throttle } from './xen/throttle.js'
 
 const options = readOptions({ runs: 1, quickRuns: 1 })
 const need = await missingNeed()
@@ -31,7 +33,14 @@ for (const one of chosen) {
   printCase(report, ['answers', 'rounds'])
   reports.push(report)
 }
-for (const { name, equal } of reports) {
+const moves = [...reports]
+if (options.wants(throttle) && !options.peersOnly) {
+  console.error(throttle)
+  const report = await measureThrottle(options.runs)
+  printCase(report)
+  reports.push(report)
+}
+for (const { name, equal } of moves) {
   console.log(`${name}: ${equal === true ? 'kept' : 'MISSED'}: no acknowledged write is lost`)
 }
 if (options.json) printJson('xen', await factsOfMachine(), reports)

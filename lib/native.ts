@@ -76,6 +76,7 @@ export interface NativeDmLeft {
   inner: string
   suspended: boolean
   live: boolean
+  moved: boolean
 }
 
 export type NativeAddress = { path: string } | { host: string, port: number }
@@ -217,6 +218,9 @@ export interface Native {
   listDmStacks (): Promise<NativeDmLeft[]>
   /** Whether there was one. */
   cleanDmStack (device: string, owned: boolean): Promise<boolean>
+  /** See native/core/dm_moved.h. */
+  markDmMoved (path: string): Promise<void>
+  unfenceDmMoved (path: string): Promise<void>
   NbdServer: new (options: { maxConnections?: number, handshakeTimeoutMs?: number }) => NativeNbdServer
   Sender: new (
     options: { linkTimeoutMs?: number, tls: NativeTls | null }, listener: NativeListener

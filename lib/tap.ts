@@ -226,7 +226,8 @@ export class Tap implements AsyncDisposable {
   }
 
   /** Writes fail from now on, those on hold too: another side owns the disk. A 'dm' tap sees to it that
-   * they fail also when it is closed, or killed, until `blockferry recover` gives the device back. */
+   * they fail also when it is closed, or killed, until `blockferry recover` gives the device back, or a
+   * migration comes back to it. */
   refuse (): void {
     this.native.refuse()
   }

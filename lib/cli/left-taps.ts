@@ -2,7 +2,7 @@
 import { BlockferryError } from '../errors.js'
 import type { Recovered } from '../ownership/recover.js'
 import type { LeftTap } from '../tap/left.js'
-import { removeLeftTap } from '../tap/left.js'
+import { markMoved, removeLeftTap } from '../tap/left.js'
 import { UsageError } from './command.js'
 
 const kStates = {
@@ -19,6 +19,7 @@ export function leftTapText (left: LeftTap): string {
     const until = live ? '' : ', or the next send with the same map file'
     return `bpf tap of ${device}, which is marked in a map file; ${whose}${until}`
   }
+  if (left.moved && !live) return `dm tap of ${device}, which is fenced: its disk has moved, and may move back to it`
   const held = left.suspended ? ', its reads and writes wait' : ''
   return `dm tap of ${device}, which ${kStates[left.state]}${held}; ${whose}`
 }
@@ -48,4 +49,10 @@ export function concerned (migrations: Recovered[], { name }: { name: string | n
 export async function takeOut ({ device }: NamedDevice, owned: boolean): Promise<string> {
   const found = await removeLeftTap(device, { owned })
   return found ? `the tap that was left at ${device} is gone` : `no tap was left at ${device}`
+}
+
+/** Of a disk that is another side's for sure. */
+export async function letReturn ({ device }: NamedDevice): Promise<string> {
+  await markMoved(device)
+  return `a migration back may come to ${device}`
 }

@@ -10,7 +10,7 @@ import { UsageError } from './command.js'
 import { kTlsHelp, kTlsOptions, rejectBoth, tls } from './tls-args.js'
 import { kExit } from './exit-codes.js'
 import type { NamedDevice } from './left-taps.js'
-import { concerned, namedDevice, takeOut } from './left-taps.js'
+import { concerned, letReturn, namedDevice, takeOut } from './left-taps.js'
 import type { Output } from './output.js'
 
 export const recover: Command = {
@@ -26,7 +26,8 @@ run it at the destination and give the token that it prints to the one at the so
 With --device it also takes out what a killed process has left of a tap in the kernel (\`blockferry
 status\` shows them); what the map file of a bpf tap remembers is forgotten then. A device that is
 fenced, because the destination may own its disk, is given back only if the journal says that the
-disk is owned here, or with --force.
+disk is owned here, or with --force. If it says that the disk has moved the device stays fenced, and a
+receive may take it for the disk's way back.
 
   --journal PATH         of a process that has ended
   --device DEVICE        a path, a name in device-mapper, or as status calls it
@@ -77,7 +78,7 @@ async function run (values: Values, output: Output): Promise<number> {
   })
   const code = codeFor(named === null ? recovered : concerned(recovered, named))
   const machineCode = machine === null ? code : codeFor(concerned(recovered, machine))
-  const outcome = named !== null && code === kExit.done ? await takeOut(named, true) : null
+  const outcome = named === null ? null : await settleDevice(named, concerned(recovered, named))
   const settled = machine === null ? null : await settle(machine, machineCode)
   output.event({
     event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(settled !== null && { machine: settled })
@@ -86,6 +87,12 @@ async function run (values: Values, output: Output): Promise<number> {
   if (outcome !== null) output.line(outcome)
   if (settled !== null) output.line(settled)
   return code
+}
+
+/** Null: it stays as it is, as what concerns it says nothing for sure. */
+async function settleDevice (named: NamedDevice, concerned: Recovered[]): Promise<string | null> {
+  if (concerned.every(({ here }) => here === 'here')) return await takeOut(named, true)
+  return concerned.every(({ here }) => here === 'elsewhere') ? await letReturn(named) : null
 }
 
 interface LeftMachine {

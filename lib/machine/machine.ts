@@ -34,8 +34,9 @@ export interface MemoryMachine extends Machine {
   sendMemory (socket: string): Promise<void>
   memoryProgress (): Promise<MemoryProgress>
   /** Source: how long the machine may be paused for what is left of its memory, and how fast that
-   * will go. 0 ms: not yet, go on sending. */
-  allowPause (limits: PauseLimits): Promise<void>
+   * will go. 0 ms: not yet, go on sending. Without it the hypervisor itself decides when it pauses the
+   * machine, and does so in any case. */
+  allowPause? (limits: PauseLimits): Promise<void>
   /** Source: makes the machine dirty less memory by giving it less of the processor, until it is
    * taken back. */
   slowDown? (on: boolean): Promise<void>

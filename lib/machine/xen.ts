@@ -88,9 +88,6 @@ export class XenMachine implements MemoryMachine {
     return { remaining: Math.max(0, size - sent), size, dirtyRate: null, passes: 1, throttle: 0 }
   }
 
-  /** That is xl's own decision. */
-  async allowPause (): Promise<void> {}
-
   async untilPaused (): Promise<void> {
     const seen = await Promise.race([this.#watch!.seen(), this.#departure!.failed])
     if (seen === 'suspended') return

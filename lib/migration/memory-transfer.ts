@@ -97,7 +97,8 @@ export class MemoryTransfer {
     const isDue = {
       ask: performance.now() - this.#askedAt > kAskMs,
       help: plan.help !== this.#helping,
-      allow: Math.max(plan.allowedMs, this.#allowed) > kWorthTelling * Math.min(plan.allowedMs, this.#allowed)
+      allow: this.#machine.allowPause !== undefined &&
+        Math.max(plan.allowedMs, this.#allowed) > kWorthTelling * Math.min(plan.allowedMs, this.#allowed)
     }
     const due = kCommands.filter((command) => isDue[command])
     const next = due.find((command) => command !== this.#lastTold) ?? due[0]
@@ -149,6 +150,6 @@ export class MemoryTransfer {
       return await this.#machine.slowDown?.(help)
     }
     this.#allowed = allowedMs
-    await this.#machine.allowPause({ downtimeMs: allowedMs, bytesPerSecond })
+    await this.#machine.allowPause?.({ downtimeMs: allowedMs, bytesPerSecond })
   }
 }

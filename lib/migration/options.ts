@@ -120,7 +120,9 @@ export interface CheckedMigrateOptions {
 }
 
 export interface TargetDisk {
-  /** A path (a missing file is created with the source's size) or a tap. */
+  /** A path (a missing file is created with the source's size) or a tap. A device that a 'dm' tap has fenced
+   * since its disk has moved is unfenced when a disk comes: BUSY while somebody has it open, REFUSED when it is
+   * not known that the disk has moved. */
   target: Tap | string
   /** The name that the source must use. Default: the tap's name, or 'disk'. */
   name?: string

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 
 import { BlockferryError } from '../errors.js'
+import { native } from '../native.js'
 import type { Tap } from '../tap.js'
 import { checkBlockSize, openTap } from '../tap.js'
 import type { OfferedDisk } from './messages.js'
@@ -28,7 +29,8 @@ export class TargetDisks {
   readonly taps: TargetTap[] = []
 
   /** Opens and claims every disk that is offered. Errors: NOT_FOUND (no such name here), REFUSED
-   * (owned here already), TOO_SMALL, READ_ONLY, BUSY and those of openTap(). */
+   * (owned here already; fenced, and nobody knows whether its disk has moved), TOO_SMALL, READ_ONLY,
+   * BUSY and those of openTap(). */
   static async open (offered: OfferedDisk[], targets: readonly Target[]): Promise<TargetDisks> {
     const disks = new TargetDisks()
     try {
@@ -85,6 +87,8 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
     throw new BlockferryError('REFUSED', `${name} is owned here already`)
   }
   const created = typeof where === 'string' && !existsSync(where)
+  // It may be where the disk came from: its fence goes when that is known, and nobody can write there.
+  if (typeof where === 'string') await native.unfenceDmMoved(where)
   const tap = typeof where === 'string'
     ? await openTap({ source: where, name, direct, createSize: offered.size })
     : where

@@ -26,6 +26,9 @@ export interface LeftDmTap {
   suspended: boolean
   /** The process that tapped it runs. */
   live: boolean
+  /** It is fenced, and its disk is known to be another side's: receive() may take the device for a
+   * migration back. */
+  moved: boolean
   /** The device that holds the table that belongs back. */
   inner: string
 }
@@ -81,6 +84,14 @@ export async function removeLeftTap (
   } catch (thrown) {
     throw toBlockferryError(thrown)
   }
+}
+
+/** Of a device that is fenced: recover() says that its disk has moved, so a migration back may come to it,
+ * which needs no more than receive() with the device as a target. One without a fence stays as it is.
+ * Errors: BUSY, the process lives that fenced it. */
+export async function markMoved (device: string): Promise<void> {
+  if (typeof device !== 'string' || device === '') throw new BlockferryError('INVALID', 'device: must be a path')
+  await native.markDmMoved(device).catch((error: unknown) => { throw toBlockferryError(error) })
 }
 
 async function removePins (device: string): Promise<boolean> {

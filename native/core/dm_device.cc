@@ -47,9 +47,7 @@ Task make_task(int type) {
     dm_hold_control_dev(1);
     prepared = true;
   }
-  Task task(dm_task_create(type));
-  if (task) dm_task_no_open_count(task.get());
-  return task;
+  return Task(dm_task_create(type));
 }
 
 Status run(const Task& task, const std::string& what) {
@@ -76,6 +74,10 @@ Status check_kernel() {
   }
   return Status::failure(Code::unsupported, "the kernel has no device-mapper");
 }
+
+// Of devices whose data is another's: no link by their label, no volume group found twice.
+constexpr uint16_t kNoRules = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
+                              DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG;
 
 Task task_for(int type, unsigned major, unsigned minor) {
   Task task = make_task(type);
@@ -119,6 +121,7 @@ Status take_info(const Task& task, DmInfo* info) {
   info->suspended = found.suspended != 0;
   info->has_table = found.live_table != 0;
   info->has_loaded = found.inactive_table != 0;
+  info->open_count = found.open_count;
   return {};
 }
 
@@ -141,12 +144,9 @@ Status DmDevice::create(const std::string& name, const std::string& uuid, const 
   std::lock_guard lock(library);
   Task task = make_task(DM_DEVICE_CREATE);
   uint32_t cookie = 0;
-  // The data is the other device's: no link by its label, no volume group found twice.
-  constexpr uint16_t kFlags = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG |
-                              DM_UDEV_DISABLE_DISK_RULES_FLAG | DM_UDEV_DISABLE_OTHER_RULES_FLAG;
   bool made = task && dm_task_set_name(task.get(), name.c_str()) &&
               dm_task_set_uuid(task.get(), uuid.c_str()) && add_targets(task, table) &&
-              dm_task_set_cookie(task.get(), &cookie, kFlags);
+              dm_task_set_cookie(task.get(), &cookie, kNoRules);
   if (!made) return Status::failure(Code::unsupported, "no device can be called " + name);
   Status status = explained(run(task, "create " + name));
   DmInfo info;
@@ -261,18 +261,29 @@ Status DmDevice::resume() const {
   return run(task, "resume " + number());
 }
 
+// Some things are asked for by the name: the library sees to the device's node then.
 Status DmDevice::remove() const {
-  std::lock_guard lock(library);
   DmInfo info;
-  {
-    Task asked = task_for(DM_DEVICE_INFO, major_, minor_);
-    Status status = run(asked, "ask for " + number());
-    if (status.ok()) status = take_info(asked, &info);
-    if (!status.ok()) return status;
-  }
-  Task task = make_task(DM_DEVICE_REMOVE);  // by its name: the library takes its node away then
+  Status status = this->info(&info);
+  if (!status.ok()) return status;
+  std::lock_guard lock(library);
+  Task task = make_task(DM_DEVICE_REMOVE);
   if (task) dm_task_set_name(task.get(), info.name.c_str());
   return run(task, "remove " + info.name);
+}
+
+Status DmDevice::rename(const std::string& name) const {
+  DmInfo info;
+  Status status = this->info(&info);
+  if (!status.ok()) return status;
+  std::lock_guard lock(library);
+  Task task = make_task(DM_DEVICE_RENAME);
+  uint32_t cookie = 0;
+  bool made = task && dm_task_set_name(task.get(), info.name.c_str()) &&
+              dm_task_set_newname(task.get(), name.c_str()) &&
+              dm_task_set_cookie(task.get(), &cookie, kNoRules);
+  if (!made) return Status::failure(Code::unsupported, "no device can be called " + name);
+  return run(task, "rename " + info.name);
 }
 
 #else
@@ -301,6 +312,7 @@ Status DmDevice::clear() const { return none(); }
 Status DmDevice::suspend(bool) const { return none(); }
 Status DmDevice::resume() const { return none(); }
 Status DmDevice::remove() const { return none(); }
+Status DmDevice::rename(const std::string&) const { return none(); }
 
 #endif
 

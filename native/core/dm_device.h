@@ -31,6 +31,7 @@ struct DmInfo {
   bool suspended = false;
   bool has_table = false;   // a live one
   bool has_loaded = false;  // one that the next resume() swaps in
+  int open_count = 0;       // by programs, and by devices that are made of it
 };
 
 class DmDevice {
@@ -68,6 +69,8 @@ class DmDevice {
   Status resume() const;
   // Code::busy while somebody has it open.
   Status remove() const;
+  // Who has it open goes on.
+  Status rename(const std::string& name) const;
 
  private:
   Status read_table(bool loaded, DmTable* table) const;

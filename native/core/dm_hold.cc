@@ -97,6 +97,12 @@ void DmWatch::open() {
 void DmWatch::refuse() {
   std::lock_guard device(device_mutex_);
   if (refused_ || !stack_) return;
+  fence();
+  // Without the mark it has to be unfenced by hand, no more.
+  if (refused_) (void)stack_->mark_moved();
+}
+
+void DmWatch::fence() {
   // It stays suspended if that fails, and the watchdog tries it again at the end.
   refusing_ = true;
   (void)watchdog_->fence_at_death(true);

@@ -21,6 +21,7 @@ constexpr const char* kPrefix = "BLOCKFERRY-";
 constexpr const char* kEraPrefix = "BLOCKFERRYERA-";
 constexpr const char* kSuffix = "-blockferry";
 constexpr const char* kEraSuffix = "-blockferry-era";
+constexpr const char* kMoved = "-blockferry-moved";
 constexpr int kRemoveTries = 50;
 constexpr std::chrono::milliseconds kRemovePause{20};
 
@@ -123,6 +124,10 @@ Status clean(const DmInfo& outer, const DmInfo& inner, bool owned) {
 
 std::string inner_name(const DmInfo& device) { return device.name + kSuffix; }
 
+std::string moved_name(const DmInfo& device) { return device.name + kMoved; }
+
+bool is_moved(const DmInfo& inner) { return inner.name.ends_with(kMoved); }
+
 std::string inner_uuid(const DmInfo& device) {
   return kPrefix + (device.uuid.empty() ? "name-" + device.name : device.uuid);
 }
@@ -136,7 +141,8 @@ std::string era_uuid(const DmInfo& device) {
 Status fenced_device(const std::string& name) {
   return Status::failure(Code::refused,
                          name + " is fenced: the destination of a migration owns its disk, or nobody "
-                         "knows. `blockferry recover` says who does, and gives it back");
+                         "knows. `blockferry recover --device` with the journal says who does, and gives "
+                         "it back, or lets a migration come back to it");
 }
 
 DmTable error_table(uint64_t sectors) { return {{0, sectors, "error", ""}}; }
@@ -208,6 +214,7 @@ Status list_dm_stacks(std::vector<DmLeft>* stacks) {
       left.device = outer->name;
       left.number = device_of(*outer).number();
       left.suspended = outer->suspended;
+      left.moved = left.state == State::fenced && is_moved(inner);
       left.live = claim_device(left.number, outer->name, &claim).code == Code::busy;
     }
     stacks->push_back(left);

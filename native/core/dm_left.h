@@ -10,6 +10,8 @@
 namespace blockferry {
 
 std::string inner_name(const DmInfo& device);
+std::string moved_name(const DmInfo& device);  // of its inner device, see dm_moved.h
+bool is_moved(const DmInfo& inner);
 std::string inner_uuid(const DmInfo& device);
 std::string era_name(const DmInfo& device);
 std::string era_uuid(const DmInfo& device);

@@ -181,6 +181,12 @@ Status DmStack::fence() {
   return status;
 }
 
+Status DmStack::mark_moved() {
+  DmInfo info;
+  Status status = device_.info(&info);
+  return status.ok() ? inner_.rename(moved_name(info)) : status;
+}
+
 // Code::busy when a table that somebody has put in uses it.
 Status DmStack::remove_inner() { return remove_soon(inner_); }
 

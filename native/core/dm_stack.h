@@ -3,6 +3,7 @@
 //   before   device ─[its table]─→ what it is made of
 //   during   device ─[era]─→ inner ─[its table]─→ what it is made of
 //   fenced   device ─[error]      inner ─[its table]─→ what it is made of
+//   moved    the same, and the inner device is called `-blockferry-moved`
 //
 // Where the tap is to slow the writers itself, dm-delay is in front, and dm-era on a device of its own:
 //
@@ -66,6 +67,8 @@ class DmStack {
   Status withdraw_fence();
   // From here on the device's I/O fails.
   Status fence();
+  // Of a fenced device whose disk is known to be another side's: a migration back may unfence it.
+  Status mark_moved();
   // The last step, when nobody has the inner device open. Not after fence(): it has the table that
   // belongs back.
   Status remove_inner();
@@ -103,6 +106,7 @@ struct DmLeft {
   std::string number;  // of the device, "253:0"; empty when it is gone
   bool suspended = false;
   bool live = false;   // a running process holds it
+  bool moved = false;  // fenced, and its disk is known to be another side's
 };
 Status list_dm_stacks(std::vector<DmLeft>* stacks);
 // Takes out what a dead process has left at this device (a path or a name). Nothing there is fine.

@@ -49,7 +49,7 @@ DmWatch::~DmWatch() {
   if (thread_.joinable()) thread_.join();
   if (!stack_) return;
   // Whoever goes while the disk may be another's leaves it so that nobody writes.
-  if (may_lose_ && held_) refuse();
+  if (may_lose_ && held_) fence();
   if (refusing_ && !refused_) watchdog_->leave_it_to_helper();
   if (refusing_) return;
   detach();

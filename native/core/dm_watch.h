@@ -49,6 +49,7 @@ class DmWatch : public WriteWatch {
   Status write_back() const;
   Status freeze();
   Status prepare_fence();
+  void fence();
   void detach();
   void set_held(bool held);
   bool held() const;

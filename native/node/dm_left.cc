@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "../core/dm_moved.h"
 #include "../core/dm_stack.h"
 #include "loop.h"
 
@@ -19,6 +20,7 @@ Napi::Object make_left(Napi::Env env, const DmLeft& left) {
   object.Set("inner", left.inner);
   object.Set("suspended", left.suspended);
   object.Set("live", left.live);
+  object.Set("moved", left.moved);
   return object;
 }
 
@@ -42,11 +44,21 @@ Napi::Value clean(const Napi::CallbackInfo& info) {
             [found](Napi::Env env) -> Napi::Value { return Napi::Boolean::New(env, *found); });
 }
 
+template <Status (*kStep)(const std::string&)>
+Napi::Value with_path(const Napi::CallbackInfo& info) {
+  std::string path = info[0].As<Napi::String>().Utf8Value();
+  return Loop::of(info.Env())->run([=] { return kStep(path); });
+}
+
 }  // namespace
 
 void install_dm_left(Napi::Env env, Napi::Object exports) {
   exports.Set("listDmStacks", Napi::Function::New<list>(env, "listDmStacks"));
   exports.Set("cleanDmStack", Napi::Function::New<clean>(env, "cleanDmStack"));
+  constexpr auto kMark = with_path<mark_moved>;
+  constexpr auto kUnfence = with_path<unfence_moved>;
+  exports.Set("markDmMoved", Napi::Function::New<kMark>(env, "markDmMoved"));
+  exports.Set("unfenceDmMoved", Napi::Function::New<kUnfence>(env, "unfenceDmMoved"));
 }
 
 }  // namespace blockferry::node

@@ -1,4 +1,5 @@
-// JavaScript's listDmStacks() and cleanDmStack(device, owned): what dm taps have left on this host.
+// JavaScript's listDmStacks(), cleanDmStack(device, owned), markDmMoved(path) and unfenceDmMoved(path):
+// what dm taps have left on this host.
 #pragma once
 
 #include <napi.h>

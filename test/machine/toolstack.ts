@@ -19,7 +19,7 @@ const kLetters = { running: 'r-----', paused: '--p---', suspended: '---s--' }
 
 const host = process.env['XEN_HOST']!
 /** What a test has put into the file `settings` there. */
-const settings = { disks: 1, backend: 'vbd', free: 512, caps: 'pv hap shadow', commandLine: 'dom0_mem=512M', ...given() }
+const settings = { disks: 1, backend: 'vbd', free: 512, caps: 'pv hap shadow', commandLine: 'dom0_mem=512M', refusal: '', ...given() }
 
 function given (): object {
   try {
@@ -146,6 +146,7 @@ async function migrateReceive (): Promise<number> {
   const received = await receiveMemory(input)
   if (received === null) return 1
   const { name, memory } = received
+  if (settings.refusal !== '') return refused()
   const incoming = `${name}--incoming`
   save(incoming, { id: 7, state: 'paused', memory })
   await reached('ready')
@@ -161,6 +162,12 @@ async function migrateReceive (): Promise<number> {
   return isGo ? 0 : 1
 }
 
+/** The hypervisor makes no such domain. */
+function refused (): number {
+  console.error(settings.refusal)
+  return 1
+}
+
 async function saveCold (name: string, path: string): Promise<number> {
   const to = createWriteStream(path)
   const isSent = await sendMemory(name, to.on('error', () => {}), false)
@@ -172,6 +179,7 @@ async function saveCold (name: string, path: string): Promise<number> {
 async function restoreCold (path: string): Promise<number> {
   const received = await receiveMemory(new Reader(createReadStream(path)))
   if (received === null) return 1
+  if (settings.refusal !== '') return refused()
   save(received.name, { id: 8, state: 'paused', memory: received.memory })
   return 0
 }

@@ -43,13 +43,13 @@ function hosts (t: Test, settings: object = {}) {
     const script = `#!/bin/sh\nexec '${process.execPath}' '${kToolstack}' ${program} "$@"\n`
     writeFileSync(join(bin, program), script, { mode: 0o755 })
   }
-  const env = { ...process.env, PATH: `${bin}:${process.env['PATH']}` }
+  const env = { ...process.env, PATH: `${bin}:${process.env['PATH']}`, TMPDIR: dir }
   const [here, there] = [hostOf(dir, 'here', env), hostOf(dir, 'there', env)]
   for (const { folder } of [here, there]) writeFileSync(join(folder, 'settings'), JSON.stringify(settings))
   writeFileSync(here.disk, noise(1, kDisk))
   writeFileSync(there.disk, Buffer.alloc(kDisk))
   put(here, 'web', { id: 3, state: 'running', memory: kMemory })
-  return { here, there }
+  return { here, there, dir }
 }
 
 /** A host has a /run of its own. */
@@ -182,6 +182,53 @@ t.test('it dies while its memory is sent', { skip }, async (t) => {
   await source.ended
   t.match(source.lines.at(-1), /^failed MACHINE source/)
   while (Object.keys(domains(both.there)).length > 0) await sleep(20)
+})
+
+for (const memory of ['live', 'cold']) {
+  t.test(`${memory}: the other host's hypervisor refuses it`, { skip }, async (t) => {
+    const both = hosts(t)
+    const refusal = 'xc: error: CPUID policies: leaf 0x7 is not compatible: Internal error'
+    writeFileSync(join(both.there.folder, 'settings'), JSON.stringify({ refusal }))
+    const { source, destination } = await start(t, both, { memory })
+    t.match(await destination.said('failed'), /^failed MACHINE .*CPUID policies/)
+    await source.ended
+    t.match(source.lines.at(-1), /^failed MACHINE source/)
+    t.same([domains(both.here), domains(both.there)], [{ web: 'running' }, {}], 'it goes on')
+  })
+}
+
+t.test('killed before its memory was handed over: it goes on by itself, with its disk', { skip }, async (t) => {
+  const both = hosts(t)
+  const hold = join(both.there.folder, 'hold-ready')
+  writeFileSync(hold, '')
+  const { source, destination } = await start(t, both, { linkTimeout: '1s' })
+  await source.said('residual')
+  t.same(domains(both.here), { web: 'suspended' })
+  await source.kill()
+  while (domains(both.here)['web'] !== 'running') await sleep(20)
+  rmSync(hold)
+  await destination.said('failed')
+  await destination.kill()
+  t.equal((await recover(both.here, '--no-ask'))!.code, 0, 'nobody has to be asked whose the disk is')
+  t.same([domains(both.here), domains(both.there)], [{ web: 'running' }, {}])
+})
+
+t.test('folders of a process that was killed go with the next move', { skip }, async (t) => {
+  const both = hosts(t)
+  const folders = () => readdirSync(both.dir).filter((name) => name.startsWith('blockferry-xen-'))
+  writeFileSync(join(both.here.folder, 'hold-memory'), '')
+  const { source, destination } = await start(t, both, { memory: 'cold' })
+  while (domains(both.here)['web'] !== 'suspended') await sleep(20)
+  await source.kill()
+  await destination.kill()
+  t.ok(folders().length > 0, 'they are there')
+  rmSync(join(both.here.folder, 'hold-memory'))
+  while (domains(both.here)['web'] !== 'running') await sleep(20)
+  const again = await start(t, both, { memory: 'cold' })
+  await again.source.ended
+  await again.destination.said('done')
+  t.equal(again.source.lines.at(-1), 'moved cold')
+  t.same(folders(), [])
 })
 
 /** The process of ours beside xl on a host. */

@@ -57,3 +57,15 @@ for (const [what, other] of kSwings) {
     t.ok(told['allowPause']! > 10, 'and what it is allowed')
   })
 }
+
+t.test('a hypervisor that decides itself when it pauses is told nothing of that', async (t) => {
+  const { machine: { allowPause: _none, ...others }, told } = machine()
+  const memory = new MemoryTransfer(others as MemoryMachine, kSender, 'off', () => {})
+  await memory.begin(kSituation, () => {})
+  t.teardown(() => memory.close())
+  while (told['memoryProgress'] === 0 || told['slowDown'] === 0) {
+    memory.plan(kSituation)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+  t.equal(told['allowPause'], 0)
+})

@@ -2,35 +2,34 @@
 // hypervisors that can't tell which memory was written. The source's domain stays paused behind it,
 // which an operator can undo as well.
 import { execFileSync } from 'node:child_process'
-import { closeSync, constants, createReadStream, createWriteStream, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs'
+import { createReadStream, createWriteStream, existsSync } from 'node:fs'
 import type { Server } from 'node:net'
 import { connect, createServer } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 
 import { DomainWatch } from './domain-watch.js'
 import { Program } from './program.js'
+import { freePipe, makeFolder, removeFolder } from './temporary-folder.js'
 import type { Arrival, Departure } from './transfer.js'
 import { findDomain, refuse, untilRuns, xl } from './xl.js'
 
 /** xl wants a file, and one that is no socket. */
 class NamedPipe {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'blockferry-xen-'))
+  readonly #folder = makeFolder()
   readonly path = join(this.#folder, 'memory')
 
   constructor () {
     execFileSync('mkfifo', ['-m', '600', this.path])
   }
 
-  /** Whoever waits for somebody to open its other end waits no more. */
   free (): void {
-    if (existsSync(this.path)) closeSync(openSync(this.path, constants.O_RDWR | constants.O_NONBLOCK))
+    if (existsSync(this.path)) freePipe(this.path)
   }
 
   remove (): void {
     this.free()
-    rmSync(this.#folder, { recursive: true, force: true })
+    removeFolder(this.#folder)
   }
 }
 

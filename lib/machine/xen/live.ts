@@ -2,8 +2,7 @@
 // (see source-keeper.ts and destination-keeper.ts).
 import { fileURLToPath } from 'node:url'
 
-import { controlPath, KeeperClient } from './keeper-client.js'
-import type { KeeperState } from './keeper-state.js'
+import { KeptProgram } from './kept-program.js'
 import { Program } from './program.js'
 import type { Arrival, Departure } from './transfer.js'
 import { findDomain, refuse, untilRuns, xl } from './xl.js'
@@ -17,57 +16,40 @@ const incoming = (name: string) => `${name}--incoming`
 
 export class LiveDeparture implements Departure {
   readonly #name: string
-  #xl: Program | null = null
-  #keeper: KeeperClient | null = null
-  #started: Promise<void> = Promise.resolve()
+  readonly #kept: KeptProgram
   #failed: (words: string) => void = () => {}
   readonly failed = new Promise<string>((resolve) => { this.#failed = resolve })
 
-  constructor (name: string, keeper: KeeperClient | null = null) {
+  constructor (name: string, kept = new KeptProgram('source', name)) {
     this.#name = name
-    this.#keeper = keeper
+    this.#kept = kept
   }
 
   /** One that a process left that has ended; null when there is none. */
   static async left (name: string): Promise<LiveDeparture | null> {
-    const keeper = await KeeperClient.find(controlPath('source', name))
-    const isThere = keeper !== null || await findDomain(away(name)) !== null
-    return isThere ? new LiveDeparture(name, keeper) : null
+    const kept = await KeptProgram.left('source', name, away(name))
+    return kept === null ? null : new LiveDeparture(name, kept)
   }
 
   async start (socket: string): Promise<void> {
-    this.#started = this.#start(socket)
-    await this.#started
-  }
-
-  async #start (socket: string): Promise<void> {
-    const control = controlPath('source', this.#name)
-    const way = [process.execPath, programPath('source-keeper.js'), socket, control]
-    const program = this.#xl = new Program('xl', ['migrate', '-s', '', this.#name, `exec ${way.map(quoted).join(' ')}`])
+    const way = [process.execPath, programPath('source-keeper.js'), socket, this.#kept.control]
+    const program = new Program('xl', ['migrate', '-s', '', this.#name, `exec ${way.map(quoted).join(' ')}`])
     void program.ended.then(() => this.#failed(program.words()))
-    try {
-      this.#keeper = await KeeperClient.wait(control, socket, () => program.isOver)
-    } catch (error) {
-      throw refuse(program.words(), error)
-    }
+    await this.#kept.start(program, socket)
   }
 
   async sent (): Promise<number> {
-    return await this.#keeper?.count() ?? 0
+    return await this.#kept.count()
   }
 
   async handOver (): Promise<void> {
-    const state = await this.#keeper!.until('handed-over')
-    if (state === 'handed-over') return
-    await this.#xl?.ended
-    throw refuse(`xl migrate: ${this.#xl?.words() ?? state}`)
+    const state = await this.#kept.until('handed-over')
+    if (state !== 'handed-over') throw refuse(`xl migrate: ${await this.#kept.words(state)}`)
   }
 
   async undo (): Promise<void> {
-    await this.#started.catch(() => {}) // it did not begin: nothing is to be undone
-    this.#keeper?.ask('undo')
-    await this.#keeper?.gone()
-    await this.#xl?.ended
+    await this.#kept.tell('undo', 'undone')
+    await this.#kept.ended()
     await this.#takeBackAway()
     await untilRuns(this.#name)
   }
@@ -82,88 +64,63 @@ export class LiveDeparture implements Departure {
   }
 
   async release (): Promise<void> {
-    this.#keeper?.ask('moved')
-    await this.#keeper?.gone()
-    await this.#xl?.ended
+    await this.#kept.tell('moved', 'moved')
+    await this.#kept.ended()
     if (await findDomain(away(this.#name)) !== null) await xl('destroy', away(this.#name))
   }
 
   close (): void {
-    this.#keeper?.close()
-    this.#xl?.close()
+    this.#kept.close()
   }
 }
 
 export class LiveArrival implements Arrival {
   readonly #name: string
-  #program: Program | null = null
-  #keeper: KeeperClient | null
-  #started: Promise<void> = Promise.resolve()
+  readonly #kept: KeptProgram
 
-  constructor (name: string, keeper: KeeperClient | null = null) {
+  constructor (name: string, kept = new KeptProgram('destination', name)) {
     this.#name = name
-    this.#keeper = keeper
+    this.#kept = kept
   }
 
   /** One that a process left that has ended; null when there is none. */
   static async left (name: string): Promise<LiveArrival | null> {
-    const keeper = await KeeperClient.find(controlPath('destination', name))
-    const isThere = keeper !== null || await findDomain(incoming(name)) !== null
-    return isThere ? new LiveArrival(name, keeper) : null
+    const kept = await KeptProgram.left('destination', name, incoming(name))
+    return kept === null ? null : new LiveArrival(name, kept)
   }
 
   async start (socket: string): Promise<void> {
-    this.#started = this.#start(socket)
-    await this.#started
-  }
-
-  async #start (socket: string): Promise<void> {
-    const control = controlPath('destination', this.#name)
-    const program = this.#program = new Program(
-      process.execPath, [programPath('destination-keeper.js'), socket, control])
-    try {
-      this.#keeper = await KeeperClient.wait(control, socket, () => program.isOver)
-    } catch (error) {
-      throw refuse(`xl migrate-receive: ${program.words()}`, error)
-    }
+    const way = [programPath('destination-keeper.js'), socket, this.#kept.control]
+    await this.#kept.start(new Program(process.execPath, way), socket)
   }
 
   async untilHere (): Promise<void> {
-    const state = await this.#keeper!.until('arrived')
-    if (state !== 'arrived') throw refuse(`xl migrate-receive: ${await this.#words(state)}`)
+    const state = await this.#kept.until('arrived')
+    if (state !== 'arrived') throw refuse(`xl migrate-receive: ${await this.#kept.words(state)}`)
   }
 
   /** Without its keeper xl removes what it has made. */
   async untilLost (): Promise<void> {
-    await this.#keeper!.gone()
+    await this.#kept.gone()
   }
 
   async go (): Promise<void> {
-    this.#keeper?.ask('go')
-    const state = await this.#keeper?.until('running')
+    const state = await this.#kept.tell('go', 'running')
     if (state === 'running') return
     // xl is gone, and the machine waits.
-    if (await findDomain(incoming(this.#name)) === null) throw refuse(`it is not here: ${await this.#words(state)}`)
+    if (await findDomain(incoming(this.#name)) === null) throw refuse(`it is not here: ${await this.#kept.words(state)}`)
     await xl('rename', incoming(this.#name), this.#name)
     await xl('unpause', this.#name)
   }
 
   async undo (): Promise<void> {
-    await this.#started.catch(() => {}) // it did not begin: nothing is to be undone
-    this.#keeper?.ask('undo')
-    const state = await this.#keeper?.until('undone')
+    const state = await this.#kept.tell('undo', 'undone')
     if (state !== 'running' && await findDomain(incoming(this.#name)) !== null) {
       await xl('destroy', incoming(this.#name))
     }
   }
 
   close (): void {
-    this.#keeper?.close()
-    this.#program?.close()
-  }
-
-  async #words (state: KeeperState | undefined): Promise<string> {
-    await this.#program?.ended
-    return this.#program?.words() || `its keeper is ${state ?? 'gone'}`
+    this.#kept.close()
   }
 }

@@ -3,15 +3,15 @@
 // signal in the middle of its work.
 import type { ChildProcess } from 'node:child_process'
 import { spawn } from 'node:child_process'
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
+import { closeSync, openSync, readFileSync } from 'node:fs'
 import { once } from 'node:events'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
+import { makeFolder, removeFolder } from './temporary-folder.js'
 import { lastWords } from './xl.js'
 
 export class Program {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'blockferry-xen-'))
+  readonly #folder = makeFolder()
   readonly #child: ChildProcess
   /** Resolves with the exit code, -1 for a signal or a program that could not be started. */
   readonly ended: Promise<number>
@@ -42,6 +42,6 @@ export class Program {
 
   /** What it said is forgotten. */
   close (): void {
-    rmSync(this.#folder, { recursive: true, force: true })
+    removeFolder(this.#folder)
   }
 }

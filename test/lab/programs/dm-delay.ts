@@ -98,7 +98,7 @@ t.test('writers of a file system that outrun the link are slowed until it fits',
   migration.on('throttle', ({ bytesPerSecond }) => { if (bytesPerSecond !== null) throttled++ })
   await migration
   t.ok(throttled > 0, 'they were slowed')
-  t.same(differing(contentOf(`${device}-blockferry`), readFileSync(target)), [], 'equal, block by block')
+  t.same(differing(contentOf(`${device}-blockferry-moved`), readFileSync(target)), [], 'equal, block by block')
   await pause()
   t.equal(await removeLeftTap(device, { owned: true }), true)
 })

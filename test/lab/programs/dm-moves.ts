@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 
 import type { Tap } from '../../../lib/index.js'
-import { migrate, openTap, receive, removeLeftTap } from '../../../lib/index.js'
+import { leftTaps, migrate, openTap, receive, removeLeftTap } from '../../../lib/index.js'
 import { contentOf, differing, fio, mountedExt4, seedOf } from '../../support/bpf.js'
 import { deviceOf, kKinds, nameOf, dmsetup, store, traces, works } from '../../support/dm.js'
 import { temporary } from '../../support/images.js'
@@ -33,11 +33,12 @@ function busyFiles (t: Test, point: string, seed: number): { end: () => Promise<
 async function destination (t: Test) {
   const target = join(temporary(t), 'target.img')
   const receiver = await receive({ disks: [{ target, name: 'web' }] })
-  t.teardown(async () => {
+  const close = async () => {
     await receiver.close()
     for (const tap of receiver.taps.values()) await tap.close()
-  })
-  return { target, address: `127.0.0.1:${receiver.address.port}` }
+  }
+  t.teardown(close)
+  return { target, address: `127.0.0.1:${receiver.address.port}`, close }
 }
 
 for (const kind of kKinds) {
@@ -58,7 +59,7 @@ for (const kind of kKinds) {
     t.comment(`downtime ${JSON.stringify(report.downtime)}`)
     t.notOk(works(device), 'writes at the source fail')
     t.match(dmsetup('table', nameOf(device)), /error/)
-    t.same(differing(contentOf(`${device}-blockferry`), readFileSync(target)), [], 'equal, block by block')
+    t.same(differing(contentOf(`${device}-blockferry-moved`), readFileSync(target)), [], 'equal, block by block')
     await writer.end()
     await t.rejects(openTap({ source: device, tap: 'dm' }), { code: 'REFUSED' })
     await t.rejects(removeLeftTap(device), { code: 'REFUSED' })
@@ -69,6 +70,31 @@ for (const kind of kKinds) {
     t.equal(spawnSync('e2fsck', ['-fy', copy], { stdio: 'ignore' }).status, 0, 'the copy is clean')
   })
 }
+
+t.test('a disk moves back to the device that it came from', async (t) => {
+  const device = deviceOf(t, 'linear')
+  const before = traces(device)
+  const move = (source: string, address: string) => migrate({
+    disks: [{ source, name: 'web', tap: source === device ? 'dm' : 'nbd' }], destination: address
+  })
+  const { target, address, close } = await destination(t)
+  await move(device, address)
+  await close()
+  t.match(await leftTaps(), [{ state: 'fenced', moved: true }])
+  const back = await receive({ disks: [{ target: device, name: 'web' }] })
+  t.teardown(() => back.close())
+  const open = openSync(device, 'r')
+  const backAddress = `127.0.0.1:${back.address.port}`
+  await t.rejects(move(target, backAddress), { code: 'BUSY', message: /still has it open/ })
+  t.notOk(works(device), 'its writers stay out')
+  closeSync(open)
+  execFileSync('dd', ['if=/dev/urandom', `of=${target}`, 'bs=1M', 'count=1', 'conv=notrunc', 'status=none'])
+  await move(target, backAddress)
+  for (const tap of back.taps.values()) await tap.close()
+  t.same(differing(contentOf(device), readFileSync(target)), [], 'equal, block by block')
+  t.ok(works(device))
+  t.equal(traces(device), before, 'nothing is left')
+})
 
 /** Copies what is dirty, as a transport of one's own would. */
 function copyRound (tap: Tap, from: number, copy: Buffer): void {

@@ -9,6 +9,7 @@ import t, { type Test } from 'tap'
 
 import type { BlockferryError, MigrationEvent } from '../../../lib/index.js'
 import { leftTaps, migrate, openTap, probe, receive, recover, removeLeftTap } from '../../../lib/index.js'
+import { tokenOf } from '../../../lib/ownership/token.js'
 import { contentOf, differing, seedOf } from '../../support/bpf.js'
 import { deviceOf, dmsetup, kSectors, mapped, nameOf, store, traces, works } from '../../support/dm.js'
 import { noise, temporary } from '../../support/images.js'
@@ -195,7 +196,8 @@ t.test('the metadata fails: both sides are compared, by new metadata', async (t)
   t.same(differing(contentOf(device), readFileSync(target)), [], 'equal, block by block')
 })
 
-t.test('killed when the destination is to decide: fenced until the journal has it back', async (t) => {
+/** A source that is killed when the destination is to decide: it is fenced, and nobody knows. */
+async function killedAtCommit (t: Test) {
   const device = deviceOf(t, 'linear')
   const before = traces(device)
   const folder = temporary(t)
@@ -217,18 +219,41 @@ t.test('killed when the destination is to decide: fenced until the journal has i
   for (let tries = 0; tries < 100 && spawnSync('pgrep', ['blockferry-watc']).status === 0; tries++) await sleep(100)
   t.match(dmsetup('table', nameOf(device)), / error/)
   t.notOk(works(device))
-  t.match(await errorOf(openTap({ source: device, tap: 'dm' })), { code: 'REFUSED' })
   const cli = new URL('../../../lib/cli.js', import.meta.url).pathname
-  const ask = async (...args: string[]) => await new Promise<{ code: number | null, output: string }>((resolve) => {
+  const recovered = async (...args: string[]) => await new Promise<{ code: number | null, output: string }>((resolve) => {
     const asked = spawn(process.execPath, [cli, 'recover', '--journal', journal, '--device', `web=${device}`, ...args])
     let output = ''
     asked.stdout.on('data', (data) => { output += data })
     asked.once('close', (code) => resolve({ code, output }))
   })
-  t.match(await ask('--no-ask'), { code: 4 }, 'nobody knows')
+  return { device, before, journal, recovered }
+}
+
+t.test('killed when the destination is to decide: fenced until the journal has it back', async (t) => {
+  const { device, before, journal, recovered } = await killedAtCommit(t)
+  t.match(await errorOf(openTap({ source: device, tap: 'dm' })), { code: 'REFUSED' })
+  t.match(await recovered('--no-ask'), { code: 4 }, 'nobody knows')
   t.notOk(works(device))
-  t.match(await ask(), { code: 0, output: /left at .* is gone/ }, 'the destination has not committed')
+  t.match(await recovered(), { code: 0, output: /left at .* is gone/ }, 'the destination has not committed')
   t.ok(works(device))
   t.equal(traces(device), before, 'nothing is left')
   t.match(await recover(journal), [{ here: 'here' }])
+})
+
+t.test('killed when the destination is to decide: nothing moves there before that is known', async (t) => {
+  const { device, before, journal, recovered } = await killedAtCommit(t)
+  const receiver = await receive({ disks: [{ target: device, name: 'web' }] })
+  t.teardown(() => receiver.close())
+  await using source = await openTap({ source: { memory: '32MiB' }, name: 'web' })
+  const back = () => migrate({ disks: [{ source }], destination: `127.0.0.1:${receiver.address.port}` })
+  await t.rejects(back(), { code: 'REFUSED', message: /recover --device/ })
+  t.notOk(works(device), 'it is fenced still')
+  const [unknown] = await recover(journal, { patienceMs: 0 })
+  const token = tokenOf({ migration: unknown!.migration, committed: true })
+  t.match(await recovered('--token', token), { code: 3, output: /a migration back may come/ })
+  t.notOk(works(device), 'still')
+  await back()
+  for (const tap of receiver.taps.values()) await tap.close()
+  t.ok(works(device))
+  t.equal(traces(device), before, 'nothing is left')
 })

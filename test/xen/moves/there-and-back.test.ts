@@ -45,8 +45,6 @@ t.test('there and back', { skip: (await missingNeed()) ?? false }, async (t) => 
   }
 
   await t.test('live, by dm', (t) => move(t, hosts.a, hosts.b, { tap: 'dm', memory: 'live' }))
-  // Its device is fenced since the disk has moved.
-  await hosts.a.must(hosts.a.cli('recover', '--device', kDisk, '--force'))
   await t.test('back, stopped, by bpf', (t) => move(t, hosts.b, hosts.a, { tap: 'bpf', memory: 'cold' }))
   await guest.stopWriters(hosts.a)
   const content = readFileSync(hosts.a.disk())

@@ -2,20 +2,17 @@
 // the guest's writers.
 
 import { strict as assert } from 'node:assert'
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Tap } from '../../../lib/index.js'
 import { openTap } from '../../../lib/index.js'
+import { kCgroup, moveThread, moveThreadBack } from './backend-thread.js'
 import { Backend } from './backend.js'
-import { run, theArguments, writersDid } from './guest-disk.js'
+import { theArguments, writersDid } from './guest-disk.js'
 
-const kRoot = '/sys/fs/cgroup'
-const kCgroup = `${kRoot}/guest`
 const kWrites = 80
 /** One write in eight seconds. */
 const kBytesPerSecond = 512
-const kThread = /^\d+\.xvda-0$/
 
 const { kind, devices: [device] } = theArguments()
 const backend = Backend.of(device!)
@@ -26,7 +23,7 @@ for (const options of [{ cgroup: kCgroup }, {}]) {
   assert.equal(tap.throttleObstacle, null)
   await checkLimit(tap)
 }
-writeFileSync(`${kRoot}/cgroup.procs`, threadId())
+moveThreadBack()
 
 /** In the root there is no limit to be had, and the tap says what to do. */
 async function checkNotFound (): Promise<void> {
@@ -49,17 +46,4 @@ async function checkLimit (tap: Tap): Promise<void> {
   assert(held < free / 4, 'they are held')
   tap.throttle({})
   await writersDid(backend, { writes: kWrites })
-}
-
-function moveThread (): void {
-  writeFileSync(`${kRoot}/cgroup.subtree_control`, '+io')
-  if (!existsSync(kCgroup)) mkdirSync(kCgroup)
-  writeFileSync(`${kCgroup}/cgroup.procs`, threadId())
-}
-
-function threadId (): string {
-  const threads = run('busybox', 'ps', '-o', 'pid,comm').split('\n').map((line) => line.trim().split(/\s+/))
-  const [id] = threads.find(([, name]) => kThread.test(name!)) ?? []
-  assert(id !== undefined)
-  return id
 }
