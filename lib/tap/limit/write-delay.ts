@@ -11,21 +11,23 @@ const kLeastMs = 1
 const kIdle = 0.1
 /** No write waits longer, whatever the limit. */
 const kMostMs = 2000
-/** The rate is looked at over so long at least, and over twice the delay: each change lets all that
- * is delayed go on at once, and a while later it comes again. */
-const kLookMs = 250
+/** The rate is looked at over so many delays, from which on it tells: what was delayed at the same time
+ * goes on at the same time. */
+const kLookDelays = 6
+const kLookMs = { least: 250, most: 3000 }
 /** One step makes a delay so many times as long at most, or as short. */
 const kMostStep = 4
-/** A rate from this share of the limit to the limit is left as it is, and what the next delay aims at
- * lies between. */
-const kEnough = 0.8
+/** A rate between these shares of the limit is left as it is: with each change all that is delayed goes
+ * on at once. The next delay aims between. */
+const kEnough = 0.6
+const kTooMuch = 1.1
 const kAim = 0.9
 
 /** The next delay, ms, after `ms` made the writers write `share` of their limit. */
 export function nextDelay (ms: number, share: number): number {
-  if (share <= 1 && share >= kEnough) return ms
+  if (share <= kTooMuch && share >= kEnough) return ms
   const factor = Math.min(kMostStep, Math.max(1 / kMostStep, share / kAim))
-  if (share > 1) return Math.min(kMostMs, Math.ceil(Math.max(kLeastMs, ms) * factor))
+  if (share > kTooMuch) return Math.min(kMostMs, Math.ceil(Math.max(kLeastMs, ms) * factor))
   const less = Math.floor(ms * factor)
   if (less >= kLeastMs) return less
   return share < kIdle ? 0 : Math.min(ms, kLeastMs)
@@ -78,7 +80,8 @@ export class WriteDelay implements Slowing {
   }
 
   #lookLater (): void {
-    this.#timer = setTimeout(() => { void this.#look() }, Math.max(kLookMs, 2 * this.#ms)).unref()
+    const ms = Math.max(kLookMs.least, Math.min(kLookMs.most, kLookDelays * this.#ms))
+    this.#timer = setTimeout(() => { void this.#look() }, ms).unref()
   }
 
   async #look (): Promise<void> {
