@@ -87,8 +87,9 @@ for (const [what, which, requests] of faults) {
       destination: pair.receiver.address,
       machine: {
         pause: async () => {
-          await client.write(5 << 20, noise(100, 4096))
+          // First: what is written may be read and sent at once.
           faulty[which].fail(requests)
+          await client.write(5 << 20, noise(100, 4096))
         },
         resume: () => { resumed++ }
       }
