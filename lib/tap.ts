@@ -242,7 +242,7 @@ export class Tap implements AsyncDisposable {
     if (this.#migrating) throw new BlockferryError('BUSY', `${this.name} is being migrated`)
     if (this.#closed) return
     this.#closed = true
-    if (this.#limit !== null && !(this.#limit instanceof BlockferryError)) this.#limit.lift()
+    if (this.#limit !== null && !(this.#limit instanceof BlockferryError)) await this.#limit.lift()
     await this.native.close()
   }
 

@@ -5,8 +5,8 @@ export interface WriterLimits { bytesPerSecond?: number, writesPerSecond?: numbe
 
 export interface Slowing {
   set: (limits: WriterLimits) => void
-  /** As it was before. */
-  lift: () => void
+  /** As it was before, at the latest when this resolves. */
+  lift: () => Promise<void>
   /** How long writes have waited for the limits, ms, summed over all writes. To be called every now
    * and then, with what was written ever. */
   delayMs: (now: number, bytes: number, writes: number) => number

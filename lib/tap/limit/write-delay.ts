@@ -42,6 +42,7 @@ export class WriteDelay implements Slowing {
   #seen: Written
   #timer: NodeJS.Timeout | null = null
   #failure: BlockferryError | null = null
+  #put: Promise<void> = Promise.resolve()
   #delayMs = 0
   #counted = 0
 
@@ -52,7 +53,7 @@ export class WriteDelay implements Slowing {
 
   /** Throws what has kept an earlier one from being put into effect. */
   set ({ bytesPerSecond = 0, writesPerSecond = 0 }: WriterLimits): void {
-    if (bytesPerSecond === 0 && writesPerSecond === 0) return this.lift()
+    if (bytesPerSecond === 0 && writesPerSecond === 0) return void this.lift()
     if (this.#failure !== null) throw this.#failure
     this.#limits = { bytesPerSecond, writesPerSecond }
     if (this.#timer !== null) return
@@ -60,12 +61,14 @@ export class WriteDelay implements Slowing {
     this.#lookLater()
   }
 
-  lift (): void {
-    if (this.#timer === null) return
-    clearTimeout(this.#timer)
-    this.#timer = null
-    this.#failure = null
-    void this.#put(0)
+  async lift (): Promise<void> {
+    if (this.#timer !== null) {
+      clearTimeout(this.#timer)
+      this.#timer = null
+      this.#failure = null
+      void this.#delay(0)
+    }
+    await this.#put
   }
 
   delayMs (_now: number, _bytes: number, writes: number): number {
@@ -89,7 +92,7 @@ export class WriteDelay implements Slowing {
     const [now, before] = [this.#written(), this.#ms]
     const ms = nextDelay(before, this.#shareOf(now))
     // Also when it is the same: a switchover that was tried has lifted it.
-    await this.#put(ms)
+    await this.#delay(ms)
     if (this.#timer !== timer) return // lifted meanwhile, and perhaps set again
     this.#seen = ms === before ? now : this.#written()
     this.#lookLater()
@@ -104,9 +107,15 @@ export class WriteDelay implements Slowing {
       share(now.bytes - this.#seen.bytes, bytesPerSecond), share(now.writes - this.#seen.writes, writesPerSecond))
   }
 
-  async #put (ms: number): Promise<void> {
-    this.delayMs(0, 0, this.#written().writes)
+  /** One after the other. */
+  #delay (ms: number): Promise<void> {
+    this.#put = this.#put.then(() => this.#putNow(ms))
+    return this.#put
+  }
+
+  async #putNow (ms: number): Promise<void> {
     try {
+      this.delayMs(0, 0, this.#written().writes)
       await this.#tap.delayWrites(ms)
       this.#ms = ms
     } catch (thrown) {

@@ -68,12 +68,12 @@ export class WriterLimit implements Slowing {
     const wanted = { bytes: bytesPerSecond || Infinity, writes: writesPerSecond || Infinity }
     this.#wanted = wanted
     if (areEqual(wanted, this.#limit)) return
-    if (areEqual(wanted, kNone)) return this.lift()
+    if (areEqual(wanted, kNone)) return this.#lift()
     try {
       if (this.#waitMs() <= 0) this.#apply()
       else this.#later ??= setTimeout(() => this.#tryAgain(), kLaterMs).unref()
     } catch (error) {
-      this.lift()
+      this.#lift()
       throw toError(error)
     }
   }
@@ -142,7 +142,11 @@ export class WriterLimit implements Slowing {
   }
 
   /** As it was before. What others have changed meanwhile is left to them. */
-  lift (): void {
+  async lift (): Promise<void> {
+    this.#lift()
+  }
+
+  #lift (): void {
     if (this.#later !== null) clearTimeout(this.#later)
     this.#later = null
     this.#limit = this.#wanted = kNone
