@@ -6,20 +6,14 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { openTap, type Tap } from '../../lib/index.js'
+import { openTap } from '../../lib/index.js'
 import { kCgroup, moveThread } from '../../test/xen/programs/backend-thread.js'
 import { theArguments } from '../../test/xen/programs/guest-disk.js'
+import { firstWindow, rate, watch } from '../taps/written.js'
 
 const kFreeMs = 5000
 const kStepMs = 6000
-const kLookMs = 20
-const kWindowMs = 250
 const kNear = 0.2
-
-interface Look {
-  readonly ms: number
-  readonly bytes: number
-}
 
 const { kind, devices: [device] } = theArguments()
 moveThread()
@@ -36,30 +30,3 @@ for (const [name, share] of Object.entries(steps)) {
 tap.throttle({})
 figures['liftedMs'] = firstWindow(await watch(tap, kStepMs), (now) => now >= (1 - kNear) * free)
 console.log(JSON.stringify(figures))
-
-async function watch(tap: Tap, milliseconds: number): Promise<Look[]> {
-  const began = performance.now()
-  const looks: Look[] = []
-  for (;;) {
-    const ms = performance.now() - began
-    looks.push({ ms, bytes: tap.stats().writtenBytes })
-    if (ms > milliseconds) return looks
-    await sleep(kLookMs)
-  }
-}
-
-/** Bytes a second, from the first look to the last. */
-function rate(looks: readonly Look[]): number {
-  const [first, last] = [looks[0]!, looks.at(-1)!]
-  return ((last.bytes - first.bytes) * 1000) / (last.ms - first.ms)
-}
-
-/** When the first window begins whose rate is right; null: none does. */
-function firstWindow(looks: readonly Look[], isRight: (rate: number) => boolean): number | null {
-  for (const [index, { ms }] of looks.entries()) {
-    const end = looks.findIndex((look) => look.ms >= ms + kWindowMs)
-    if (end === -1) return null
-    if (isRight(rate(looks.slice(index, end + 1)))) return Math.round(ms)
-  }
-  return null
-}

@@ -76,9 +76,10 @@ async function run (values: Values, output: Output): Promise<number> {
     ...(args.flag(values, 'no-ask') && { patienceMs: 0 }),
     ...(patience !== undefined && { patienceMs: args.checked(() => parseTime('--patience', patience)) })
   })
-  const code = codeFor(named === null ? recovered : concerned(recovered, named))
+  const ofDevice = named === null ? recovered : concerned(recovered, named)
+  const code = codeFor(ofDevice)
   const machineCode = machine === null ? code : codeFor(concerned(recovered, machine))
-  const outcome = named === null ? null : await settleDevice(named, concerned(recovered, named))
+  const outcome = named === null ? null : await settleDevice(named, ofDevice)
   const settled = machine === null ? null : await settle(machine, machineCode)
   output.event({
     event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(settled !== null && { machine: settled })
@@ -89,10 +90,10 @@ async function run (values: Values, output: Output): Promise<number> {
   return code
 }
 
-/** Null: it stays as it is, as what concerns it says nothing for sure. */
-async function settleDevice (named: NamedDevice, concerned: Recovered[]): Promise<string | null> {
-  if (concerned.every(({ here }) => here === 'here')) return await takeOut(named, true)
-  return concerned.every(({ here }) => here === 'elsewhere') ? await letReturn(named) : null
+/** `recovered`: what concerns it. Null: it stays as it is, as that says nothing for sure. */
+async function settleDevice (named: NamedDevice, recovered: Recovered[]): Promise<string | null> {
+  if (codeFor(recovered) === kExit.done) return await takeOut(named, true)
+  return recovered.every(({ here }) => here === 'elsewhere') ? await letReturn(named) : null
 }
 
 interface LeftMachine {

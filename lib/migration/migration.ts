@@ -7,8 +7,8 @@ import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { NativeTls } from '../native.js'
 import { SourceOwnership } from '../ownership/source-ownership.js'
 import type { Forecast } from '../policy/types.js'
-import { askOutcome } from './ask-outcome.js'
 import { atDate } from './at-date.js'
+import { committedAfterBreak } from './committed-after-break.js'
 import { Copying } from './copying.js'
 import { EventStream } from './event-stream.js'
 import type { MigrationEvent } from './events.js'
@@ -337,16 +337,10 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   async #resolveBreak (thrown: unknown): Promise<SwitchoverResult> {
     const error = toBlockferryError(thrown)
     if (!this.#committing || this.#link.peerGaveUp || error.code === 'NOT_EQUAL') throw error
-    const source = this.#disks.taps.map((_tap, index) => this.#link.sender.digest(index))
-    const { host, port, linkTimeoutMs } = this.#options
-    const outcome = await askOutcome({
-      host, port, tls: this.#tls, migration: this.id, linkTimeoutMs, patienceMs: 3 * linkTimeoutMs
-    })
-    if (!outcome.committed) {
-      this.#committing = false
-      throw error
-    }
-    return { destination: outcome.digests, source, reason: '', settled: Promise.resolve() }
+    const result = await committedAfterBreak(this.id, this.#options, this.#tls, this.#link.sender)
+    if (result !== null) return result
+    this.#committing = false
+    throw error
   }
 
   /** The source goes on: writes flow, the machine runs. */

@@ -6,7 +6,7 @@
 
 namespace blockferry {
 
-// What a write may be delayed by at most.
+// What a write may be delayed by at most: a suspend is given twice as long (DmWatchdog::kLimitMs).
 inline constexpr unsigned kMaxDelayMs = 5000;
 
 DmTable delay_table(uint64_t sectors, const DmDevice& below, unsigned ms);

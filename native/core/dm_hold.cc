@@ -69,12 +69,14 @@ Status DmWatch::settle(std::chrono::steady_clock::duration) {
   return fail(status);
 }
 
-// Nobody writes any more. On a device of its own dm-era is not suspended now.
+// Nobody writes any more. On a device of its own dm-era is not suspended yet.
 Status DmWatch::last_marks() {
-  if (stack_->delays()) return checkpoint();
-  EraState now;
-  Status status = look_while_suspended(&now);
-  return status.ok() ? mark(now, now.era) : status;
+  auto look = [this] {
+    EraState now;
+    Status status = look_while_suspended(&now);
+    return status.ok() ? mark(now, now.era) : status;
+  };
+  return stack_->delays() ? drain(look) : look();
 }
 
 // When nothing was asked of it there is nothing to do, and a checkpoint is not waited for.

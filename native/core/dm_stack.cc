@@ -11,7 +11,7 @@ namespace blockferry {
 
 namespace {
 
-constexpr size_t kMaxName = 127;  // of device-mapper
+constexpr size_t kMaxName = 127;  // of device-mapper; moved_name() is the longest
 
 // The array of eras twice, as a changed copy is made beside it, sets of bits, and some for the trees:
 // never so full that dm-era gets no space.
@@ -40,7 +40,7 @@ Status DmStack::insert(const DmDevice& device, const std::string& metadata, bool
   if (status.ok()) status = take_out(info, left, false);
   if (status.ok() || status.code == Code::not_found) status = check_dm_table(info.name, device);
   if (!status.ok()) return status;
-  if (era_name(info).size() > kMaxName) {
+  if (moved_name(info).size() > kMaxName) {
     return Status::failure(Code::unsupported, "the name of " + info.name + " is too long");
   }
   std::unique_ptr<DmStack> inserted(new DmStack(device, delays, watchdog));

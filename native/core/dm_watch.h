@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -38,7 +39,7 @@ class DmWatch : public WriteWatch {
  private:
   void run();
   Status checkpoint();
-  Status drain(EraState* now);
+  Status drain(const std::function<Status()>& look);
   Status look_while_suspended(EraState* now);
   Status last_marks();
   void let_writes_pass();

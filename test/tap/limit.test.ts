@@ -15,6 +15,7 @@ import { checkMigrateOptions } from '../../lib/migration/options.js'
 import { planOf } from '../../lib/migration/plan.js'
 import { contentOf, differing, emptyDevice, kNeedsBpf, outrunner } from '../support/bpf.js'
 import { kNeedsCgroups, limitedGroup } from '../support/cgroups.js'
+import { destination } from '../support/destination.js'
 import { temporary } from '../support/images.js'
 
 const kMiB = 16
@@ -239,17 +240,12 @@ t.test('what it refuses', { skip }, async (t) => {
 
 t.test('a writer that outruns the link is slowed until it fits', { skip }, async (t) => {
   const { dir, device, group, options } = setting(t)
-  const target = `${dir}/target.img`
-  const receiver = await receive({ disks: [{ target, name: 'web' }] })
-  t.teardown(async () => {
-    await receiver.close()
-    for (const tap of receiver.taps.values()) await tap.close()
-  })
+  const { target, address } = await destination(t)
   const { pause } = outrunner(t, device, group.enter)
   await until(() => isHalfWritten(dir))
   const migration = migrate({
     disks: [{ ...options, name: 'web' }],
-    destination: `127.0.0.1:${receiver.address.port}`,
+    destination: address,
     machine: { pause },
     budgets: { bandwidth: '4MB/s', downtime: '500ms' },
     throttle: 'bucket'

@@ -72,9 +72,14 @@ export class WriteDelay implements Slowing {
   }
 
   delayMs (_now: number, _bytes: number, writes: number): number {
+    this.#count(writes)
+    return this.#delayMs
+  }
+
+  /** What was written until now was delayed as it is now. */
+  #count (writes: number): void {
     this.#delayMs += (writes - this.#counted) * this.#ms
     this.#counted = writes
-    return this.#delayMs
   }
 
   #written (): Written {
@@ -115,7 +120,7 @@ export class WriteDelay implements Slowing {
 
   async #putNow (ms: number): Promise<void> {
     try {
-      this.delayMs(0, 0, this.#written().writes)
+      this.#count(this.#written().writes)
       await this.#tap.delayWrites(ms)
       this.#ms = ms
     } catch (thrown) {

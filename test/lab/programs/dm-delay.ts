@@ -7,9 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
 import type { Tap } from '../../../lib/index.js'
-import { leftTaps, migrate, openTap, probe, receive, removeLeftTap } from '../../../lib/index.js'
+import { leftTaps, migrate, openTap, probe, removeLeftTap } from '../../../lib/index.js'
 import { contentOf, differing, mountedExt4, outrunner } from '../../support/bpf.js'
 import { noWatchdog, start, worksSoon } from '../../support/dm-child.js'
+import { destination } from '../../support/destination.js'
 import { deviceOf, dmsetup, nameOf, traces, works } from '../../support/dm.js'
 import { temporary } from '../../support/images.js'
 
@@ -60,6 +61,18 @@ t.test('a limit holds the writers, and lifting it lets them go', async (t) => {
   t.equal(traces(device), before, 'nothing is left')
 })
 
+t.test('closed while its delay changes: the next tap finds the device free', async (t) => {
+  const device = deviceOf(t, 'linear')
+  const { pause } = outrunner(t, device)
+  for (let turn = 0; turn < 10; turn++) {
+    await using tap = await openTap({ source: device, tap: 'dm' })
+    tap.throttle({ bytesPerSecond: kLimit })
+    await sleep(200 + 30 * turn) // the first change comes within that
+  }
+  await pause()
+  t.equal(delayOf(device), null)
+})
+
 t.test('writers are held without waiting for what is delayed', async (t) => {
   const device = deviceOf(t, 'linear')
   await using tap = await openTap({ source: device, tap: 'dm' })
@@ -81,16 +94,11 @@ t.test('writers of a file system that outrun the link are slowed until it fits',
   const file = join(point, 'file')
   execFileSync('truncate', ['-s', '16M', file])
   const { pause } = outrunner(t, file)
-  const target = join(temporary(t), 'target.img')
-  const receiver = await receive({ disks: [{ target, name: 'web' }] })
-  t.teardown(async () => {
-    await receiver.close()
-    for (const tap of receiver.taps.values()) await tap.close()
-  })
+  const { target, address } = await destination(t)
   await sleep(2000)
   const migration = migrate({
     disks: [{ source: device, name: 'web', tap: 'dm' }],
-    destination: `127.0.0.1:${receiver.address.port}`,
+    destination: address,
     budgets: { bandwidth: '3MB/s', downtime: '2s' },
     throttle: 'bucket'
   })

@@ -11,6 +11,7 @@ import type { Tap } from '../../../lib/index.js'
 import { leftTaps, migrate, openTap, receive, removeLeftTap } from '../../../lib/index.js'
 import { contentOf, differing, fio, mountedExt4, seedOf } from '../../support/bpf.js'
 import { deviceOf, kKinds, nameOf, dmsetup, store, traces, works } from '../../support/dm.js'
+import { destination } from '../../support/destination.js'
 import { temporary } from '../../support/images.js'
 
 t.setTimeout(500_000)
@@ -28,17 +29,6 @@ function busyFiles (t: Test, point: string, seed: number): { end: () => Promise<
   }
   t.teardown(end)
   return { end }
-}
-
-async function destination (t: Test) {
-  const target = join(temporary(t), 'target.img')
-  const receiver = await receive({ disks: [{ target, name: 'web' }] })
-  const close = async () => {
-    await receiver.close()
-    for (const tap of receiver.taps.values()) await tap.close()
-  }
-  t.teardown(close)
-  return { target, address: `127.0.0.1:${receiver.address.port}`, close }
 }
 
 for (const kind of kKinds) {

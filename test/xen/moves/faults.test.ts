@@ -4,8 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
 import { missingNeed } from '../../hosts/needs.js'
-import type { Said } from '../side.js'
-import { domains, Shuttle, until } from './shuttle.js'
+import { domains, kMoments, Shuttle, until } from './shuttle.js'
 
 t.setTimeout(2_400_000)
 
@@ -33,12 +32,7 @@ t.test('a move', { skip: (await missingNeed()) ?? false }, async (t) => {
     await there.must(`cp -p /run/block ${kBlockScript}`)
   })
 
-  const moments: Record<string, (said: Said) => boolean> = {
-    'while its memory goes': (said) => 'memory' in said,
-    'when it is paused': ({ step }) => step === 'residual',
-    'when the commit is on its way': ({ step }) => step === 'commit'
-  }
-  for (const [moment, isSo] of Object.entries(moments)) {
+  for (const [moment, isSo] of Object.entries(kMoments)) {
     await t.test(`both sides are killed ${moment}`, async (t) => {
       const move = await shuttle.start()
       await until(move, isSo)

@@ -21,6 +21,13 @@ const kNoise = 8 << 20
 /** xl takes its time to remove what came to nothing. */
 const kGoneMs = 60_000
 
+/** Of a move behind its bulk copy: what the source says when they have come. */
+export const kMoments: Record<string, (said: Said) => boolean> = {
+  'while its memory goes': (said) => 'memory' in said,
+  'when it is paused': ({ step }) => step === 'residual',
+  'when the commit is on its way': ({ step }) => step === 'commit'
+}
+
 export type Move = Awaited<ReturnType<typeof startMove>>
 
 export async function domains (host: XenHost): Promise<string[]> {

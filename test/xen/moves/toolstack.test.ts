@@ -6,9 +6,8 @@ import t from 'tap'
 
 import { missingNeed } from '../../hosts/needs.js'
 import { XenGuest } from '../guest.js'
-import type { Said } from '../side.js'
 import type { XenHost } from '../xen-host.js'
-import { Shuttle, until } from './shuttle.js'
+import { kMoments, Shuttle, until } from './shuttle.js'
 
 t.setTimeout(2_400_000)
 
@@ -95,13 +94,8 @@ t.test('a move', { skip: (await missingNeed()) ?? false }, async (t) => {
     await shuttle.stays(t, move)
   })
 
-  const phases: Record<string, (said: Said) => boolean> = {
-    'while its memory goes': (said) => 'memory' in said,
-    'when it is paused': ({ step }) => step === 'residual',
-    'when the commit is on its way': ({ step }) => step === 'commit'
-  }
-  for (const [phase, isSo] of Object.entries(phases)) {
-    await t.test(`the link is cut ${phase}`, async (t) => {
+  for (const [moment, isSo] of Object.entries(kMoments)) {
+    await t.test(`the link is cut ${moment}`, async (t) => {
       const move = await shuttle.start()
       t.ok(await until(move, isSo), 'it comes to that', { output: move.source.output() })
       await shuttle.setLink('down')
