@@ -19,7 +19,7 @@ import { Failure, hasCommand, hasLibrary, isMain, main, root } from './support.m
 
 const jobs = 2
 const always = ['gnutls', 'liburing', 'libxxhash', 'libzstd']
-const defines = ['-DBLOCKFERRY_HAVE_GNUTLS']
+const defines = ['-DBLOCKFERRY_HAVE_GNUTLS', '-DBLOCKFERRY_HAVE_LIBURING']
 const commonFlags = ['-std=c++20', '-O1', '-g', '-Wall', '-Wextra', '-pthread', ...defines]
 const includes = ['-Inative', '-Inative/core', '-Inative/build/bpf']
 

@@ -96,7 +96,7 @@ DiskIdentity identity_of(const Origin& origin) {
   return {info.st_dev, info.st_ino};
 }
 
-DiskState state_of(const Origin& origin) {
+DiskState state_of(Origin& origin) {
   DiskState state;
   struct stat info;
   if (fstat(origin.descriptor(), &info) != 0) return state;
@@ -107,7 +107,7 @@ DiskState state_of(const Origin& origin) {
     return state;
   }
   // What somebody has written and nobody flushed yet is in no count.
-  state.known = fdatasync(origin.descriptor()) == 0 && read_sectors(info.st_rdev, &state.sectors);
+  state.known = origin.flush().ok() && read_sectors(info.st_rdev, &state.sectors);
   return state;
 }
 

@@ -31,7 +31,7 @@ struct DiskState {
   uint64_t sectors = 0;
   bool operator==(const DiskState&) const = default;
 };
-DiskState state_of(const Origin& origin);
+DiskState state_of(Origin& origin);
 // A file's last change came no later than `stamp_ns`, and not before `landed_ns`: a snapshot that was
 // taken back has the times of then. Of a device that can't be told: false.
 bool unchanged_since(const DiskState& state, uint64_t landed_ns, uint64_t stamp_ns);

@@ -6,12 +6,14 @@
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
+#include <filesystem>
 #include <mutex>
 
 #include "aligned_buffer.h"
+#include "durability.h"
 #include "file_descriptor.h"
+#include "io_queue.h"
 #include "origin.h"
 
 namespace blockferry {
@@ -63,7 +65,9 @@ class FileOrigin : public Origin {
   void open_reread();
   Status still_reaches(uint64_t end) const;
   Status read_from(int fd, void* buffer, uint64_t offset, uint64_t length);
-  Status failed(int error, const char* what, uint64_t offset, uint64_t length) const;
+  Status failed(int error, const char* what, uint64_t offset, uint64_t length) const {
+    return failed_io(*this, what, offset, length, error);
+  }
 
   std::string path_;
   FileDescriptor fd_;
@@ -77,13 +81,10 @@ class FileOrigin : public Origin {
   // are long at it wait here instead.
   bool spins_ = false;
   std::mutex turn_;
-  std::atomic<int> flush_error_{0};
+  // Reads past the page cache are what they are called.
+  bool truly_direct_ = false;
+  Durability durability_;
 };
-
-Status FileOrigin::failed(int error, const char* what, uint64_t offset, uint64_t length) const {
-  return Status::from_errno(error, std::string(what) + " " + std::to_string(length) +
-                                       " bytes at " + std::to_string(offset) + " of " + path_);
-}
 
 // The smallest unit in which O_DIRECT reads work: 512 where it does, else 4096, 0 if not at all. When
 // reading fails for another reason, so much as always works.
@@ -98,6 +99,26 @@ Status direct_alignment(int fd, const std::string& path, uint32_t* alignment) {
   }
   *alignment = 0;
   return {};
+}
+
+// Some file systems take O_DIRECT and go through the page cache all the same (ext4 that journals data).
+bool passes_page_cache(int fd) {
+#ifdef STATX_DIOALIGN
+  struct statx info = {};
+  return statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) == 0 &&
+         (info.stx_mask & STATX_DIOALIGN) != 0 && info.stx_dio_offset_align != 0;
+#else
+  (void)fd;
+  return false;  // nobody knows
+#endif
+}
+
+// A file's name is durable with its folder. Some file systems have nothing to do for that (EINVAL).
+int make_name_durable(int file, const std::string& path) {
+  std::string folder = std::filesystem::path(path).parent_path();
+  FileDescriptor fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.open() && errno == EACCES) return syncfs(file) == 0 ? 0 : errno;  // one that can't be listed
+  return fd.open() && (fsync(fd.get()) == 0 || errno == EINVAL) ? 0 : errno;
 }
 
 Status FileOrigin::open_descriptor(const FileOriginOptions& options) {
@@ -116,12 +137,12 @@ Status FileOrigin::open_descriptor(const FileOriginOptions& options) {
   if (create) flags |= O_CREAT | O_EXCL;
   fd_.reset(::open(path_.c_str(), flags, 0600));
   if (!fd_.open()) return Status::from_errno(errno, "open " + path_);
-  if (create && ftruncate(fd_.get(), static_cast<off_t>(options.create_size)) != 0) {
-    int error = errno;
-    unlink(path_.c_str());
-    return Status::from_errno(error, "create " + path_);
-  }
-  return {};
+  if (!create) return {};
+  bool sized = ftruncate(fd_.get(), static_cast<off_t>(options.create_size)) == 0;
+  int error = sized ? make_name_durable(fd_.get(), path_) : errno;
+  if (error == 0) return {};
+  unlink(path_.c_str());
+  return Status::from_errno(error, "create " + path_);
 }
 
 Status FileOrigin::measure() {
@@ -198,6 +219,8 @@ Status FileOrigin::open(const FileOriginOptions& options) {
   fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) & ~O_NONBLOCK);
   spins_ = !block_device_ && !options.direct;
   open_reread();
+  truly_direct_ = reread_fd_.open() && passes_page_cache(reread_fd_.get());
+  durability_.begin(fd_.get(), !(options.direct && truly_direct_));
   return {};
 }
 
@@ -234,8 +257,7 @@ Status FileOrigin::write(const void* buffer, uint64_t offset, uint64_t length, b
   if (spins_ && length >= kLongWrite) turn.lock();
   const uint8_t* at = static_cast<const uint8_t*>(buffer);
   while (length > 0) {
-    iovec part{const_cast<uint8_t*>(at), length};
-    ssize_t put = durable ? pwritev2(fd_.get(), &part, 1, static_cast<off_t>(offset), RWF_DSYNC)
+    ssize_t put = durable ? durability_.write(at, length, offset)
                           : pwrite(fd_.get(), at, length, static_cast<off_t>(offset));
     if (put < 0 && errno == EINTR) continue;
     if (put < 0) return failed(errno, "write", offset, length);
@@ -285,11 +307,7 @@ Status FileOrigin::discard(uint64_t offset, uint64_t length) {
 }
 
 Status FileOrigin::flush() {
-  int error = flush_error_.load();
-  if (error == 0 && fdatasync(fd_.get()) != 0) {
-    error = errno;
-    flush_error_.store(error);
-  }
+  int error = durability_.flush();
   return error == 0 ? Status{} : Status::from_errno(error, "flush " + path_);
 }
 
@@ -319,10 +337,12 @@ Status FileOrigin::extent_at(uint64_t offset, uint64_t length, OriginExtent* ext
 
 Status FileOrigin::reread(void* buffer, uint64_t offset, uint64_t length) {
   bool aligned = (offset | length | reinterpret_cast<uintptr_t>(buffer)) % reread_alignment_ == 0;
-  if (reread_fd_.open() && aligned) return read_from(reread_fd_.get(), buffer, offset, length);
-  posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(length),
-                POSIX_FADV_DONTNEED);
-  return read(buffer, offset, length);
+  bool direct = reread_fd_.open() && aligned;
+  if (!direct || !truly_direct_) {
+    posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(length),
+                  POSIX_FADV_DONTNEED);
+  }
+  return read_from(direct ? reread_fd_.get() : fd_.get(), buffer, offset, length);
 }
 
 Status FileOrigin::prefetch(uint64_t offset, uint64_t length) {

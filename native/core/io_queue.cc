@@ -33,6 +33,11 @@ void perform(Origin& origin, IoRequest* request) {
   }
 }
 
+Status failed_io(const Origin& origin, const char* what, uint64_t offset, uint64_t length, int error) {
+  return Status::from_errno(error, std::string(what) + " " + std::to_string(length) + " bytes at " +
+                                       std::to_string(offset) + " of " + origin.name());
+}
+
 std::unique_ptr<IoQueue> make_io_queue(Origin& origin, unsigned depth, bool force_threads) {
   if (!force_threads) {
     if (auto queue = make_uring_queue(origin, depth)) return queue;

@@ -33,13 +33,17 @@ class IoQueue {
   virtual void submit(IoRequest* request) = 0;
   // A finished request, or nullptr when none is finished yet. Never blocks.
   virtual IoRequest* reap() = 0;
-  // Becomes readable when a request may have finished; reap() until nullptr clears it.
+  // Becomes readable when a request may have finished; reap() until nullptr clears it. -1 where no
+  // descriptor was to be had: then a request has finished when submit() returns.
   virtual int wait_fd() const = 0;
   virtual const char* backend() const = 0;  // "io_uring" or "threads"
 };
 
 // Does one request on the calling thread.
 void perform(Origin& origin, IoRequest* request);
+
+// `what`: read, write and so on.
+Status failed_io(const Origin& origin, const char* what, uint64_t offset, uint64_t length, int error);
 
 // io_uring where the kernel and the origin have it, else threads. `force_threads` for tests.
 std::unique_ptr<IoQueue> make_io_queue(Origin& origin, unsigned depth, bool force_threads = false);

@@ -40,7 +40,7 @@ struct MapFileHeader {
 };
 static_assert(sizeof(MapFileHeader) <= kPage);
 
-Status MapFile::open(const std::string& path, const Origin& origin, uint32_t block_size,
+Status MapFile::open(const std::string& path, Origin& origin, uint32_t block_size,
                      uint64_t words, uint64_t watch, std::unique_ptr<MapFile>* file) {
   std::unique_ptr<MapFile> opened(new MapFile);
   uint64_t bytes = kPage + words * sizeof(Word);
@@ -116,7 +116,7 @@ Status MapFile::map(uint64_t bytes) {
 }
 
 // Goes on with what is there, or begins anew.
-void MapFile::begin(const Origin& origin, uint32_t block_size, uint64_t watch) {
+void MapFile::begin(Origin& origin, uint32_t block_size, uint64_t watch) {
   HostMoment host = host_now();
   DiskIdentity disk = identity_of(origin);
   uint64_t inode = inode_of(fd_.get());
@@ -137,7 +137,7 @@ void MapFile::begin(const Origin& origin, uint32_t block_size, uint64_t watch) {
   stamp();
 }
 
-bool MapFile::unwritten(const Origin& origin) const {
+bool MapFile::unwritten(Origin& origin) const {
   DiskState state = state_of(origin);
   if (header_->closed.load() != 0) return state == header_->at_close;
   return unchanged_since(state, header_->landed.load(), header_->stamp.load());

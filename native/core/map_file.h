@@ -25,7 +25,7 @@ class MapFile {
   // Code::refused when the path holds something else, which is left alone, Code::no_permission when
   // others can write it. `watch`: the token of the watch that sees the writes to the disk; 0 when
   // they come through a tap's gate.
-  static Status open(const std::string& path, const Origin& origin, uint32_t block_size,
+  static Status open(const std::string& path, Origin& origin, uint32_t block_size,
                      uint64_t words, uint64_t watch, std::unique_ptr<MapFile>* file);
   // With which one it was used last, 0 when none is known.
   static uint64_t watch_of(const std::string& path);
@@ -52,8 +52,8 @@ class MapFile {
   Status open_locked(const std::string& path);
   Status map(uint64_t bytes);
   Status check_content() const;
-  void begin(const Origin& origin, uint32_t block_size, uint64_t watch);
-  bool unwritten(const Origin& origin) const;
+  void begin(Origin& origin, uint32_t block_size, uint64_t watch);
+  bool unwritten(Origin& origin) const;
 
   std::string path_;
   FileDescriptor fd_;

@@ -62,6 +62,7 @@ class NbdServer::Impl : public NbdConnectionHost {
  private:
   void accept_loop(ListenSocket& socket);
   void welcome(FileDescriptor connection);
+  void free_descriptors();
   void serve(Client& client);
   void join_done();
   uint32_t live() const;
@@ -99,8 +100,17 @@ void NbdServer::Impl::accept_loop(ListenSocket& socket) {
     int error = 0;
     FileDescriptor connection = socket.accept(&error);
     if (connection.open()) welcome(std::move(connection));
-    if (error != 0) stop_.wait(kPauseMs);
+    if (error != 0) free_descriptors();
   }
+}
+
+// Those who are gone hold some, and what is to come may need them.
+void NbdServer::Impl::free_descriptors() {
+  {
+    std::lock_guard lock(mutex_);
+    join_done();
+  }
+  stop_.wait(kPauseMs);
 }
 
 void NbdServer::Impl::welcome(FileDescriptor connection) {

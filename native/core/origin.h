@@ -52,8 +52,8 @@ class Origin {
                               bool fast_only) = 0;
   // A hint: the range need not be kept. Ok, and nothing done, where it can't be taken.
   virtual Status discard(uint64_t offset, uint64_t length) = 0;
-  // Everything that was written when this was called is on stable storage when it returns. After
-  // one failure every later flush fails too: the kernel reports a lost page only once.
+  // Everything that was written when this was called is on stable storage when it returns. Where a
+  // page can be gone after one failure (durability.h), every later flush fails too.
   virtual Status flush() = 0;
   // What lies at `offset`: the first extent there, at most `length` long, at least 1 byte. Finding
   // the end of data can be slow (tmpfs looks at every page).

@@ -38,6 +38,7 @@ void ThreadQueue::submit(IoRequest* request) {
 
 // For what waits; one more as long as all are at work.
 bool ThreadQueue::has_thread() {
+  if (event_ < 0) return false;
   if (waiting_.size() > idle_ && threads_.size() < max_threads_) {
     Status status = start_thread(&threads_.emplace_back(), [this] { work(); });
     if (!status.ok()) threads_.pop_back();
@@ -63,7 +64,7 @@ void ThreadQueue::work() {
 
 void ThreadQueue::finish(IoRequest* request) {
   finished_.push_back(request);
-  eventfd_write(event_, 1);
+  if (event_ >= 0) eventfd_write(event_, 1);
 }
 
 IoRequest* ThreadQueue::pop_finished() {

@@ -1,5 +1,5 @@
-// The IoQueue that works everywhere: threads that call the origin's blocking methods. Without one
-// to be had, who submits does it.
+// The IoQueue that works everywhere: threads that call the origin's blocking methods. Without a thread
+// or a descriptor to be had, who submits does it.
 #pragma once
 
 #include <condition_variable>

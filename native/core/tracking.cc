@@ -40,7 +40,7 @@ Tracking::Parts Tracking::share_out(Word* words, uint64_t blocks) {
   return parts;
 }
 
-Status Tracking::open(const std::string& path, const Origin& origin, uint32_t block_size,
+Status Tracking::open(const std::string& path, Origin& origin, uint32_t block_size,
                       std::shared_ptr<Tracking>* tracking, uint64_t watch) {
   uint64_t blocks = blocks_of(origin.size(), block_size);
   std::unique_ptr<MapFile> file;

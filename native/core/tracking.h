@@ -25,7 +25,7 @@ class Tracking {
   Tracking(uint64_t size, uint32_t block_size);
   // In a map file, for a tap that is not open yet: see MapFile::open() for the errors, and for
   // `watch`.
-  static Status open(const std::string& path, const Origin& origin, uint32_t block_size,
+  static Status open(const std::string& path, Origin& origin, uint32_t block_size,
                      std::shared_ptr<Tracking>* tracking, uint64_t watch = 0);
 
   DirtyMap& dirty() { return dirty_; }

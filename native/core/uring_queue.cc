@@ -43,11 +43,7 @@ class UringQueue : public IoQueue {
   void submit(IoRequest* request) override {
     request->progress = 0;
     request->status = {};
-    if (request->kind == IoKind::read || request->kind == IoKind::write) {
-      enter(request);
-    } else {
-      threads().submit(request);
-    }
+    if (!suits_ring(*request) || !enter(request)) threads().submit(request);
   }
 
   IoRequest* reap() override {
@@ -66,9 +62,16 @@ class UringQueue : public IoQueue {
     return *threads_;
   }
 
-  // Puts what is left of the request into the ring.
-  void enter(IoRequest* request) {
+  // What syncs goes through the origin (durability.h).
+  static bool suits_ring(const IoRequest& request) {
+    return request.kind == IoKind::read || (request.kind == IoKind::write && !request.durable);
+  }
+
+  // Puts what is left of the request into the ring. False where the kernel doesn't take it: no memory
+  // now, or no such call any more.
+  bool enter(IoRequest* request) {
     io_uring_sqe* entry = io_uring_get_sqe(&ring_);
+    if (entry == nullptr) return false;
     uint8_t* at = static_cast<uint8_t*>(request->buffer) + request->progress;
     uint64_t offset = request->offset + request->progress;
     auto length = static_cast<unsigned>(std::min(request->length - request->progress, kMaxTransfer));
@@ -76,12 +79,21 @@ class UringQueue : public IoQueue {
       io_uring_prep_read(entry, origin_.descriptor(), at, length, offset);
     } else {
       io_uring_prep_write(entry, origin_.descriptor(), at, length, offset);
-      if (request->durable) entry->rw_flags = RWF_DSYNC;
     }
     io_uring_sqe_set_data(entry, request);
+    io_uring_submit(&ring_);
+    if (io_uring_sq_ready(&ring_) > 0) {
+      withdraw(entry);
+      return false;
+    }
     in_ring_++;
-    // What the kernel has no room or memory for now, it takes when something has finished.
-    while (io_uring_submit(&ring_) < 0) usleep(100);
+    return true;
+  }
+
+  // It stays in the ring, and must do nothing when it is taken after all.
+  static void withdraw(io_uring_sqe* entry) {
+    io_uring_prep_nop(entry);
+    io_uring_sqe_set_data(entry, nullptr);
   }
 
   IoRequest* next() {
@@ -90,27 +102,35 @@ class UringQueue : public IoQueue {
       auto* request = static_cast<IoRequest*>(io_uring_cqe_get_data(entry));
       int result = entry->res;
       io_uring_cqe_seen(&ring_, entry);
+      if (request == nullptr) continue;
       in_ring_--;
       if (finish(request, result)) return request;
     }
     return threads_ ? threads_->reap() : nullptr;
   }
 
-  // False when it goes on (a part was done, or it was interrupted).
+  // False when it goes on: a part was done, it was interrupted, or what the ring can't do a blocking
+  // call can, or finds the words for it.
   bool finish(IoRequest* request, int result) {
-    if (result == -EINTR || result == -EAGAIN) {
-      enter(request);
-      return false;
-    }
-    if (result <= 0) {
-      // The blocking call finds the words for it, and what a retry can mend is mended.
-      perform(origin_, request);
+    if (result > 0) request->progress += static_cast<uint64_t>(result);
+    if (request->progress >= request->length) return true;
+    if (is_final(result)) {
+      const char* what = request->kind == IoKind::read ? "read" : "write";
+      request->status = failed_io(origin_, what, request->offset, request->length, -result);
       return true;
     }
-    request->progress += static_cast<uint64_t>(result);
-    if (request->progress >= request->length) return true;
-    enter(request);
+    bool goes_on = result > 0 || result == -EINTR || result == -EAGAIN;
+    if (!goes_on || !enter(request)) threads().submit(request);
     return false;
+  }
+
+  static bool is_final(int result) {
+    switch (result) {
+      case -EIO: case -ENOSPC: case -EDQUOT: case -EFBIG: case -EROFS: case -EPERM: case -EBADF:
+        return true;
+      default:
+        return false;
+    }
   }
 
   Origin& origin_;

@@ -25,7 +25,7 @@ Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptio
 }
 
 // Null without a map file.
-Status open_tracking(const std::string& path, uint32_t block_size, const Origin& origin,
+Status open_tracking(const std::string& path, uint32_t block_size, Origin& origin,
                      std::shared_ptr<Tracking>* tracking) {
   if (path.empty()) return {};
   return Tracking::open(path, origin, block_size, tracking);

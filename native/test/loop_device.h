@@ -14,11 +14,9 @@
 
 class LoopDevice {
  public:
-  explicit LoopDevice(uint64_t size) {
-    file_.reset(open((folder_ / "image").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    CHECK(file_.open() && ftruncate(file_.get(), static_cast<off_t>(size)) == 0);
-    attach(LO_FLAGS_AUTOCLEAR);
-  }
+  explicit LoopDevice(uint64_t size) { make(folder_ / "image", size); }
+  // Over a file elsewhere, which stays.
+  LoopDevice(uint64_t size, const std::string& file) { make(file, size); }
   // Over another device, past the page cache: as slow as that.
   explicit LoopDevice(const LoopDevice& below) {
     file_.reset(open(below.path().c_str(), O_RDWR | O_CLOEXEC));
@@ -30,6 +28,11 @@ class LoopDevice {
   const std::string& path() const { return path_; }
 
  private:
+  void make(const std::string& file, uint64_t size) {
+    file_.reset(open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    CHECK(file_.open() && ftruncate(file_.get(), static_cast<off_t>(size)) == 0);
+    attach(LO_FLAGS_AUTOCLEAR);
+  }
   void attach(uint32_t flags) {
     blockferry::FileDescriptor control(open("/dev/loop-control", O_RDWR | O_CLOEXEC));
     CHECK(control.open());

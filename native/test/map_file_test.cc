@@ -36,7 +36,7 @@ std::unique_ptr<Origin> open_disk(const Paths& paths) {
   return origin;
 }
 
-std::shared_ptr<Tracking> open_tracking(const Paths& paths, const Origin& origin,
+std::shared_ptr<Tracking> open_tracking(const Paths& paths, Origin& origin,
                                         uint32_t block_size = kBlock) {
   std::shared_ptr<Tracking> tracking;
   CHECK(Tracking::open(paths.map, origin, block_size, &tracking).ok());
