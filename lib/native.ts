@@ -189,6 +189,10 @@ export interface NativeTlsFiles {
 /** What was in the files; nothing of it can be seen from here. */
 export interface NativeTls { readonly _tls: unique symbol }
 
+/** Who may be at the other end: who has keys that fit; who is of this user or root, on this host's
+ * loopback; anybody. */
+export type NativeTrust = NativeTls | 'sameUser' | 'anybody'
+
 export interface NativeTunnelOptions {
   device: string
   number: number
@@ -221,9 +225,11 @@ export interface Native {
   /** See native/core/dm_moved.h. */
   markDmMoved (path: string): Promise<void>
   unfenceDmMoved (path: string): Promise<void>
-  NbdServer: new (options: { maxConnections?: number, handshakeTimeoutMs?: number }) => NativeNbdServer
+  NbdServer: new (
+    options: { maxConnections?: number, handshakeTimeoutMs?: number, sameUser?: boolean }
+  ) => NativeNbdServer
   Sender: new (
-    options: { linkTimeoutMs?: number, tls: NativeTls | null }, listener: NativeListener
+    options: { linkTimeoutMs?: number, tls: NativeTrust }, listener: NativeListener
   ) => NativeSender
   MigrationListener: new (
     options: {
@@ -231,7 +237,7 @@ export interface Native {
       maxGreeting?: number
       greetingTimeoutMs?: number
       linkTimeoutMs?: number
-      tls: NativeTls | null
+      tls: NativeTrust
     },
     listener: NativeListener
   ) => NativeMigrationListener

@@ -14,7 +14,7 @@ import { loadTls } from './migration/tls.js'
 import type { TargetDisks } from './migration/target-disks.js'
 import { isMemoryMachine } from './machine/machine.js'
 import { Journal } from './ownership/journal.js'
-import type { NativeMigrationListener, NativeRefusal, NativeSession, NativeTls } from './native.js'
+import type { NativeMigrationListener, NativeRefusal, NativeSession, NativeTrust } from './native.js'
 import { native } from './native.js'
 import { Tap } from './tap.js'
 
@@ -50,7 +50,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   readonly done: Promise<DestinationReport>
 
   /** For receive(). */
-  constructor (options: CheckedReceiveOptions, tls: NativeTls | null) {
+  constructor (options: CheckedReceiveOptions, tls: NativeTrust) {
     super()
     this.#options = options
     this.done = new Promise((resolve, reject) => {

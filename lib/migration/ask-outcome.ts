@@ -2,14 +2,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { BlockferryError } from '../errors.js'
-import type { NativeTls } from '../native.js'
+import type { NativeTrust } from '../native.js'
 import type { Messages } from './messages.js'
 import { SourceLink } from './source-link.js'
 
 export interface AskOptions {
   host: string
   port: number
-  tls: NativeTls | null
+  tls: NativeTrust
   migration: string
   linkTimeoutMs: number
   /** Gives up after this long, ms. */

@@ -1,5 +1,5 @@
 // The link broke when the destination had been told to decide: what came of the switchover.
-import type { NativeSender, NativeTls } from '../native.js'
+import type { NativeSender, NativeTrust } from '../native.js'
 import { askOutcome } from './ask-outcome.js'
 import type { CheckedMigrateOptions } from './options.js'
 import type { SwitchoverResult } from './switchover.js'
@@ -9,7 +9,7 @@ const kPatience = 3
 
 /** null: it did not commit. OWNER_UNKNOWN when it does not answer. */
 export async function committedAfterBreak (
-  migration: string, { host, port, linkTimeoutMs, disks }: CheckedMigrateOptions, tls: NativeTls | null,
+  migration: string, { host, port, linkTimeoutMs, disks }: CheckedMigrateOptions, tls: NativeTrust,
   sender: NativeSender
 ): Promise<SwitchoverResult | null> {
   const source = disks.map((_disk, index) => sender.digest(index))

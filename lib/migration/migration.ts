@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ErrorDetails } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
-import type { NativeTls } from '../native.js'
+import type { NativeTrust } from '../native.js'
 import { SourceOwnership } from '../ownership/source-ownership.js'
 import type { Forecast } from '../policy/types.js'
 import { atDate } from './at-date.js'
@@ -49,7 +49,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #reporter: Reporter | null = null
   #paused = false
   #wanted = true
-  #tls: NativeTls | null = null
+  #tls: NativeTrust = 'sameUser'
   #machine: SourceMachine | null = null
   #ownership: SourceOwnership | null = null
   #network = new NetworkSteps(null)

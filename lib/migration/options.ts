@@ -10,8 +10,7 @@ import { SharedBandwidth } from '../shared-bandwidth.js'
 import type { TapKind } from '../tap.js'
 import { checkBlockSize, Tap } from '../tap.js'
 import { parseHostPort, parseRate, parseTime } from '../units.js'
-import type { NativeTlsFiles } from '../native.js'
-import type { TlsOptions } from './tls.js'
+import type { TlsOptions, Welcome } from './tls.js'
 import { checkTls } from './tls.js'
 
 /** A disk to be moved: a tap, or a path. */
@@ -40,7 +39,8 @@ export interface MigrateOptions {
   destination: string | { host: string, port: number }
   /** How all of its connections are encrypted, and who may be at the other end: the same kind of key
    * on both sides. False: not at all, for networks that are safe without. Default: not at all if
-   * the destination is this host's loopback; else INVALID. */
+   * the destination is this host's loopback, and its process is of this user or root (else
+   * UNAUTHORIZED); else INVALID. */
   tls?: TlsOptions | false
   /** What writes to the disks: pause() and resume() of your own, or a machine whose memory moves,
    * too, such as qemu(). Default: nothing to pause; the taps hold the writers. */
@@ -101,7 +101,7 @@ export interface CheckedMigrateOptions {
   }>
   host: string
   port: number
-  tls: NativeTlsFiles | null
+  tls: Welcome
   machine: Machine
   network: Network | null
   budgets: Budgets
@@ -154,7 +154,7 @@ export interface CheckedReceiveOptions {
   disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean }>
   host: string
   port: number
-  tls: NativeTlsFiles | null
+  tls: Welcome
   machine: Machine
   network: Network | null
   serve: NbdServer | null

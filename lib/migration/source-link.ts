@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { ErrorCode } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
-import type { NativeSender, NativeTls, WrongRange } from '../native.js'
+import type { NativeSender, NativeTrust, WrongRange } from '../native.js'
 import { native } from '../native.js'
 import { Heartbeat } from './heartbeat.js'
 import type { Message, Messages, MessageType } from './messages.js'
@@ -28,8 +28,7 @@ export class SourceLink {
   readonly #onBulkDone: () => void
   #left: ((number: number) => void) | null = null
 
-  /** Null `tls`: plain TCP. */
-  constructor (linkTimeoutMs: number, tls: NativeTls | null, onBulkDone: () => void) {
+  constructor (linkTimeoutMs: number, tls: NativeTrust, onBulkDone: () => void) {
     this.failed = new Promise((_resolve, reject) => {
       this.#fail = (error) => {
         this.#isBroken = true

@@ -68,17 +68,21 @@ function checkCertificates (options: TlsCertificateOptions): NativeTlsFiles {
   return { certificate, key, ca, peers }
 }
 
-/** Null: plain TCP. INVALID for nonsense, and without a word when `host`, which the option
- * `address` names, may be another host's or be reached from one. */
+/** Keys for who is to be welcome, or who is without: on the loopback who is of this user or root, and with
+ * `tls: false`, plain TCP, anybody. */
+export type Welcome = NativeTlsFiles | 'sameUser' | 'anybody'
+
+/** INVALID for nonsense, and without a word when `host`, which the option `address` names, may be
+ * another host's or be reached from one. */
 export function checkTls (
   tls: TlsOptions | false | undefined, address: string, host: string
-): NativeTlsFiles | null {
-  if (tls === false) return null
+): Welcome {
+  if (tls === false) return 'anybody'
   if (tls !== undefined) {
     if (typeof tls !== 'object' || tls === null) throw nonsense('tls', kForms)
     return 'psk' in tls ? checkPsk(onlyPsk(tls).psk) : checkCertificates(tls)
   }
-  if (isLoopback(host)) return null
+  if (isLoopback(host)) return 'sameUser'
   throw new BlockferryError(
     'INVALID',
     `tls: ${address} is ${host}, not this host's loopback: give keys, or say that it is to be plain ` +
@@ -94,9 +98,9 @@ function onlyPsk (tls: TlsPskOptions): TlsPskOptions {
 
 /** Reads the files, for a side that connects or one that listens. Errors: NOT_FOUND, NO_PERMISSION and the like, INVALID for what is in them,
  * UNSUPPORTED when the addon was built without TLS. */
-export async function loadTls (
-  files: NativeTlsFiles | null, { connects }: { connects: boolean }
-): Promise<NativeTls | null> {
-  if (files === null) return null
-  return await native.loadTls({ ...files, connects }).catch((error: unknown) => { throw toBlockferryError(error) })
+export async function loadTls<None extends null | 'sameUser' | 'anybody'> (
+  welcome: NativeTlsFiles | None, { connects }: { connects: boolean }
+): Promise<NativeTls | None> {
+  if (welcome === null || typeof welcome === 'string') return welcome
+  return await native.loadTls({ ...welcome, connects }).catch((error: unknown) => { throw toBlockferryError(error) })
 }

@@ -11,8 +11,9 @@ export interface NbdServerOptions {
   maxConnections?: number
   /** A client must have chosen its export within this time, ms. Default 10,000. */
   handshakeTimeoutMs?: number
-  /** Listen on TCP also where other hosts reach it: NBD is not encrypted here, and whoever connects
-   * can read and write the disks. Default false. */
+  /** Listen on TCP also where other hosts reach it, and let anybody in: NBD is not encrypted here, and
+   * whoever connects can read and write the disks. Default false: over TCP only from this host, and
+   * only processes of this user's or root's. */
   plain?: boolean
 }
 
@@ -25,7 +26,7 @@ export class NbdServer implements AsyncDisposable {
   constructor (options: NbdServerOptions = {}) {
     const { plain = false, ...others } = options
     this.#plain = plain
-    this.#server = new native.NbdServer(others)
+    this.#server = new native.NbdServer({ ...others, sameUser: !plain })
   }
 
   /** 'unix:PATH', 'tcp:HOST:PORT' or the like as an object; port 0 takes a free one. Resolves to

@@ -165,7 +165,7 @@ function checkTunnel (tunnel: TunnelOptions): CheckedRedirectOptions['tunnel'] {
 /** With absolute paths: another process may go on with it. */
 function tunnelTls (tls: TlsOptions | false | undefined, remote: string): NativeTlsFiles | false {
   const files = checkTls(tls, 'tunnel.remote', remote)
-  if (files === null) return false
+  if (typeof files === 'string') return false
   const paths = (['pskKeyFile', 'certificate', 'key', 'ca'] as const)
     .flatMap((name) => files[name] === undefined ? [] : [[name, resolve(files[name])]])
   return { ...files, ...Object.fromEntries(paths) }

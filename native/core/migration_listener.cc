@@ -152,15 +152,19 @@ void MigrationListener::greeted(Connection& connection) {
 Status MigrationListener::greet(Socket& socket, std::unique_ptr<FrameReader>* reader,
                                 std::string* hello) {
   Deadline deadline = Clock::now() + std::chrono::milliseconds(options_.greeting_timeout_ms);
-  if (options_.tls) {
-    auto session = std::make_unique<TlsSession>(options_.tls, TlsSession::Side::server, "");
-    Status status = socket.secure(std::move(session), deadline);
-    if (!status.ok()) return status;
+  const Trust& trust = options_.trust;
+  Status status;
+  if (trust.keys) {
+    auto session = std::make_unique<TlsSession>(trust.keys, TlsSession::Side::server, "");
+    status = socket.secure(std::move(session), deadline);
+  } else if (trust.same_user) {
+    status = socket.check_same_user();
   }
+  if (!status.ok()) return status;
   *reader = std::make_unique<FrameReader>(socket);
   (*reader)->set_deadline(deadline);
   FrameHeader header;
-  Status status = (*reader)->header(&header);
+  status = (*reader)->header(&header);
   if (!status.ok()) return status;
   if (header.type != FrameType::hello) {
     return Status::failure(Code::protocol, "the connection does not begin with a greeting");

@@ -16,6 +16,7 @@
 #include "numeric_address.h"
 #include "receiver_session.h"
 #include "stop_signal.h"
+#include "trust.h"
 
 namespace blockferry {
 
@@ -28,7 +29,7 @@ struct MigrationListenerOptions {
   uint32_t max_greeting = 64;
   uint32_t greeting_timeout_ms = 10'000;  // for all of it, TLS's handshake included
   uint32_t link_timeout_ms = 20'000;
-  std::shared_ptr<const TlsCredentials> tls;  // null: plain TCP
+  Trust trust;
 };
 
 // A connection that got no further than its greeting.

@@ -13,6 +13,7 @@
 
 #include "nbd_connection.h"
 #include "nbd_protocol.h"
+#include "same_user.h"
 #include "start_thread.h"
 #include "stop_signal.h"
 
@@ -62,6 +63,7 @@ class NbdServer::Impl : public NbdConnectionHost {
  private:
   void accept_loop(ListenSocket& socket);
   void welcome(FileDescriptor connection);
+  bool may_enter(const ListenSocket& socket, const FileDescriptor& connection);
   void free_descriptors();
   void serve(Client& client);
   void join_done();
@@ -99,9 +101,17 @@ void NbdServer::Impl::accept_loop(ListenSocket& socket) {
     if (stop_.wait_for(socket.fd(), POLLIN, -1) == 0) continue;
     int error = 0;
     FileDescriptor connection = socket.accept(&error);
-    if (connection.open()) welcome(std::move(connection));
+    if (connection.open() && may_enter(socket, connection)) welcome(std::move(connection));
     if (error != 0) free_descriptors();
   }
+}
+
+// Over a Unix socket the path decides.
+bool NbdServer::Impl::may_enter(const ListenSocket& socket, const FileDescriptor& connection) {
+  if (!options_.same_user || !socket.bound().unix_path.empty()) return true;
+  if (check_same_user(connection.get()).ok()) return true;
+  refused_++;
+  return false;
 }
 
 // Those who are gone hold some, and what is to come may need them.

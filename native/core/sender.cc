@@ -19,8 +19,8 @@ SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank, bool inventory)
       remembered(tracking->begin_session(inventory)) {}
 
 Sender::Sender(SenderEvents events, uint32_t link_timeout_ms,
-               std::shared_ptr<const TlsCredentials> tls)
-    : events_(std::move(events)), link_timeout_ms_(link_timeout_ms), tls_(std::move(tls)) {
+               Trust trust)
+    : events_(std::move(events)), link_timeout_ms_(link_timeout_ms), trust_(std::move(trust)) {
   machine_limits_.pacer = &pacer_;
 }
 
@@ -130,8 +130,8 @@ Status Sender::connect_greeted(const std::string& hello, std::unique_ptr<Socket>
   tune_socket(fd.get(), link_timeout_ms_);
   *socket = std::make_unique<Socket>(std::move(fd));
   Deadline deadline = Clock::now() + std::chrono::milliseconds(connect_timeout_ms_);
-  if (tls_) {
-    auto session = std::make_unique<TlsSession>(tls_, TlsSession::Side::client, host_);
+  if (trust_.keys) {
+    auto session = std::make_unique<TlsSession>(trust_.keys, TlsSession::Side::client, host_);
     status = (*socket)->secure(std::move(session), deadline);
     if (!status.ok()) return status;
   }
@@ -139,7 +139,9 @@ Status Sender::connect_greeted(const std::string& hello, std::unique_ptr<Socket>
   (*reader)->set_deadline(deadline);
   status = greet(**socket, hello, **reader, answer);
   (*reader)->set_deadline(kNoDeadline);
-  return status;
+  // Who has answered has accepted the connection: only now has its other end an owner.
+  bool asks = status.ok() && !trust_.keys && trust_.same_user;
+  return asks ? (*socket)->check_same_user() : status;
 }
 
 Status Sender::open_stream(unsigned index, unsigned count,

@@ -25,6 +25,7 @@
 #include "pacer.h"
 #include "peer_hashes.h"
 #include "tap.h"
+#include "trust.h"
 
 namespace blockferry {
 
@@ -77,8 +78,7 @@ struct SenderStats {
 
 class Sender {
  public:
-  // Null `tls`: plain TCP.
-  Sender(SenderEvents events, uint32_t link_timeout_ms, std::shared_ptr<const TlsCredentials> tls);
+  Sender(SenderEvents events, uint32_t link_timeout_ms, Trust trust);
   ~Sender();
 
   // The control connection. Blocks.
@@ -150,7 +150,7 @@ class Sender {
 
   SenderEvents events_;
   uint32_t link_timeout_ms_;
-  std::shared_ptr<const TlsCredentials> tls_;
+  const Trust trust_;
   std::string host_, session_;
   uint16_t port_ = 0;
   uint32_t connect_timeout_ms_ = 0;

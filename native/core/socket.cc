@@ -2,6 +2,8 @@
 
 #include <sys/socket.h>
 
+#include "same_user.h"
+
 namespace blockferry {
 
 Socket::Socket(FileDescriptor fd) : fd_(std::move(fd)) {}
@@ -18,6 +20,8 @@ Status Socket::secure(std::unique_ptr<TlsSession> session, Deadline deadline) {
   tls_ = std::move(session);
   return {};
 }
+
+Status Socket::check_same_user() const { return blockferry::check_same_user(fd_.get()); }
 
 Status Socket::send(iovec* parts, size_t count) {
   if (mute_) return Status::failure(Code::closed, "send after a handshake that failed");

@@ -24,6 +24,9 @@ class Socket {
   // Whom TLS has shown the peer to be (TlsSession::peer()); empty without TLS.
   const std::string& peer() const { return peer_; }
 
+  // See same_user.h.
+  Status check_same_user() const;
+
   // Sends everything. `parts` is changed. One thread at a time.
   Status send(iovec* parts, size_t count);
   // The same without waiting; what does not fit ends the connection (Code::timeout).

@@ -18,7 +18,7 @@ MigrationListenerOptions read_options(const Napi::Object& object) {
   options.max_greeting = number("maxGreeting", options.max_greeting);
   options.greeting_timeout_ms = number("greetingTimeoutMs", options.greeting_timeout_ms);
   options.link_timeout_ms = number("linkTimeoutMs", options.link_timeout_ms);
-  options.tls = TlsWrap::credentials_of(object.Get("tls"));
+  options.trust = TlsWrap::trust_of(object.Get("tls"));
   return options;
 }
 

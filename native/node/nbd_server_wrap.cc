@@ -25,6 +25,7 @@ NbdServerWrap::NbdServerWrap(const Napi::CallbackInfo& info)
       static_cast<uint32_t>(uint_or(object, "maxConnections", options.max_connections));
   options.handshake_timeout_ms =
       static_cast<uint32_t>(uint_or(object, "handshakeTimeoutMs", options.handshake_timeout_ms));
+  options.same_user = bool_or(object, "sameUser", options.same_user);
   server_ = std::make_shared<NbdServer>(options);
   closer_ = loop_->add_closer([server = server_] { server->close(); });
   loop_->hold();

@@ -64,9 +64,9 @@ SenderWrap::SenderWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<SenderWrap>(info), loop_(Loop::of(info.Env())) {
   Napi::Object options = info[0].As<Napi::Object>();
   auto link_timeout = static_cast<uint32_t>(uint_or(options, "linkTimeoutMs", 20'000));
-  auto tls = TlsWrap::credentials_of(options.Get("tls"));
+  Trust trust = TlsWrap::trust_of(options.Get("tls"));
   emitter_ = std::make_shared<Emitter>(loop_, info[1].As<Napi::Function>());
-  sender_ = std::make_shared<Sender>(events_to(emitter_), link_timeout, std::move(tls));
+  sender_ = std::make_shared<Sender>(events_to(emitter_), link_timeout, std::move(trust));
   closer_ = loop_->add_closer([sender = sender_] { sender->close(); });
   loop_->hold();
   Ref();

@@ -37,6 +37,11 @@ std::shared_ptr<const TlsCredentials> TlsWrap::credentials_of(const Napi::Value&
   return value.IsNull() ? nullptr : Unwrap(value.As<Napi::Object>())->credentials_;
 }
 
+Trust TlsWrap::trust_of(const Napi::Value& value) {
+  if (!value.IsString()) return credentials_of(value);
+  return {nullptr, value.As<Napi::String>().Utf8Value() == "sameUser"};
+}
+
 Napi::Value TlsWrap::load(const Napi::CallbackInfo& info) {
   auto loaded = std::make_shared<std::shared_ptr<const TlsCredentials>>();
   TlsFiles files = read_files(info[0].As<Napi::Object>());

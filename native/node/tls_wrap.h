@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "../core/tls_credentials.h"
+#include "../core/trust.h"
 #include "loop.h"
 
 namespace blockferry::node {
@@ -18,6 +18,8 @@ class TlsWrap : public Napi::ObjectWrap<TlsWrap> {
   explicit TlsWrap(const Napi::CallbackInfo& info);
   // Null for null.
   static std::shared_ptr<const TlsCredentials> credentials_of(const Napi::Value& value);
+  // Of credentials, 'sameUser' or 'anybody'.
+  static Trust trust_of(const Napi::Value& value);
 
  private:
   static Napi::Value load(const Napi::CallbackInfo& info);

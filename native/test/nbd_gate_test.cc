@@ -229,6 +229,22 @@ void a_slow_flush_stalls_nobody() {
   CHECK(client.reply().handle == 1);
 }
 
+// Without a descriptor left nobody can be accepted: those of clients that have gone are given back first.
+void the_gone_make_room() {
+  TestServer test;
+  std::vector<std::unique_ptr<RawClient>> clients;
+  for (int i = 0; i < 8; i++) {
+    clients.push_back(std::make_unique<RawClient>(test.path));
+    clients.back()->go();
+  }
+  std::vector<FileDescriptor> all;
+  for (int fd = dup(0); fd >= 0; fd = dup(0)) all.emplace_back(fd);
+  all.pop_back();
+  RawClient late(test.path);
+  for (auto& client : clients) shutdown(client->fd(), SHUT_RDWR);  // each keeps its own descriptor
+  late.go();
+}
+
 void close_lets_the_work_finish() {
   TestServer test;
   RawClient busy(test.path), held(test.path), idle(test.path), shaking(test.path);
@@ -344,6 +360,7 @@ int main() {
   RUN(held_writes_of_the_vanished_are_dropped_at_once());
   RUN(a_write_under_way_outlives_its_client());
   RUN(a_slow_flush_stalls_nobody());
+  RUN(the_gone_make_room());
   RUN(close_lets_the_work_finish());
   RUN(close_does_not_wait_for_a_deaf_client());
   RUN(removing_an_export_ends_its_connections());

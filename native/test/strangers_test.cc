@@ -57,7 +57,7 @@ struct Receiver {
   static MigrationListenerOptions options(std::shared_ptr<const TlsCredentials> tls,
                                           uint32_t max_greeting) {
     MigrationListenerOptions options;
-    options.tls = std::move(tls);
+    options.trust = std::move(tls);
     options.max_greeting = max_greeting;
     return options;
   }
