@@ -22,7 +22,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static RawDestination destination;
   std::promise<void> failed;
   Sender sender({[](std::string) {}, [] {}, [](uint64_t) {}, [&](Status) { failed.set_value(); }},
-                20'000, nullptr);
+                20'000, {});
   std::unique_ptr<Socket> control, inventory;
   std::thread peer([&] {
     control = destination.welcome("control");

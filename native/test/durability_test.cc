@@ -18,6 +18,7 @@
 #include "core/aligned_buffer.h"
 #include "core/io_queue.h"
 #include "core/origin.h"
+#include "descriptor_limit.h"
 #include "losing_device.h"
 
 using namespace blockferry;
@@ -132,12 +133,7 @@ void at_once(int flushes, int writes) {
 void fua_without_descriptors() {
   LosingDevice device;
   auto origin = open_origin({.path = device.path()});
-  std::vector<FileDescriptor> all;
-  for (;;) {
-    FileDescriptor one(dup(0));
-    if (!one.open()) break;
-    all.push_back(std::move(one));
-  }
+  NoDescriptors none;
   std::vector<uint8_t> data(kLot, 5);
   CHECK(origin->write(data.data(), 0, 4096, true).ok());
   CHECK(!origin->write(data.data(), kFar, data.size(), true).ok());

@@ -61,7 +61,7 @@ Status end_of(const std::vector<Told>& inventory) {
   std::promise<Status> failed;
   Sender sender({[](std::string) {}, [] {}, [](uint64_t) {},
                  [&](Status status) { failed.set_value(std::move(status)); }},
-                20'000, nullptr);
+                20'000, {});
   std::future<std::unique_ptr<Socket>> control =
       std::async(std::launch::async, [&] { return destination.welcome("control"); });
   CHECK(sender.connect("127.0.0.1", destination.port(), 5000).ok());

@@ -101,7 +101,7 @@ struct Pair {
                   sender_error = s;
                   failed.post();
                 }},
-               20'000, nullptr) {
+               20'000, {}) {
     CHECK(listener.listen("127.0.0.1", 0).ok());
     CHECK(sender.connect("127.0.0.1", listener.bound().port, 5000).ok());
     connected.wait(1);

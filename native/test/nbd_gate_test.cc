@@ -3,6 +3,7 @@
 // sanitizers: address, thread
 #include <thread>
 
+#include "descriptor_limit.h"
 #include "nbd_raw_client.h"
 
 using namespace blockferry;
@@ -237,9 +238,7 @@ void the_gone_make_room() {
     clients.push_back(std::make_unique<RawClient>(test.path));
     clients.back()->go();
   }
-  std::vector<FileDescriptor> all;
-  for (int fd = dup(0); fd >= 0; fd = dup(0)) all.emplace_back(fd);
-  all.pop_back();
+  NoDescriptors none(1);
   RawClient late(test.path);
   for (auto& client : clients) shutdown(client->fd(), SHUT_RDWR);  // each keeps its own descriptor
   late.go();

@@ -70,7 +70,7 @@ struct Migration {
         }, [](Refusal) {}),
         sender({[this](std::string) { heard.set({}); }, [] {}, [](uint64_t) {},
                 [this](Status status) { over.set(std::move(status)); }},
-               20'000, nullptr) {}
+               20'000, {}) {}
   ~Migration() {
     sender.close();
     listener.close();  // and the session, which may come as late as now
