@@ -62,7 +62,7 @@ export interface NativeTapOptions {
   readOnly?: boolean
   direct?: boolean
   createSize?: number
-  lock?: boolean
+  force?: boolean
   map?: string
   blockSize?: number
   metadata?: string

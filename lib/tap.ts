@@ -35,9 +35,10 @@ export interface TapOptions {
   direct?: boolean
   /** Create a missing file with this size. Default: a missing file is an error, NOT_FOUND. */
   createSize?: number | string
-  /** Refuse a file that another program has locked for writing, BUSY, and keep others out.
-   * Default true. */
-  lock?: boolean
+  /** Take it although another program has it locked or open for writing, else BUSY, and hold what can be
+   * held. For who knows that nobody writes there. Of processes of other users only root sees what they
+   * have open. Default false. */
+  force?: boolean
   /** A map file: what is tracked of the disk outlives the process there, so that a migration that
    * goes on after a crash neither reads nor sends again what has not changed. It takes 0.2 % of the
    * disk's size and holds for one boot of the host: a folder in /run is the place for it. Only for
@@ -310,13 +311,13 @@ function nativeOptions (source: TapOptions['source'], options: TapOptions) {
   if (options.tap !== undefined && options.tap !== 'nbd') return watchOptions(options)
   if (options.metadata !== undefined) throw new BlockferryError('INVALID', 'metadata: only of a dm tap')
   if (typeof source === 'string') {
-    const { readOnly = false, direct = false, createSize = 0, lock = true } = options
+    const { readOnly = false, direct = false, createSize = 0, force = false } = options
     return {
       kind: 'file' as const,
       path: source,
       readOnly,
       direct,
-      lock,
+      force,
       createSize: parseSize('createSize', createSize),
       ...mapOptions(options.map)
     }

@@ -189,12 +189,12 @@ export class SourceDisks {
 }
 
 async function openPath (
-  source: string, { name, tap, map: path, cgroup }: CheckedMigrateOptions['disks'][number], blockSize: number,
-  canPause: boolean
+  source: string, { name, tap, map: path, cgroup, force }: CheckedMigrateOptions['disks'][number],
+  blockSize: number, canPause: boolean
 ): Promise<Tap> {
   const kind = tap === 'auto' ? await chooseTap(source, canPause) : tap
   const map = path === undefined ? {} : { map: { path, blockSize } }
-  const how = kind === 'nbd' ? { readOnly: true } : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
+  const how = kind === 'nbd' ? { readOnly: true, ...(force !== undefined && { force }) } : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
   return await openTap({ source, name, ...map, ...how })
 }
 

@@ -79,7 +79,7 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   if (offered.size === 0 || offered.size % 512 !== 0) {
     throw new BlockferryError('BAD_SIZE', `${offered.name}: ${offered.size} bytes is no positive multiple of 512`)
   }
-  const { target: where, name, direct } = target
+  const { target: where, name, direct, force } = target
   if (offered.size / offered.blockSize > kMaxBlocks) {
     throw new BlockferryError('INVALID', `${offered.name}: too many blocks, use a larger block size`)
   }
@@ -90,7 +90,7 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   // It may be where the disk came from: its fence goes when that is known, and nobody can write there.
   if (typeof where === 'string') await native.unfenceDmMoved(where)
   const tap = typeof where === 'string'
-    ? await openTap({ source: where, name, direct, createSize: offered.size })
+    ? await openTap({ source: where, name, direct, createSize: offered.size, force })
     : where
   const release = tap.claimForMigration()
   tap.refuse()

@@ -100,7 +100,7 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   file.read_only = bool_or(options, "readOnly", false);
   file.direct = bool_or(options, "direct", false);
   file.create_size = uint_or(options, "createSize", 0);
-  file.lock = bool_or(options, "lock", true);
+  file.force = bool_or(options, "force", false);
   std::string kind = string_or(options, "kind", "file");
   uint64_t size = uint_or(options, "size", 0);
   std::string map = string_or(options, "map", "");

@@ -53,7 +53,7 @@ t.test('a tap that has one tracks all the time', async (t) => {
   t.equal(statSync(map.path).mode & 0o777, 0o600)
   t.throws(() => tap.track(), { code: 'INVALID' })
   t.throws(() => tap.untrack(), { code: 'INVALID' })
-  t.equal((await failureOf(openTap({ source, lock: false, map }))).code, 'BUSY')
+  t.equal((await failureOf(openTap({ source, force: true, map }))).code, 'BUSY')
   await using receiver = await receive({ disks: [{ target: join(dir, 'b.img') }] })
   const wrong = migrate({ disks: [{ source: tap }], destination: receiver.address })
   t.match(await failureOf(wrong), { code: 'INVALID', message: /65536/, owner: 'source' })

@@ -158,7 +158,7 @@ t.test('onto a disk that held something else', async (t) => {
   const dir = temporary(t)
   const image = makeImage(join(dir, 'source.img'), 6 << 20, 1)
   const target = makeImage(join(dir, 'target.img'), 6 << 20, 99)
-  await using other = await openTap({ source: target, lock: false })
+  await using other = await openTap({ source: target, force: true })
   await using client = new NbdServer()
   client.add(other)
   const socket = join(dir, 'nbd.sock')
