@@ -30,6 +30,8 @@ export interface NativeTap {
     alignment: number
     readOnly: boolean
     blank: boolean
+    /** -1 when there is none. */
+    descriptor: number
     /** 0 without a map file. */
     mapBlockSize: number
   }

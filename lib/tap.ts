@@ -7,6 +7,8 @@ import { native } from './native.js'
 import type { Slowing } from './tap/limit/slowing.js'
 import { WriteDelay } from './tap/limit/write-delay.js'
 import { WriterLimit } from './tap/limit/writer-limit.js'
+import type { Place } from './tap/places.js'
+import { placesOf } from './tap/places.js'
 import { parseSize } from './units.js'
 
 export interface TapOptions {
@@ -267,6 +269,12 @@ export class Tap implements AsyncDisposable {
   /** For lib/ only: the migration has ended. */
   untrackAfterMigration (): void {
     if (this.mapBlockSize === null) this.native.untrack()
+  }
+
+  /** For lib/ only: where its bytes lie. */
+  async places (): Promise<Place[]> {
+    const { descriptor } = this.native.describe()
+    return await placesOf(this.kind === 'dm' ? this.source : `/proc/self/fd/${descriptor}`)
   }
 
   /** For lib/ only: one migration at a time. */

@@ -132,8 +132,8 @@ export interface TargetDisk {
   name?: string
   /** O_DIRECT for a path. Default false. */
   direct?: boolean
-  /** Of a path: take it although another program has it open for writing. See TapOptions. Default false:
-   * BUSY. */
+  /** Of a path: take it although another program has it open for writing (see TapOptions), else BUSY, or
+   * although it goes by the name of the source's own storage, else REFUSED. Default false. */
   force?: boolean
 }
 

@@ -7,6 +7,8 @@ import type { Throttle } from '../policy/types.js'
 import type { TapStats } from '../tap.js'
 import { openTap, Tap } from '../tap.js'
 import { chooseTap } from '../tap/probe.js'
+import type { OfferedDisk } from './messages.js'
+import { kMaxPlaces } from './messages.js'
 import type { CheckedMigrateOptions } from './options.js'
 
 interface SourceTap {
@@ -57,6 +59,17 @@ export class SourceDisks {
       throw toBlockferryError(error)
     }
     return new SourceDisks(taps)
+  }
+
+  /** As the destination is told of them; `epochs`: of each. */
+  async offer (blockSize: number, epochs: readonly number[]): Promise<OfferedDisk[]> {
+    return await Promise.all(this.taps.map(async ({ name, tap }, index) => ({
+      name,
+      size: tap.size,
+      blockSize,
+      epoch: epochs[index]!,
+      places: (await tap.places()).slice(0, kMaxPlaces)
+    })))
   }
 
   get size (): number {

@@ -6,6 +6,7 @@ import { BlockferryError } from '../errors.js'
 import { native } from '../native.js'
 import type { Tap } from '../tap.js'
 import { checkBlockSize, openTap } from '../tap.js'
+import { commonPlace, placesOf } from '../tap/places.js'
 import type { OfferedDisk } from './messages.js'
 import type { CheckedReceiveOptions } from './options.js'
 import type { DestinationReport } from './report.js'
@@ -29,8 +30,8 @@ export class TargetDisks {
   readonly taps: TargetTap[] = []
 
   /** Opens and claims every disk that is offered. Errors: NOT_FOUND (no such name here), REFUSED
-   * (owned here already; fenced, and nobody knows whether its disk has moved), TOO_SMALL, READ_ONLY,
-   * BUSY and those of openTap(). */
+   * (owned here already; the very disk that is to move; fenced, and nobody knows whether its disk has
+   * moved), TOO_SMALL, READ_ONLY, BUSY and those of openTap(). */
   static async open (offered: OfferedDisk[], targets: readonly Target[]): Promise<TargetDisks> {
     const disks = new TargetDisks()
     try {
@@ -86,6 +87,7 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   if (typeof where !== 'string' && where.state !== 'refusing') {
     throw new BlockferryError('REFUSED', `${name} is owned here already`)
   }
+  if (!force) await checkElsewhere(offered, where)
   const created = typeof where === 'string' && !existsSync(where)
   // It may be where the disk came from: its fence goes when that is known, and nobody can write there.
   if (typeof where === 'string') await native.unfenceDmMoved(where)
@@ -104,6 +106,17 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
     throw error
   }
   return opened
+}
+
+/** What both hosts can write, or what is there already, would be overwritten with what was read before. */
+async function checkElsewhere ({ places }: OfferedDisk, where: Tap | string): Promise<void> {
+  const [path, ours] = typeof where === 'string'
+    ? [where, await placesOf(where)]
+    : [where.source, await where.places()]
+  const common = commonPlace(ours, places)
+  if (common === null) return
+  throw new BlockferryError('REFUSED',
+    `${path} here is the disk itself that is to move (${common}): shared storage does not have to be copied`)
 }
 
 function checkTarget ({ tap, offered }: TargetTap): void {

@@ -161,6 +161,7 @@ Napi::Value TapWrap::describe(const Napi::CallbackInfo& info) {
   object.Set("name", origin.name());
   object.Set("readOnly", origin.read_only());
   object.Set("blank", origin.blank());
+  object.Set("descriptor", origin.descriptor());
   auto tracking = tap(info).keeps_tracking() ? tap(info).tracking() : nullptr;
   object.Set("mapBlockSize", tracking ? tracking->dirty().block_size() : 0);
   return object;
