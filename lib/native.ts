@@ -52,6 +52,8 @@ export interface NativeTap {
   delayWrites (ms: number): Promise<void>
   checkWatch (): void
   beginAgain (): Promise<void>
+  /** Another word when the disk has been changed; '' where that can't be told. */
+  witness (): Promise<string>
   flush (): Promise<void>
   stats (): NativeTapStats
   close (): Promise<void>

@@ -18,6 +18,9 @@ interface SourceTap {
   own: boolean
   release: () => void
   before: TapStats
+  /** Of a disk that nobody may write, what it was like before it was copied. Null: of one that may be
+   * written, or that can't tell. */
+  witness: string | null
 }
 
 export interface WriterTotals {
@@ -51,8 +54,10 @@ export class SourceDisks {
         const own = !(source instanceof Tap)
         const tap = own ? await openPath(source, disk, blockSize, canPause) : source
         const release = claim(tap)
-        taps.push({ name, tap, own, release, before: tap.stats() })
+        const opened: SourceTap = { name, tap, own, release, before: tap.stats(), witness: null }
+        taps.push(opened)
         tap.trackForMigration(blockSize)
+        await takeWitness(opened)
       }
     } catch (error) {
       await new SourceDisks(taps).close()
@@ -169,10 +174,13 @@ export class SourceDisks {
     for (const { tap } of this.taps) tap.native.hold()
   }
 
-  /** The writers are stopped: when this resolves, all that they wrote is marked. */
+  /** The writers are stopped: when this resolves, all that they wrote is marked. NOT_EQUAL when a disk that
+   * nobody may write has been. */
   async drain (): Promise<void> {
-    await Promise.all(this.taps.map(({ tap }) => tap.native.settle(kDrainMs)))
-      .catch((error: unknown) => { throw toBlockferryError(error) })
+    await Promise.all(this.taps.map(async (disk) => {
+      await disk.tap.native.settle(kDrainMs)
+      await checkWitness(disk)
+    })).catch((error: unknown) => { throw toBlockferryError(error) })
   }
 
   open (): void {
@@ -209,6 +217,19 @@ async function openPath (
   const map = path === undefined ? {} : { map: { path, blockSize } }
   const how = kind === 'nbd' ? { readOnly: true, ...(force !== undefined && { force }) } : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
   return await openTap({ source, name, ...map, ...how })
+}
+
+async function takeWitness (disk: SourceTap): Promise<void> {
+  const isUnwritten = disk.tap.readOnly && disk.tap.kind === 'nbd'
+  const witness = isUnwritten ? await disk.tap.native.witness() : ''
+  if (witness !== '') disk.witness = witness
+}
+
+/** Marks and digests show nothing of it: they are of what was read. */
+async function checkWitness ({ name, tap, witness }: SourceTap): Promise<void> {
+  if (witness === null || await tap.native.witness() === witness) return
+  throw new BlockferryError('NOT_EQUAL',
+    `another program has written ${name} (${tap.source}) while it was copied, or changed its owner or mode`)
 }
 
 function claim (tap: Tap): () => void {

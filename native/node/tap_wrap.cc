@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "../core/disk_changes.h"
 #include "../core/watched_tap.h"
 #include "errors.h"
 #include "loop.h"
@@ -72,6 +73,7 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::delay_writes>("delayWrites"),
           InstanceMethod<&TapWrap::check_watch>("checkWatch"),
           InstanceMethod<&TapWrap::begin_again>("beginAgain"),
+          InstanceMethod<&TapWrap::witness>("witness"),
           InstanceMethod<&TapWrap::flush>("flush"),
           InstanceMethod<&TapWrap::stats>("stats"),
           InstanceMethod<&TapWrap::close>("close"),
@@ -242,6 +244,21 @@ void TapWrap::check_watch(const Napi::CallbackInfo& info) {
 Napi::Value TapWrap::begin_again(const Napi::CallbackInfo& info) {
   tap(info);
   return Loop::of(info.Env())->run([tap = tap_] { return tap->begin_again(); });
+}
+
+// A word that is another when the disk has been changed; empty where that can't be told.
+Napi::Value TapWrap::witness(const Napi::CallbackInfo& info) {
+  tap(info);
+  auto state = std::make_shared<DiskState>();
+  return Loop::of(info.Env())->run(
+      [tap = tap_, state] {
+        *state = settled_state_of(tap->origin());
+        return Status{};
+      },
+      [state](Napi::Env env) -> Napi::Value {
+        std::string word = std::to_string(state->changed_ns) + ":" + std::to_string(state->sectors);
+        return Napi::String::New(env, state->known ? word : "");
+      });
 }
 
 Napi::Value TapWrap::flush(const Napi::CallbackInfo& info) {

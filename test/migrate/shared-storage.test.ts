@@ -109,11 +109,12 @@ t.test('who knows better', async (t) => {
     type: 'offer', migration: 'm', streams: 1, equality: true, reuse: true, machine: null,
     disks: [{ name: 'disk', size: kSize, blockSize: 4096, epoch: 0, places: await placesOf(source) }]
   }
-  for (const [force, answer] of [[false, 'failed'], [true, 'accept']] as const) {
+  const answers = [[false, 'failed', { code: 'REFUSED' }], [true, 'accept', {}]] as const
+  for (const [force, answer, content] of answers) {
     await using receiver = await receive({ disks: [{ target: source, force }] })
     const { sender, say, hears } = await rawSource(t, receiver.address)
     say(offer)
-    t.ok(await hears(answer))
+    t.match(await hears(answer), content)
     await sender.close()
   }
 })
