@@ -92,9 +92,12 @@ bool has_mapped(const fs::path& process, const Disk& disk) {
   return false;
 }
 
-// A process chooses its name itself.
+// A process chooses its name itself, lines and all.
 std::string name_of(const fs::path& process) {
-  std::string name = first_line(process / "comm");
+  std::string name;
+  std::ifstream file(process / "comm");
+  std::getline(file, name, '\0');
+  if (name.ends_with('\n')) name.pop_back();
   for (char& letter : name) {
     if (letter < ' ' || letter > '~') letter = '?';
   }
