@@ -67,6 +67,8 @@ export interface NativeTapOptions {
   direct?: boolean
   createSize?: number
   force?: boolean
+  /** Whatever it looks like. */
+  raw?: boolean
   map?: string
   blockSize?: number
   metadata?: string

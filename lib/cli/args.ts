@@ -117,7 +117,8 @@ export const kLinkHelp =
   `  --link-timeout TIME    a peer that is silent for so long is gone (default 20s, at least 1s)`
 
 export const kForceHelp =
-  `  --force                take disks although another program has them open for writing`
+  `  --force                take disks although another program has them open for writing, or they
+                         look like images in another format than raw`
 
 const kDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/
 

@@ -5,7 +5,7 @@ import { unlink } from 'node:fs/promises'
 import { BlockferryError } from '../errors.js'
 import { native } from '../native.js'
 import type { Tap } from '../tap.js'
-import { checkBlockSize, openTap } from '../tap.js'
+import { checkBlockSize, openRawTap, openTap } from '../tap.js'
 import { commonPlace, placesOf } from '../tap/places.js'
 import type { OfferedDisk } from './messages.js'
 import type { CheckedReceiveOptions } from './options.js'
@@ -16,6 +16,9 @@ import { sumDigests } from './report.js'
 const kMaxBlocks = 2 ** 32
 
 type Target = CheckedReceiveOptions['disks'][number]
+
+/** What lies there is what came, whatever it looks like: when the link was lost it is opened again. */
+const written = new WeakSet<Target>()
 
 export interface TargetTap {
   offered: OfferedDisk
@@ -91,8 +94,9 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   const created = typeof where === 'string' && !existsSync(where)
   // It may be where the disk came from: its fence goes when that is known, and nobody can write there.
   if (typeof where === 'string') await native.unfenceDmMoved(where)
+  const openAs = written.has(target) ? openRawTap : openTap
   const tap = typeof where === 'string'
-    ? await openTap({ source: where, name, direct, createSize: offered.size, force })
+    ? await openAs({ source: where, name, direct, createSize: offered.size, force })
     : where
   const release = tap.claimForMigration()
   tap.refuse()
@@ -105,6 +109,7 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
     await disks.abandon(true)
     throw error
   }
+  written.add(target)
   return opened
 }
 

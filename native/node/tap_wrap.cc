@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "../core/disk_changes.h"
+#include "../core/image_format.h"
 #include "../core/watched_tap.h"
 #include "errors.h"
 #include "loop.h"
@@ -12,7 +13,7 @@ namespace blockferry::node {
 
 namespace {
 
-Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptions& file,
+Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptions& file, bool raw,
                    std::unique_ptr<Origin>* origin) {
   if (kind == "memory") {
     *origin = make_memory_origin(size);
@@ -22,7 +23,8 @@ Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptio
     *origin = make_null_origin(size);
     return {};
   }
-  return open_file_origin(file, origin);
+  Status status = open_file_origin(file, origin);
+  return status.ok() && !raw ? check_raw(**origin) : status;
 }
 
 // Null without a map file.
@@ -103,6 +105,7 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   file.direct = bool_or(options, "direct", false);
   file.create_size = uint_or(options, "createSize", 0);
   file.force = bool_or(options, "force", false);
+  bool raw = bool_or(options, "raw", false);
   std::string kind = string_or(options, "kind", "file");
   uint64_t size = uint_or(options, "size", 0);
   std::string map = string_or(options, "map", "");
@@ -117,7 +120,7 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
             if (kind == "dm") return open_dm_tap(file.path, metadata, delays, tap.get());
             std::unique_ptr<Origin> origin;
             std::shared_ptr<Tracking> tracking;
-            Status status = open_origin(kind, size, file, &origin);
+            Status status = open_origin(kind, size, file, raw, &origin);
             if (status.ok()) status = open_tracking(map, block_size, *origin, &tracking);
             if (status.ok()) *tap = std::make_shared<Tap>(std::move(origin), tracking);
             return status;
