@@ -157,7 +157,6 @@ Status check_no_writer(int fd, const std::string& path) {
   if (!disk.open("/proc/self/fd/" + std::to_string(fd)).ok()) return {};
   std::string user = find_process(disk);
   if (user.empty()) user = find_loop(disk);
-  if (user.empty()) user = find_swap(disk);
   return user.empty() ? Status{} : busy(path, user);
 }
 
