@@ -227,7 +227,11 @@ async function takeWitness (disk: SourceTap): Promise<void> {
 
 /** Marks and digests show nothing of it: they are of what was read. */
 async function checkWitness ({ name, tap, witness }: SourceTap): Promise<void> {
-  if (witness === null || await tap.native.witness() === witness) return
+  const now = witness === null ? null : await tap.native.witness()
+  if (now === witness) return
+  if (now === '') {
+    throw new BlockferryError('UNACCOUNTED', `it can't be told any more whether ${name} (${tap.source}) was written`)
+  }
   throw new BlockferryError('NOT_EQUAL',
     `another program has written ${name} (${tap.source}) while it was copied, or changed its owner or mode`)
 }

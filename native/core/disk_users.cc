@@ -15,6 +15,7 @@
 
 #include "block_device.h"
 #include "folder_entries.h"
+#include "xen_backend.h"
 
 namespace blockferry {
 
@@ -50,6 +51,9 @@ class Disk {
     return makedev(found.stx_dev_major, found.stx_dev_minor) == info_.st_dev &&
            found.stx_ino == info_.st_ino;
   }
+
+  // Of a device.
+  const std::vector<std::string>& numbers() const { return numbers_; }
 
   bool has(const std::string& number) const {
     return std::find(numbers_.begin(), numbers_.end(), number) != numbers_.end();
@@ -157,6 +161,7 @@ Status check_no_writer(int fd, const std::string& path) {
   if (!disk.open("/proc/self/fd/" + std::to_string(fd)).ok()) return {};
   std::string user = find_process(disk);
   if (user.empty()) user = find_loop(disk);
+  if (user.empty()) user = xen_user_of(disk.numbers());
   return user.empty() ? Status{} : busy(path, user);
 }
 

@@ -9,7 +9,7 @@
 namespace blockferry {
 
 // Of an open file or device. Code::busy, and who it is, when another process has it open for writing
-// or has mapped it so, or a loop device lies over it. Of a device its partitions count, all that is made
+// or has mapped it so, a loop device lies over it, or a guest of Xen's has it. Of a device its partitions count, all that is made
 // of it, and the disk that it is a part of.
 Status check_no_writer(int fd, const std::string& path);
 

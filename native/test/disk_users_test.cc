@@ -5,11 +5,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <string>
 
 #include "../core/disk_users.h"
 #include "../core/file_descriptor.h"
+#include "../core/xen_backend.h"
 #include "check.h"
 #include "temporary_folder.h"
 
@@ -103,6 +106,25 @@ void another_file_of_that_name() {
         Code::busy);
 }
 
+// A folder as the kernel of a host of Xen has it.
+void make_backend(const std::string& name, const std::string& device, const std::string& mode) {
+  std::filesystem::path backend = std::filesystem::path(folder / "backends") / name;
+  std::filesystem::create_directories(backend);
+  std::ofstream(backend / "physical_device") << device << "\n";
+  std::ofstream(backend / "mode") << mode << "\n";
+}
+
+void a_guest_of_xen() {
+  make_backend("vbd-3-51712", "fd:1a", "w");
+  make_backend("vbd-4-51712", "fd:1b", "r");
+  make_backend("vif-5-0", "fd:1c", "w");
+  std::string backends = folder / "backends";
+  CHECK(xen_user_of({"7:0", "253:26"}, backends) == "the Xen domain 3");
+  CHECK(xen_user_of({"253:27"}, backends).empty());  // it only reads
+  CHECK(xen_user_of({"253:28"}, backends).empty());
+  CHECK(xen_user_of({""}, backends).empty() && xen_user_of({"253:26"}, folder / "none").empty());
+}
+
 }  // namespace
 
 int main() {
@@ -111,4 +133,5 @@ int main() {
   RUN(who_writes());
   RUN(who_has_mapped_it());
   RUN(another_file_of_that_name());
+  RUN(a_guest_of_xen());
 }

@@ -9,7 +9,7 @@ import t from 'tap'
 import type { MigrateOptions, Migration } from '../../lib/index.js'
 import { migrate, openTap, receive, Tap } from '../../lib/index.js'
 import { makeImage, temporary } from '../support/images.js'
-import { kNeedsRoot, loopDevice } from '../support/root.js'
+import { keepStatistics, kNeedsRoot, loopDevice } from '../support/root.js'
 
 const kSize = 4 << 20
 
@@ -49,6 +49,13 @@ t.test('a device', { skip: kNeedsRoot }, async (t) => {
   const source = loopDevice(t, makeImage(join(temporary(t), 'image'), kSize))
   await t.rejects(moveWhile(t, source, (migration) => migration.on('started', () => write(source))), kWritten)
   t.equal((await moveWhile(t, source, () => {})).equal, true)
+})
+
+t.test('a device whose writes the kernel does not count any more', { skip: kNeedsRoot }, async (t) => {
+  const source = loopDevice(t, makeImage(join(temporary(t), 'image'), kSize))
+  t.teardown(() => keepStatistics(source, true))
+  const stop = (migration: Migration) => migration.on('started', () => keepStatistics(source, false))
+  await t.rejects(moveWhile(t, source, stop), { code: 'UNACCOUNTED', owner: 'source' })
 })
 
 t.test('a tap that is open for reading only', async (t) => {
