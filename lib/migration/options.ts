@@ -17,7 +17,8 @@ import { checkTls } from './tls.js'
 /** A disk to be moved: a tap, or a path. */
 export interface SourceDisk {
   source: Tap | string
-  /** Of a path: what sees the writes to it. 'nbd': nobody writes to it. 'bpf', 'dm': see TapOptions.
+  /** Of a path: what sees the writes to it. 'nbd': nobody writes to it; BUSY when a program is known to have
+   * it open for writing, NOT_EQUAL when it was written before the commit. 'bpf', 'dm': see TapOptions.
    * 'auto': the best tap that can be attached to the device as it is (see probe()), UNSUPPORTED when
    * there is none. A 'bpf' tap stops no writer, so `machine` has to have a pause() that does; without
    * one 'auto' is 'dm'. Default 'nbd'. */

@@ -84,8 +84,20 @@ bool has_open(const fs::path& process, const Disk& disk) {
   return false;
 }
 
+// One of its threads waits for the kernel: "1234 (name) D 1 …". To read what it has mapped could take as
+// long as that does.
+bool is_stuck(const fs::path& process) {
+  for (const auto& task : entries_of(process / "task")) {
+    std::string line = first_line(task / "stat");
+    size_t name_end = line.rfind(") ");
+    if (name_end != std::string::npos && line.substr(name_end + 2, 1) == "D") return true;
+  }
+  return false;
+}
+
 // "7f0000000000-7f0000001000 rw-s 00000000 08:01 1234 /path": the file can be closed since.
 bool has_mapped(const fs::path& process, const Disk& disk) {
+  if (is_stuck(process)) return false;
   std::ifstream maps(process / "maps");
   for (std::string line; std::getline(maps, line);) {
     size_t space = std::min(line.find(' '), line.size());

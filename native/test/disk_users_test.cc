@@ -5,10 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <string>
+#include <thread>
 
 #include "../core/disk_users.h"
 #include "../core/file_descriptor.h"
@@ -97,6 +99,39 @@ void who_has_mapped_it() {
   CHECK(check().ok());
 }
 
+// Its parent stands still in the kernel until it ends.
+void stand_still() {
+  if (vfork() != 0) return;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  for (;;) pause();
+}
+
+bool stands_still() {
+  std::string stat;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "stat");
+    std::getline(file, stat);
+    if (stat.find(") D ") != std::string::npos) return true;
+  }
+  return false;
+}
+
+// Nobody waits for one that the kernel holds: its files are looked at, what it has mapped is not.
+void who_is_stuck() {
+  auto map_and_stand_still = [] {
+    bool mapped = map_and_close(PROT_READ | PROT_WRITE, MAP_SHARED);
+    std::thread(stand_still).detach();
+    while (!stands_still()) std::this_thread::yield();
+    return mapped;
+  };
+  {
+    Other other(map_and_stand_still);
+    CHECK(check().ok());
+  }
+  Other other([&] { return open(image.c_str(), O_RDWR) >= 0 && map_and_stand_still(); });
+  CHECK(check().code == Code::busy);
+}
+
 void another_file_of_that_name() {
   Other other([] { return open(image.c_str(), O_RDWR) >= 0; });
   CHECK(rename(image.c_str(), (folder / "old").c_str()) == 0);
@@ -132,6 +167,7 @@ int main() {
   RUN(who_reads());
   RUN(who_writes());
   RUN(who_has_mapped_it());
+  RUN(who_is_stuck());
   RUN(another_file_of_that_name());
   RUN(a_guest_of_xen());
 }

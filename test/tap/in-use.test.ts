@@ -115,6 +115,14 @@ t.test('a device that is mounted', { skip: kNeedsRoot }, async (t) => {
   await (await openTap({ source, force: true, readOnly: true })).close()
 })
 
+t.test('a device that is swapped to', { skip: kNeedsRoot }, async (t) => {
+  const source = loopDevice(t, makeImage(join(temporary(t), 'image'), kSize))
+  execFileSync('mkswap', [source], { stdio: 'ignore' })
+  execFileSync('swapon', [source])
+  t.teardown(() => execFileSync('swapoff', [source]))
+  t.match(await failedOpen({ source }), { code: 'BUSY', message: /the kernel, which swaps to it/ })
+})
+
 t.test('the target of a migration', async (t) => {
   const dir = temporary(t)
   const [source, target] = [makeImage(join(dir, 'a'), kSize), makeImage(join(dir, 'b'), kSize, 2)]
