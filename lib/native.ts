@@ -30,6 +30,8 @@ export interface NativeTap {
     alignment: number
     readOnly: boolean
     blank: boolean
+    /** -1 when there is none. */
+    descriptor: number
     /** 0 without a map file. */
     mapBlockSize: number
   }
@@ -50,6 +52,8 @@ export interface NativeTap {
   delayWrites (ms: number): Promise<void>
   checkWatch (): void
   beginAgain (): Promise<void>
+  /** Another word when the disk has been changed; '' where that can't be told. */
+  witness (): Promise<string>
   flush (): Promise<void>
   stats (): NativeTapStats
   close (): Promise<void>
@@ -62,7 +66,9 @@ export interface NativeTapOptions {
   readOnly?: boolean
   direct?: boolean
   createSize?: number
-  lock?: boolean
+  force?: boolean
+  /** Whatever it looks like. */
+  raw?: boolean
   map?: string
   blockSize?: number
   metadata?: string

@@ -7,6 +7,8 @@ import { native } from './native.js'
 import type { Slowing } from './tap/limit/slowing.js'
 import { WriteDelay } from './tap/limit/write-delay.js'
 import { WriterLimit } from './tap/limit/writer-limit.js'
+import type { Place } from './tap/places.js'
+import { placesOf } from './tap/places.js'
 import { parseSize } from './units.js'
 
 export interface TapOptions {
@@ -35,9 +37,11 @@ export interface TapOptions {
   direct?: boolean
   /** Create a missing file with this size. Default: a missing file is an error, NOT_FOUND. */
   createSize?: number | string
-  /** Refuse a file that another program has locked for writing, BUSY, and keep others out.
-   * Default true. */
-  lock?: boolean
+  /** Take it although another program has it locked or open for writing, else BUSY, and hold what can be
+   * held; of processes of other users only root sees what they have open. And take it as a raw disk although
+   * it looks like an image in another format (qcow2, QED, VMDK, VHD, VHDX, VDI, Parallels), else UNSUPPORTED.
+   * Default false. */
+  force?: boolean
   /** A map file: what is tracked of the disk outlives the process there, so that a migration that
    * goes on after a crash neither reads nor sends again what has not changed. It takes 0.2 % of the
    * disk's size and holds for one boot of the host: a folder in /run is the place for it. Only for
@@ -268,6 +272,12 @@ export class Tap implements AsyncDisposable {
     if (this.mapBlockSize === null) this.native.untrack()
   }
 
+  /** For lib/ only: where its bytes lie. */
+  async places (): Promise<Place[]> {
+    const { descriptor } = this.native.describe()
+    return await placesOf(this.kind === 'dm' ? this.source : `/proc/self/fd/${descriptor}`)
+  }
+
   /** For lib/ only: one migration at a time. */
   claimForMigration (): () => void {
     if (this.#closed) throw new BlockferryError('CLOSED', `${this.name} is closed`)
@@ -286,10 +296,20 @@ export function checkBlockSize (what: string, value: number | string): number {
 }
 
 /** Opens a tap on a disk. Errors: NOT_FOUND, IS_DIRECTORY, BAD_SIZE (not a positive multiple of
- * 512), BUSY (the disk, or the map file), READ_ONLY, NO_PERMISSION, UNSUPPORTED (no file, no device;
- * no direct I/O; a kernel or a device that the tap can't be attached to), NO_SPACE for the map file, REFUSED
- * when what lies there is none, or for a device that an earlier 'dm' tap has fenced. */
+ * 512), BUSY (the disk, or the map file), READ_ONLY, NO_PERMISSION, UNSUPPORTED (no file, no device; an
+ * image in another format; no direct I/O; a kernel or a device that the tap can't be attached to), NO_SPACE
+ * for the map file, REFUSED when what lies there is none, or for a device that an earlier 'dm' tap has
+ * fenced. */
 export async function openTap (options: TapOptions): Promise<Tap> {
+  return await open(options, options.force === true)
+}
+
+/** For lib/ only: whatever it looks like. */
+export async function openRawTap (options: TapOptions): Promise<Tap> {
+  return await open(options, true)
+}
+
+async function open (options: TapOptions, raw: boolean): Promise<Tap> {
   const { source, name = 'disk', tap = 'nbd' } = options
   if (typeof name !== 'string' || name === '' || Buffer.byteLength(name) > 255) {
     throw new BlockferryError('INVALID', 'name: must be a text of 1 to 255 bytes')
@@ -300,7 +320,7 @@ export async function openTap (options: TapOptions): Promise<Tap> {
     const path = isWatched ? source : undefined
     const delayed = limit instanceof BlockferryError ? await openDelayed(options, limit) : null
     if (delayed !== null) return new Tap(name, delayed, tap, path, new WriteDelay(delayed))
-    return new Tap(name, await native.openTap(nativeOptions(source, options)), tap, path, limit)
+    return new Tap(name, await native.openTap({ ...nativeOptions(source, options), raw }), tap, path, limit)
   } catch (error) {
     throw toBlockferryError(error)
   }
@@ -310,13 +330,13 @@ function nativeOptions (source: TapOptions['source'], options: TapOptions) {
   if (options.tap !== undefined && options.tap !== 'nbd') return watchOptions(options)
   if (options.metadata !== undefined) throw new BlockferryError('INVALID', 'metadata: only of a dm tap')
   if (typeof source === 'string') {
-    const { readOnly = false, direct = false, createSize = 0, lock = true } = options
+    const { readOnly = false, direct = false, createSize = 0, force = false } = options
     return {
       kind: 'file' as const,
       path: source,
       readOnly,
       direct,
-      lock,
+      force,
       createSize: parseSize('createSize', createSize),
       ...mapOptions(options.map)
     }

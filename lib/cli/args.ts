@@ -116,6 +116,10 @@ export function machine (values: Values): { machine?: string } {
 export const kLinkHelp =
   `  --link-timeout TIME    a peer that is silent for so long is gone (default 20s, at least 1s)`
 
+export const kForceHelp =
+  `  --force                take disks although another program has them open for writing, or they
+                         look like images in another format than raw`
+
 const kDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/
 
 /** 'auto', 'manual' or a date like 2030-01-31T02:00:00Z. */

@@ -44,6 +44,7 @@ What a disk's file holds is overwritten.
 ${kRedirectHelp}
   --journal PATH         with --disk NAME=PATH: remember here, across crashes, who owns the disks
   --direct               O_DIRECT: bypass the page cache
+${args.kForceHelp}
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does)
 ${kTlsHelp};
@@ -61,6 +62,7 @@ ${kExitHelp}`,
     serve: { type: 'string' },
     control: { type: 'string' },
     direct: { type: 'boolean' },
+    force: { type: 'boolean' },
     journal: { type: 'string' },
     'keep-listening': { type: 'boolean' },
     machine: { type: 'string' },
@@ -110,8 +112,8 @@ async function receiveHere (
   const interrupt = new Interrupt(
     ['SIGINT', 'SIGTERM', 'SIGHUP'], () => void host.close(), () => teller.endAtOnce())
   const control = await openControl(args.text(values, 'control'), host)
-  const direct = args.flag(values, 'direct')
-  const targets = disks.map(({ name, path }) => ({ name, target: path, direct }))
+  const how = { direct: args.flag(values, 'direct'), force: args.flag(values, 'force') }
+  const targets = disks.map(({ name, path }) => ({ name, target: path, ...how }))
   try {
     if (address !== undefined) await host.listen(address)
     await host.receive(targets, request, (event) => teller.tell(event))
@@ -135,7 +137,7 @@ async function receiveHere (
 async function receiveThere (
   path: string, disks: string[], request: ReceiveRequest, values: Values, output: Output
 ): Promise<number> {
-  for (const option of ['serve', 'direct', 'journal']) {
+  for (const option of ['serve', 'direct', 'force', 'journal']) {
     if (values[option] === undefined) continue
     throw new UsageError(`--${option}: belongs to --disk NAME=PATH`)
   }

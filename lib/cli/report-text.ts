@@ -15,7 +15,7 @@ export function reportText (report: Report, to: string): string {
     ...(report.memory === null ? [] : [row('memory', memoryWords(report.memory))]),
     row('writers', `dirtied ${formatRate(report.dirty.rate)}, ${throttleWords(report)}`),
     row('equal', equalWords(report)),
-    row('owner', 'the destination; the source refuses writes now')
+    ...ownerRows(report)
   ].join('\n')
 }
 
@@ -37,6 +37,12 @@ function throttleWords ({ throttle: { activeMs, writesDelayed, delayMs } }: Repo
   const mean = writesDelayed === 0 ? 0 : delayMs / writesDelayed
   const writes = `${writesDelayed} writes delayed by ${formatTime(mean)} on average`
   return `throttled for ${formatTime(activeMs)} (${writes})`
+}
+
+function ownerRows ({ disks }: Report): string[] {
+  const open = disks.filter(({ refused }) => !refused).map(({ name }) => name)
+  if (open.length === 0) return [row('owner', 'the destination; the source refuses writes now')]
+  return [row('owner', 'the destination'), row('source', `does not refuse writes to ${open.join(', ')}: let nobody write there`)]
 }
 
 function equalWords ({ digest, equal }: Report): string {

@@ -55,6 +55,8 @@ Moves what a running \`blockferry serve\` holds while its clients go on writing;
                          that a send which follows on one that was killed neither reads nor sends
                          again what has not changed (see serve); a bpf tap stays in the kernel until
                          then, or until \`blockferry recover --device\`
+${args.kForceHelp}
+                         (without --control and --tap)
   --to HOST:PORT         where a \`blockferry receive\` listens
   --journal PATH         without --control: remember here, across crashes, who owns the disks
   --machine MACHINE      with --control or --tap: the machine that uses the disks moves, too: the
@@ -87,6 +89,7 @@ ${kExitHelp}`,
     tap: { type: 'string' },
     cgroup: { type: 'string' },
     maps: { type: 'string' },
+    force: { type: 'boolean' },
     to: { type: 'string' },
     ...args.kBudgetOptions,
     switchover: { type: 'string' },
@@ -125,6 +128,8 @@ async function run (values: Values, output: Output): Promise<number> {
   if (maps !== undefined && control !== undefined) {
     throw new UsageError('--maps: belongs to the serve, not to send --control')
   }
+  const force = args.flag(values, 'force')
+  if (force && (control ?? tap) !== undefined) throw new UsageError('--force: does not go with --control and --tap')
   const redirect = await redirectFile(values, 'old')
   if (redirect.redirect !== undefined && control === undefined) {
     throw new UsageError('--redirect: belongs to --control')
@@ -147,7 +152,7 @@ async function run (values: Values, output: Output): Promise<number> {
     return kExit.ownerUnknown
   }
   const started = control === undefined
-    ? startHere(disksOf(disks, tap, cgroup, maps), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
+    ? startHere(disksOf(disks, tap, cgroup, maps, force), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, endAtOnce)
   try {
@@ -191,7 +196,7 @@ function readSettings (values: Values): Settings {
 }
 
 function disksOf (
-  disks: string[], tap?: SourceDisk['tap'], cgroup?: string, maps?: string
+  disks: string[], tap?: SourceDisk['tap'], cgroup?: string, maps?: string, force = false
 ): SourceDisk[] {
   if (disks.length === 0) throw new UsageError('--control or --disk: one of them is needed')
   return args.namedPaths('--disk', disks)
@@ -200,6 +205,7 @@ function disksOf (
       source: path,
       ...(tap !== undefined && { tap }),
       ...(cgroup !== undefined && { cgroup }),
+      ...(force && { force }),
       ...mapOf(maps, name)
     }))
 }

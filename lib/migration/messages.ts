@@ -3,9 +3,10 @@
 import { BlockferryError } from '../errors.js'
 import type { MachineDescription } from '../machine/machine.js'
 import type { WrongRange } from '../native.js'
+import type { Place } from '../tap/places.js'
 
-/** `epoch`: see lib/ownership/journal.ts; 0 when the source keeps no journal. */
-export interface OfferedDisk { name: string, size: number, blockSize: number, epoch: number }
+/** `epoch`: see lib/ownership/journal.ts; 0 when the source keeps no journal. `places`: where it lies. */
+export interface OfferedDisk { name: string, size: number, blockSize: number, epoch: number, places: Place[] }
 
 export interface Messages {
   // source → destination
@@ -51,6 +52,9 @@ export interface Messages {
 export type MessageType = keyof Messages
 export type Message = { [T in MessageType]: { type: T } & Messages[T] }[MessageType]
 
+/** Of a disk. */
+export const kMaxPlaces = 64
+
 const isNumber = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
 const isText = (value: unknown) => typeof value === 'string' && value.length <= 4096
 const isFlag = (value: unknown) => typeof value === 'boolean'
@@ -61,13 +65,16 @@ const objectOf = (checks: Record<string, (value: any) => boolean>) => (value: an
   Object.entries(checks).every(([key, check]) => check(value[key]))
 
 const isRange = objectOf({ disk: isNumber, first: isNumber, count: isNumber })
+const isPlace = objectOf({ name: isText, start: isNumber, length: isNumber })
+const isPlaces = (value: any) => listOf(isPlace)(value) && value.length <= kMaxPlaces
+const isDisk = objectOf({ name: isText, size: isNumber, blockSize: isNumber, epoch: isNumber, places: isPlaces })
 const isDetail = (value: unknown) => isText(value) || isFlag(value) || typeof value === 'number'
 const isMachine = (value: any) => value === null ||
   (objectOf({ kind: isText, memory: isNumber })(value) && Object.values(value).every(isDetail))
 const kChecks: { [T in MessageType]: (message: any) => boolean } = {
   offer: objectOf({
     migration: isText,
-    disks: listOf(objectOf({ name: isText, size: isNumber, blockSize: isNumber, epoch: isNumber })),
+    disks: listOf(isDisk),
     streams: isNumber,
     equality: isFlag,
     reuse: isFlag,

@@ -257,9 +257,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const machine = await this.#orCancelled(this.#machine!.prepare())
     await this.#orCancelled(this.#network.prepare())
     await this.#orCancelled(link.connect(host, port, Math.min(kConnectMs, linkTimeoutMs)))
-    const { epochs } = this.#ownership!
-    const disks = this.#disks.taps.map(({ name, tap }, index) => (
-      { name, size: tap.size, blockSize: this.#options.blockSize, epoch: epochs[index]! }))
+    const disks = await this.#orCancelled(this.#disks.offer(this.#options.blockSize, this.#ownership!.epochs))
     const offer = { migration: this.id, disks, streams, equality, reuse, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
     await this.#orCancelled(this.#network.verify())

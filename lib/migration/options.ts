@@ -16,7 +16,8 @@ import { checkTls } from './tls.js'
 /** A disk to be moved: a tap, or a path. */
 export interface SourceDisk {
   source: Tap | string
-  /** Of a path: what sees the writes to it. 'nbd': nobody writes to it. 'bpf', 'dm': see TapOptions.
+  /** Of a path: what sees the writes to it. 'nbd': nobody writes to it; BUSY when a program is known to have
+   * it open for writing, NOT_EQUAL when it was written before the commit. 'bpf', 'dm': see TapOptions.
    * 'auto': the best tap that can be attached to the device as it is (see probe()), UNSUPPORTED when
    * there is none. A 'bpf' tap stops no writer, so `machine` has to have a pause() that does; without
    * one 'auto' is 'dm'. Default 'nbd'. */
@@ -28,6 +29,9 @@ export interface SourceDisk {
   /** Of a path with a tap in the kernel: the folder of the cgroup whose writes are slowed. Default: see
    * TapOptions. */
   cgroup?: string
+  /** Of a path without a tap in the kernel: take it although another program has it open for writing. See
+   * TapOptions. Default false: BUSY. */
+  force?: boolean
   /** What the destination calls it. Default: the tap's name, or 'disk'. */
   name?: string
 }
@@ -98,6 +102,7 @@ export interface CheckedMigrateOptions {
     tap: TapKind | 'auto'
     map?: string
     cgroup?: string
+    force?: boolean
   }>
   host: string
   port: number
@@ -128,6 +133,9 @@ export interface TargetDisk {
   name?: string
   /** O_DIRECT for a path. Default false. */
   direct?: boolean
+  /** Of a path: take it although another program has it open for writing (see TapOptions), else BUSY, or
+   * although it goes by the name of the source's own storage, else REFUSED. Default false. */
+  force?: boolean
 }
 
 export interface ReceiveOptions {
@@ -151,7 +159,7 @@ export interface ReceiveOptions {
 }
 
 export interface CheckedReceiveOptions {
-  disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean }>
+  disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean, force: boolean }>
   host: string
   port: number
   tls: Welcome
@@ -181,6 +189,10 @@ function isObject (value: unknown): value is object {
 function checkKeys (what: string, value: object, known: readonly string[]): void {
   const unknown = Object.keys(value).find((key) => !known.includes(key))
   if (unknown !== undefined) throw new BlockferryError('INVALID', `${what}.${unknown}: no such option`)
+}
+
+function checkFlag (option: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'boolean') throw nonsense(option, 'true or false')
 }
 
 function checkNames (names: readonly string[]): void {
@@ -269,7 +281,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
-    const { source, name, tap, map, cgroup } = isObject(disk) ? disk : {} as SourceDisk
+    const { source, name, tap, map, cgroup, force } = isObject(disk) ? disk : {} as SourceDisk
     const isPath = typeof source === 'string' && source !== ''
     if (!isPath && !(source instanceof Tap)) throw nonsense(`disks[${index}].source`, 'a Tap or a path')
     if (tap !== undefined && !isPath) throw nonsense(`disks[${index}].tap`, 'left out: the source is a Tap')
@@ -279,13 +291,18 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
       throw nonsense(`disks[${index}].cgroup`, 'left out: it is for a path with a tap in the kernel')
     }
     if (cgroup !== undefined && (typeof cgroup !== 'string' || cgroup === '')) throw nonsense(`disks[${index}].cgroup`, 'a path')
+    if (force !== undefined && (!isPath || (tap ?? 'nbd') !== 'nbd')) {
+      throw nonsense(`disks[${index}].force`, 'left out: it is for a path without a tap in the kernel')
+    }
+    checkFlag(`disks[${index}].force`, force)
     oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'dm', 'auto'])
     return {
       source,
       name: name ?? (source instanceof Tap ? source.name : 'disk'),
       tap: source instanceof Tap ? source.kind : tap ?? 'nbd',
       ...(map !== undefined && { map }),
-      ...(cgroup !== undefined && { cgroup })
+      ...(cgroup !== undefined && { cgroup }),
+      ...(force !== undefined && { force })
     }
   })
   checkNames(disks.map((disk) => disk.name))
@@ -293,8 +310,8 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   if (new Set(taps).size !== taps.length) throw nonsense('disks', 'different taps')
   const { streams = 2, equality = true, reuse = true, switchover = 'auto' } = options
   if (!Number.isInteger(streams) || streams < 1 || streams > 16) throw nonsense('streams', 'from 1 to 16')
-  if (typeof equality !== 'boolean') throw nonsense('equality', 'true or false')
-  if (typeof reuse !== 'boolean') throw nonsense('reuse', 'true or false')
+  checkFlag('equality', equality)
+  checkFlag('reuse', reuse)
   if (!(switchover instanceof Date && !Number.isNaN(switchover.getTime()))) {
     oneOf('switchover', switchover as string, ['auto', 'manual'])
   }
@@ -337,10 +354,12 @@ export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: TargetDisk, index) => {
-    const { target, name, direct = false } = isObject(disk) ? disk : {} as TargetDisk
+    const { target, name, direct = false, force = false } = isObject(disk) ? disk : {} as TargetDisk
     const isPath = typeof target === 'string' && target !== ''
     if (!isPath && !(target instanceof Tap)) throw nonsense(`disks[${index}].target`, 'a Tap or a path')
-    return { target, name: name ?? (target instanceof Tap ? target.name : 'disk'), direct }
+    checkFlag(`disks[${index}].force`, force)
+    if (force && !isPath) throw nonsense(`disks[${index}].force`, 'left out: the target is a Tap')
+    return { target, name: name ?? (target instanceof Tap ? target.name : 'disk'), direct, force }
   })
   checkNames(disks.map((disk) => disk.name))
   const listen = checkAddress('listen', options.listen ?? '127.0.0.1:0')

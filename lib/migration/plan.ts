@@ -12,6 +12,7 @@ export interface MigrationPlan extends Pick<MigrateOptions,
     tap?: Exclude<SourceDisk['tap'], 'nbd' | undefined>
     map?: string
     cgroup?: string
+    force?: boolean
   }>
   destination: string
   budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
@@ -27,12 +28,13 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
   const { host, port, budgets, machine, network } = options
   const { switchover, throttle, equality, reuse, compression, blockSize, streams } = options
   return {
-    disks: options.disks.map(({ name, source, tap, map, cgroup }) => ({
+    disks: options.disks.map(({ name, source, tap, map, cgroup, force }) => ({
       name,
       source: typeof source === 'string' ? source : source.source,
       ...(tap !== 'nbd' && { tap }), // else nobody would see the writes to it
       ...(map !== undefined && { map }),
-      ...(cgroup !== undefined && { cgroup })
+      ...(cgroup !== undefined && { cgroup }),
+      ...(force !== undefined && { force })
     })),
     destination: hostPortText({ host, port }),
     budgets: {

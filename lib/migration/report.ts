@@ -44,6 +44,9 @@ export interface DiskReport {
   /** Both sides have the same digest, re-read at the destination. Null when not compared. */
   equal: boolean | null
   digest: { source: string, destination: string } | null
+  /** Writes at the source are refused: as long as its own tap stays open ('nbd'), or until it is recovered
+   * ('dm'). False: nothing keeps anybody from writing there. */
+  refused: boolean
 }
 
 export interface Report {

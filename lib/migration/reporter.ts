@@ -113,7 +113,7 @@ export class Reporter {
   #diskReports (result: SwitchoverResult, sampler: Sampler, durationMs: number): DiskReport[] {
     const stats = sampler.disks()
     const writers = this.#disks.writersOf()
-    return this.#disks.taps.map(({ name, tap }, index) => {
+    return this.#disks.taps.map(({ name, tap, own }, index) => {
       const source = result.source[index]!
       const destination = result.destination?.[index] ?? ''
       const dirtied = sampler.dirtiedOf()[index]!
@@ -130,7 +130,8 @@ export class Reporter {
         dirty: { rate: dirtied / durationMs * 1000, bytes: dirtied },
         throttle: { delayMs, writesDelayed },
         equal: this.#equality ? source === destination : null,
-        digest: this.#equality ? { source, destination } : null
+        digest: this.#equality ? { source, destination } : null,
+        refused: tap.kind === 'dm' || (tap.kind === 'nbd' && !own)
       }
     })
   }

@@ -7,6 +7,8 @@ import type { Throttle } from '../policy/types.js'
 import type { TapStats } from '../tap.js'
 import { openTap, Tap } from '../tap.js'
 import { chooseTap } from '../tap/probe.js'
+import type { OfferedDisk } from './messages.js'
+import { kMaxPlaces } from './messages.js'
 import type { CheckedMigrateOptions } from './options.js'
 
 interface SourceTap {
@@ -16,6 +18,9 @@ interface SourceTap {
   own: boolean
   release: () => void
   before: TapStats
+  /** Of a disk that nobody may write, what it was like before it was copied. Null: of one that may be
+   * written, or that can't tell. */
+  witness: string | null
 }
 
 export interface WriterTotals {
@@ -49,14 +54,27 @@ export class SourceDisks {
         const own = !(source instanceof Tap)
         const tap = own ? await openPath(source, disk, blockSize, canPause) : source
         const release = claim(tap)
-        taps.push({ name, tap, own, release, before: tap.stats() })
+        const opened: SourceTap = { name, tap, own, release, before: tap.stats(), witness: null }
+        taps.push(opened)
         tap.trackForMigration(blockSize)
+        await takeWitness(opened)
       }
     } catch (error) {
       await new SourceDisks(taps).close()
       throw toBlockferryError(error)
     }
     return new SourceDisks(taps)
+  }
+
+  /** As the destination is told of them; `epochs`: of each. */
+  async offer (blockSize: number, epochs: readonly number[]): Promise<OfferedDisk[]> {
+    return await Promise.all(this.taps.map(async ({ name, tap }, index) => ({
+      name,
+      size: tap.size,
+      blockSize,
+      epoch: epochs[index]!,
+      places: (await tap.places()).slice(0, kMaxPlaces)
+    })))
   }
 
   get size (): number {
@@ -156,10 +174,13 @@ export class SourceDisks {
     for (const { tap } of this.taps) tap.native.hold()
   }
 
-  /** The writers are stopped: when this resolves, all that they wrote is marked. */
+  /** The writers are stopped: when this resolves, all that they wrote is marked. NOT_EQUAL when a disk that
+   * nobody may write has been. */
   async drain (): Promise<void> {
-    await Promise.all(this.taps.map(({ tap }) => tap.native.settle(kDrainMs)))
-      .catch((error: unknown) => { throw toBlockferryError(error) })
+    await Promise.all(this.taps.map(async (disk) => {
+      await disk.tap.native.settle(kDrainMs)
+      await checkWitness(disk)
+    })).catch((error: unknown) => { throw toBlockferryError(error) })
   }
 
   open (): void {
@@ -189,13 +210,30 @@ export class SourceDisks {
 }
 
 async function openPath (
-  source: string, { name, tap, map: path, cgroup }: CheckedMigrateOptions['disks'][number], blockSize: number,
-  canPause: boolean
+  source: string, { name, tap, map: path, cgroup, force }: CheckedMigrateOptions['disks'][number],
+  blockSize: number, canPause: boolean
 ): Promise<Tap> {
   const kind = tap === 'auto' ? await chooseTap(source, canPause) : tap
   const map = path === undefined ? {} : { map: { path, blockSize } }
-  const how = kind === 'nbd' ? { readOnly: true } : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
+  const how = kind === 'nbd' ? { readOnly: true, ...(force !== undefined && { force }) } : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
   return await openTap({ source, name, ...map, ...how })
+}
+
+async function takeWitness (disk: SourceTap): Promise<void> {
+  const isUnwritten = disk.tap.readOnly && disk.tap.kind === 'nbd'
+  const witness = isUnwritten ? await disk.tap.native.witness() : ''
+  if (witness !== '') disk.witness = witness
+}
+
+/** Marks and digests show nothing of it: they are of what was read. */
+async function checkWitness ({ name, tap, witness }: SourceTap): Promise<void> {
+  const now = witness === null ? null : await tap.native.witness()
+  if (now === witness) return
+  if (now === '') {
+    throw new BlockferryError('UNACCOUNTED', `it can't be told any more whether ${name} (${tap.source}) was written`)
+  }
+  throw new BlockferryError('NOT_EQUAL',
+    `another program has written ${name} (${tap.source}) while it was copied, or changed its owner or mode`)
 }
 
 function claim (tap: Tap): () => void {

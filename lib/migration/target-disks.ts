@@ -5,7 +5,8 @@ import { unlink } from 'node:fs/promises'
 import { BlockferryError } from '../errors.js'
 import { native } from '../native.js'
 import type { Tap } from '../tap.js'
-import { checkBlockSize, openTap } from '../tap.js'
+import { checkBlockSize, openRawTap, openTap } from '../tap.js'
+import { commonPlace, placesOf } from '../tap/places.js'
 import type { OfferedDisk } from './messages.js'
 import type { CheckedReceiveOptions } from './options.js'
 import type { DestinationReport } from './report.js'
@@ -15,6 +16,9 @@ import { sumDigests } from './report.js'
 const kMaxBlocks = 2 ** 32
 
 type Target = CheckedReceiveOptions['disks'][number]
+
+/** What lies there is what came, whatever it looks like: when the link was lost it is opened again. */
+const written = new WeakSet<Target>()
 
 export interface TargetTap {
   offered: OfferedDisk
@@ -29,8 +33,8 @@ export class TargetDisks {
   readonly taps: TargetTap[] = []
 
   /** Opens and claims every disk that is offered. Errors: NOT_FOUND (no such name here), REFUSED
-   * (owned here already; fenced, and nobody knows whether its disk has moved), TOO_SMALL, READ_ONLY,
-   * BUSY and those of openTap(). */
+   * (owned here already; the very disk that is to move; fenced, and nobody knows whether its disk has
+   * moved), TOO_SMALL, READ_ONLY, BUSY and those of openTap(). */
   static async open (offered: OfferedDisk[], targets: readonly Target[]): Promise<TargetDisks> {
     const disks = new TargetDisks()
     try {
@@ -79,18 +83,20 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   if (offered.size === 0 || offered.size % 512 !== 0) {
     throw new BlockferryError('BAD_SIZE', `${offered.name}: ${offered.size} bytes is no positive multiple of 512`)
   }
-  const { target: where, name, direct } = target
+  const { target: where, name, direct, force } = target
   if (offered.size / offered.blockSize > kMaxBlocks) {
     throw new BlockferryError('INVALID', `${offered.name}: too many blocks, use a larger block size`)
   }
   if (typeof where !== 'string' && where.state !== 'refusing') {
     throw new BlockferryError('REFUSED', `${name} is owned here already`)
   }
+  if (!force) await checkElsewhere(offered, where)
   const created = typeof where === 'string' && !existsSync(where)
   // It may be where the disk came from: its fence goes when that is known, and nobody can write there.
   if (typeof where === 'string') await native.unfenceDmMoved(where)
+  const openAs = written.has(target) ? openRawTap : openTap
   const tap = typeof where === 'string'
-    ? await openTap({ source: where, name, direct, createSize: offered.size })
+    ? await openAs({ source: where, name, direct, createSize: offered.size, force })
     : where
   const release = tap.claimForMigration()
   tap.refuse()
@@ -103,7 +109,19 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
     await disks.abandon(true)
     throw error
   }
+  written.add(target)
   return opened
+}
+
+/** What both hosts can write, or what is there already, would be overwritten with what was read before. */
+async function checkElsewhere ({ places }: OfferedDisk, where: Tap | string): Promise<void> {
+  const [path, ours] = typeof where === 'string'
+    ? [where, await placesOf(where)]
+    : [where.source, await where.places()]
+  const common = commonPlace(ours, places)
+  if (common === null) return
+  throw new BlockferryError('REFUSED',
+    `${path} here is the disk itself that is to move (${common}): shared storage does not have to be copied`)
 }
 
 function checkTarget ({ tap, offered }: TargetTap): void {

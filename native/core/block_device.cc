@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "file_descriptor.h"
+#include "folder_entries.h"
 
 namespace blockferry {
 
@@ -138,11 +139,11 @@ std::vector<std::string> BlockDevice::with_users() const {
     std::string number;
     if (!read_line(folder / "dev", &number).ok()) continue;
     numbers.push_back(number);
-    for (const auto& user : fs::directory_iterator(folder / "holders", error)) {
-      folders.push_back(fs::canonical(user.path(), error));
+    for (const auto& user : entries_of(folder / "holders")) {
+      folders.push_back(fs::canonical(user, error));
     }
-    for (const auto& part : fs::directory_iterator(folder, error)) {
-      if (fs::exists(part.path() / "partition")) folders.push_back(part.path());
+    for (const auto& part : entries_of(folder)) {
+      if (fs::exists(part / "partition", error)) folders.push_back(part);
     }
   }
   return numbers;

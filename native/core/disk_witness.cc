@@ -42,12 +42,20 @@ bool read_line(const std::string& path, char* text, size_t size) {
   return got > 0;
 }
 
+// The kernel can be told not to count. A partition's folder lies in its disk's.
+bool counts_nothing(const std::string& folder) {
+  char text[8];
+  bool found = read_line(folder + "/queue/iostats", text, sizeof text) ||
+               read_line(folder + "/../queue/iostats", text, sizeof text);
+  return found && text[0] == '0';
+}
+
 // Fields of /sys/dev/block/M:N/stat: the 7th counts sectors written, the 14th those discarded.
 bool read_sectors(dev_t device, uint64_t* sectors) {
-  std::string path = "/sys/dev/block/" + std::to_string(major(device)) + ":" +
-                     std::to_string(minor(device)) + "/stat";
+  std::string folder = "/sys/dev/block/" + std::to_string(major(device)) + ":" +
+                       std::to_string(minor(device));
   char text[512];
-  if (!read_line(path, text, sizeof text)) return false;
+  if (counts_nothing(folder) || !read_line(folder + "/stat", text, sizeof text)) return false;
   uint64_t field[14] = {};
   int count = 0;
   for (char* at = text; count < 14; count++) {

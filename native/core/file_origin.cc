@@ -11,8 +11,10 @@
 #include <mutex>
 
 #include "aligned_buffer.h"
+#include "disk_users.h"
 #include "durability.h"
 #include "file_descriptor.h"
+#include "image_lock.h"
 #include "io_queue.h"
 #include "origin.h"
 
@@ -132,10 +134,13 @@ Status FileOrigin::open_descriptor(const FileOriginOptions& options) {
   if (there && !S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) {
     return Status::failure(Code::unsupported, path_ + " is neither a file nor a block device");
   }
-  if (there && S_ISBLK(info.st_mode) && options.lock) flags |= O_EXCL;
+  bool exclusive = there && S_ISBLK(info.st_mode) && options.lock;
   bool create = !there && options.create_size != 0 && !options.read_only;
   if (create) flags |= O_CREAT | O_EXCL;
-  fd_.reset(::open(path_.c_str(), flags, 0600));
+  fd_.reset(::open(path_.c_str(), exclusive ? flags | O_EXCL : flags, 0600));
+  bool claimed = !fd_.open() && exclusive && errno == EBUSY;
+  if (claimed && !options.force) return claimed_device(path_);
+  if (claimed) fd_.reset(::open(path_.c_str(), flags));
   if (!fd_.open()) return Status::from_errno(errno, "open " + path_);
   if (!create) return {};
   bool sized = ftruncate(fd_.get(), static_cast<off_t>(options.create_size)) == 0;
@@ -165,18 +170,13 @@ Status FileOrigin::measure() {
   return {};
 }
 
-// A device is held by O_EXCL already. The lock over the whole file also meets the byte locks
-// that QEMU takes on its images.
+// A device is held by O_EXCL already.
 Status FileOrigin::lock(const FileOriginOptions& options) {
-  if (!options.lock || block_device_) return {};
-  struct flock range = {};
-  range.l_type = read_only_ ? F_RDLCK : F_WRLCK;
-  range.l_whence = SEEK_SET;
-  if (fcntl(fd_.get(), F_OFD_SETLK, &range) == 0) return {};
-  if (errno == EAGAIN || errno == EACCES) {
-    return Status::failure(Code::busy, path_ + " is in use by another program", EBUSY);
-  }
-  return Status::from_errno(errno, "lock " + path_);
+  if (!options.lock) return {};
+  Status status = block_device_ ? Status{} : lock_image(fd_.get(), path_, read_only_);
+  if (options.force) return status.code == Code::busy ? Status{} : status;
+  Status users = check_no_writer(fd_.get(), path_);
+  return users.ok() ? status : users;
 }
 
 Status FileOrigin::find_alignment(bool direct) {

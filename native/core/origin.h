@@ -77,8 +77,11 @@ struct FileOriginOptions {
   bool direct = false;
   // Create a missing regular file with this size; 0 creates nothing.
   uint64_t create_size = 0;
-  // Hold the file against other writers (an OFD lock on a file, O_EXCL on a device).
+  // Hold it against other writers (an OFD lock on a file, O_EXCL on a device). Code::busy when somebody
+  // holds it, or is known to have it open for writing.
   bool lock = true;
+  // Take it all the same, and hold what can be held.
+  bool force = false;
 };
 
 Status open_file_origin(const FileOriginOptions& options, std::unique_ptr<Origin>* origin);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "../core/disk_changes.h"
+#include "../core/image_format.h"
 #include "../core/watched_tap.h"
 #include "errors.h"
 #include "loop.h"
@@ -11,7 +13,7 @@ namespace blockferry::node {
 
 namespace {
 
-Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptions& file,
+Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptions& file, bool raw,
                    std::unique_ptr<Origin>* origin) {
   if (kind == "memory") {
     *origin = make_memory_origin(size);
@@ -21,7 +23,8 @@ Status open_origin(const std::string& kind, uint64_t size, const FileOriginOptio
     *origin = make_null_origin(size);
     return {};
   }
-  return open_file_origin(file, origin);
+  Status status = open_file_origin(file, origin);
+  return status.ok() && !raw ? check_raw(**origin) : status;
 }
 
 // Null without a map file.
@@ -72,6 +75,7 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::delay_writes>("delayWrites"),
           InstanceMethod<&TapWrap::check_watch>("checkWatch"),
           InstanceMethod<&TapWrap::begin_again>("beginAgain"),
+          InstanceMethod<&TapWrap::witness>("witness"),
           InstanceMethod<&TapWrap::flush>("flush"),
           InstanceMethod<&TapWrap::stats>("stats"),
           InstanceMethod<&TapWrap::close>("close"),
@@ -100,7 +104,8 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   file.read_only = bool_or(options, "readOnly", false);
   file.direct = bool_or(options, "direct", false);
   file.create_size = uint_or(options, "createSize", 0);
-  file.lock = bool_or(options, "lock", true);
+  file.force = bool_or(options, "force", false);
+  bool raw = bool_or(options, "raw", false);
   std::string kind = string_or(options, "kind", "file");
   uint64_t size = uint_or(options, "size", 0);
   std::string map = string_or(options, "map", "");
@@ -115,7 +120,7 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
             if (kind == "dm") return open_dm_tap(file.path, metadata, delays, tap.get());
             std::unique_ptr<Origin> origin;
             std::shared_ptr<Tracking> tracking;
-            Status status = open_origin(kind, size, file, &origin);
+            Status status = open_origin(kind, size, file, raw, &origin);
             if (status.ok()) status = open_tracking(map, block_size, *origin, &tracking);
             if (status.ok()) *tap = std::make_shared<Tap>(std::move(origin), tracking);
             return status;
@@ -161,6 +166,7 @@ Napi::Value TapWrap::describe(const Napi::CallbackInfo& info) {
   object.Set("name", origin.name());
   object.Set("readOnly", origin.read_only());
   object.Set("blank", origin.blank());
+  object.Set("descriptor", origin.descriptor());
   auto tracking = tap(info).keeps_tracking() ? tap(info).tracking() : nullptr;
   object.Set("mapBlockSize", tracking ? tracking->dirty().block_size() : 0);
   return object;
@@ -241,6 +247,21 @@ void TapWrap::check_watch(const Napi::CallbackInfo& info) {
 Napi::Value TapWrap::begin_again(const Napi::CallbackInfo& info) {
   tap(info);
   return Loop::of(info.Env())->run([tap = tap_] { return tap->begin_again(); });
+}
+
+// A word that is another when the disk has been changed; empty where that can't be told.
+Napi::Value TapWrap::witness(const Napi::CallbackInfo& info) {
+  tap(info);
+  auto state = std::make_shared<DiskState>();
+  return Loop::of(info.Env())->run(
+      [tap = tap_, state] {
+        *state = settled_state_of(tap->origin());
+        return Status{};
+      },
+      [state](Napi::Env env) -> Napi::Value {
+        std::string word = std::to_string(state->changed_ns) + ":" + std::to_string(state->sectors);
+        return Napi::String::New(env, state->known ? word : "");
+      });
 }
 
 Napi::Value TapWrap::flush(const Napi::CallbackInfo& info) {

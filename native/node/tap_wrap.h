@@ -43,6 +43,7 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   Napi::Value delay_writes(const Napi::CallbackInfo& info);
   void check_watch(const Napi::CallbackInfo& info);
   Napi::Value begin_again(const Napi::CallbackInfo& info);
+  Napi::Value witness(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

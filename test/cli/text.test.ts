@@ -84,13 +84,17 @@ t.test('the report', async (t) => {
     dirty: { rate: 4.1e6, bytes: 5e7 }, rate: 47e6, memory: null,
     throttle: { delayMs: 0, writesDelayed: 0, activeMs: 0 }, attempts: 1,
     equal: true, digest, disks: [{
-      name: 'web', bytes, equal: true, digest, dirty: { rate: 1, bytes: 1 }, throttle: { delayMs: 0, writesDelayed: 0 }
+      name: 'web', bytes, equal: true, digest, dirty: { rate: 1, bytes: 1 }, throttle: { delayMs: 0, writesDelayed: 0 },
+      refused: true
     }]
   }
   const text = reportText(report, 'there:1')
   t.match(text, /^moved web \(1\.0 GB\) to there:1 in 12 s\n {2}downtime {2}42 ms \(pause 1\.0, drain 1\.0, residual 20, commit 20 ms\)\n/)
   t.match(text, /sent +612 MB in 1 round, 412 MB of zeroes skipped\n/)
   t.match(text, /never throttled\n {2}equal +yes, both sides have the digest aa\n/)
+  t.match(text, /owner +the destination; the source refuses writes now$/)
+  const open = reportText({ ...report, disks: [{ ...report.disks[0]!, refused: false }] }, 'x')
+  t.match(open, /owner +the destination\n +source +does not refuse writes to web: let nobody write there$/)
   t.ok(text.split('\n').every((line) => line.length < 80))
   t.match(reportText({ ...report, memory: { sent: 256e6, wire: 40e6 } }, 'x'), /memory +256 MB, 40 MB on the wire/)
   const throttled = reportText({ ...report, throttle: { delayMs: 600, writesDelayed: 200, activeMs: 3000 } }, 'x')

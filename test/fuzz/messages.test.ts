@@ -12,7 +12,7 @@ import { fuzz } from './runs.js'
 const kMessages: Messages = {
   offer: {
     migration: '0b0e7a52-4f7b-4a7a-9d3a-2f6d3b6f7f10',
-    disks: [{ name: 'web', size: 2 ** 30, blockSize: 4096, epoch: 1 }],
+    disks: [{ name: 'web', size: 2 ** 30, blockSize: 4096, epoch: 1, places: [{ name: 'naa.6001', start: 0, length: 2 ** 30 }] }],
     streams: 2,
     equality: true,
     reuse: true,

@@ -33,7 +33,7 @@ t.test('a cancel is heard, though what came before it cannot be answered any mor
   const { sender, say, hears } = await rawSource(t, receiver.address)
   say({
     type: 'offer', migration: 'm', streams: 1, equality: true, reuse: true, machine: null,
-    disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096, epoch: 0 }]
+    disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096, epoch: 0, places: [] }]
   })
   await hears('accept')
   for (let number = 0; number < kPings; number++) say({ type: 'ping', number })

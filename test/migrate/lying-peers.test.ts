@@ -34,7 +34,7 @@ const offer = {
   equality: true,
   reuse: true,
   machine: null,
-  disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096, epoch: 0 }]
+  disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096, epoch: 0, places: [] }]
 }
 
 const badRanges = [

@@ -9,7 +9,7 @@ import type { Tap } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
 import { hashOf, makeImage, temporary } from '../support/images.js'
-import { kNeedsRoot, loopDevice } from '../support/root.js'
+import { keepStatistics, kNeedsRoot, loopDevice } from '../support/root.js'
 import { failureOf } from '../support/unharmed.js'
 
 const kSize = 8 << 20
@@ -53,7 +53,7 @@ t.test('a tap that has one tracks all the time', async (t) => {
   t.equal(statSync(map.path).mode & 0o777, 0o600)
   t.throws(() => tap.track(), { code: 'INVALID' })
   t.throws(() => tap.untrack(), { code: 'INVALID' })
-  t.equal((await failureOf(openTap({ source, lock: false, map }))).code, 'BUSY')
+  t.equal((await failureOf(openTap({ source, force: true, map }))).code, 'BUSY')
   await using receiver = await receive({ disks: [{ target: join(dir, 'b.img') }] })
   const wrong = migrate({ disks: [{ source: tap }], destination: receiver.address })
   t.match(await failureOf(wrong), { code: 'INVALID', message: /65536/, owner: 'source' })
@@ -116,6 +116,11 @@ t.test('a device that was written past its tap, or is another', { skip: kNeedsRo
   }
   t.equal(await send(), 0)
   t.equal(await send(), kSize, 'nobody has written it')
+  keepStatistics(source, false)
+  t.equal(await send(), 0, 'it can\'t be told whether somebody has')
+  keepStatistics(source, true)
+  t.equal(await send(), 0)
+  t.equal(await send(), kSize)
   const fd = openSync(source, 'r+')
   writeSync(fd, Buffer.alloc(4096, 9), 0, 4096, 1 << 20)
   t.equal(await send(), 0, 'what was written is still in the page cache')

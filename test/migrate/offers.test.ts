@@ -19,7 +19,7 @@ import { rawSource } from '../support/raw-peers.js'
 const kSize = 1 << 20
 
 function offerOf (migration: string, name: string, machine: object | null = null) {
-  const disks = [{ name, size: kSize, blockSize: 4096, epoch: 0 }]
+  const disks = [{ name, size: kSize, blockSize: 4096, epoch: 0, places: [] }]
   return { type: 'offer', migration, streams: 1, equality: true, reuse: true, machine, disks }
 }
 

@@ -26,9 +26,7 @@ export function emptyDevice (t: Test, dir: string, mebibytes: number): string {
   const file = join(dir, 'device.img')
   writeFileSync(file, '')
   truncateSync(file, mebibytes * 2 ** 20)
-  const device = loopDevice(t, file)
-  keepStatistics(device, true) // a test that was killed may have left them off
-  return device
+  return loopDevice(t, file)
 }
 
 /** What the device holds, past the page cache of whoever writes to it. */
@@ -89,12 +87,6 @@ export function freeze (point: string): void {
 /** Of one that is not frozen, too. */
 export function thaw (point: string): void {
   spawnSync('fsfreeze', ['--unfreeze', point])
-}
-
-/** Whether the kernel counts what the device does. It has to be turned on again: who gets the same
- * loop device next would find it off. */
-export function keepStatistics (device: string, on: boolean): void {
-  writeFileSync(`/sys/block/${device.slice('/dev/'.length)}/queue/iostats`, on ? '1' : '0')
 }
 
 /** A seed to be printed; BLOCKFERRY_SEED repeats one. */

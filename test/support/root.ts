@@ -1,6 +1,6 @@
 // What only root can make: small file systems, block devices.
 import { execFileSync } from 'node:child_process'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 
 /** For a test's `skip`: false, or why not. */
 export const kNeedsRoot = process.getuid?.() === 0 ? false : 'mounting and loop devices need root'
@@ -24,10 +24,17 @@ export function smallDisk (t: Teardown, path: string, mebibytes: number): SmallD
   return { path, grow }
 }
 
+/** Whether the kernel counts what the device does. It has to be turned on again: who gets the same
+ * loop device next would find it off. */
+export function keepStatistics (device: string, on: boolean): void {
+  writeFileSync(`/sys/block/${device.slice('/dev/'.length)}/queue/iostats`, on ? '1' : '0')
+}
+
 /** A block device over a file. */
 export function loopDevice (t: Teardown, file: string, sectorSize = 512): string {
   const args = ['--find', '--show', '--sector-size', String(sectorSize), file]
   const device = execFileSync('losetup', args, { encoding: 'utf8' }).trim()
+  keepStatistics(device, true) // a test that was killed may have left them off
   t.teardown(() => execFileSync('losetup', ['--detach', device]))
   return device
 }

@@ -11,10 +11,11 @@ import t from 'tap'
 import type { BlockferryError, Machine } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import {
-  contentOf, differing, emptyDevice, fio, freeze, keepStatistics, kNeedsBpf, kNeedsZram, mountedExt4,
+  contentOf, differing, emptyDevice, fio, freeze, kNeedsBpf, kNeedsZram, mountedExt4,
   seedOf, thaw, zramDevice
 } from '../support/bpf.js'
 import { noise, temporary } from '../support/images.js'
+import { keepStatistics } from '../support/root.js'
 
 const kMiB = 64
 const kMoves = 5
