@@ -155,6 +155,8 @@ export interface NativeSession {
   addDisk (tap: NativeTap, size: number, blockSize: number, inventory: boolean): void
   acceptStreams (count: number, verify: boolean): void
   acceptMachine (path: string): void
+  seal (): Promise<number[]>
+  unseal (): void
   digest (disk: number): string
   missing (disk: number): number
   stats (): {

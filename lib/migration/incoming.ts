@@ -1,8 +1,9 @@
 // One migration at the destination: opens the disks that are offered, and decides the commit.
 //
-// The decision is one step on this thread: from it on the disks are owned here. A source that
-// lost the link asks for the outcome on a new connection; asking ends an undecided session, which
-// then can never commit.
+// What is compared is what is committed: the native session is sealed before, so that its streams
+// write no more. The decision is one step on this thread: from it on the disks are owned here. A
+// source that lost the link asks for the outcome on a new connection; asking ends an undecided
+// session, which then can never commit.
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
 import type { Journal } from '../ownership/journal.js'
@@ -39,8 +40,9 @@ export interface IncomingHost {
   ended (incoming: Incoming): void
 }
 
-/** `deciding`: the commit is being made durable; only the disk can still say no. */
-type State = 'greeting' | 'receiving' | 'deciding' | 'committed' | 'over'
+/** `sealed`: nothing more is taken, and what is here is compared. `deciding`: the commit is being made
+ * durable; only the disk can still say no. */
+type State = 'greeting' | 'receiving' | 'sealed' | 'deciding' | 'committed' | 'over'
 
 /** How long the source may take to hang up after the commit. */
 const kHangUpMs = 2000
@@ -282,6 +284,10 @@ export class Incoming {
     return this.#state === 'over'
   }
 
+  #isSealed (): boolean {
+    return this.#state === 'sealed'
+  }
+
   #onVerified ({ mark, wrong, tookUs }: Messages['verified']): void {
     this.#verified = { mark, right: wrong.length === 0 }
     this.#send('verified', { mark, wrong: coarsen(wrong), tookUs })
@@ -302,14 +308,31 @@ export class Incoming {
     if (this.#state !== 'receiving' || commit === null || this.#verified.mark < commit.mark) return
     if (!this.#machine.isReady) return
     this.#commit = null
+    this.#state = 'sealed'
+    this.#session.seal()
+      .then((changed) => { if (this.#isSealed()) this.#compare(commit, changed) })
+      .catch((error: unknown) => this.#fail(toBlockferryError(error)))
+  }
+
+  /** `changed`: disks that somebody else has written behind the last flush, nobody knows where. What
+   * else is not equal can be sent again. */
+  #compare (commit: Messages['commit'], changed: readonly number[]): void {
+    if (changed.length > 0) return this.#fail(this.#writtenByOthers(changed))
     const digests = this.#digests()
-    const complete = digests.every((_digest, index) => this.#session.missing(index) === 0)
+    const isComplete = digests.every((_digest, index) => this.#session.missing(index) === 0)
     const same = !this.#equality || digests.every((digest, index) => digest === commit.digests[index])
-    if (!complete || !this.#verified.right || !same || commit.digests.length !== digests.length) {
+    if (!isComplete || !this.#verified.right || !same || commit.digests.length !== digests.length) {
+      this.#session.unseal()
+      this.#state = 'receiving'
       return this.#send('notEqual', { digests })
     }
     this.#state = 'deciding'
     this.#decision = this.#commitDurably(digests, commit.run)
+  }
+
+  #writtenByOthers (changed: readonly number[]): BlockferryError {
+    const paths = changed.map((index) => this.#disks!.taps[index]!.tap.source).join(', ')
+    return new BlockferryError('NOT_EQUAL', `another program has written to ${paths} at the destination`)
   }
 
   async #commitDurably (digests: string[], run: boolean): Promise<void> {
@@ -339,8 +362,8 @@ export class Incoming {
 
   /** The end of the session, perhaps with that of the link. */
   #lose (error: BlockferryError): void {
-    const isUndecided = this.#state === 'receiving' && this.#isSwitchingOver
-    if (isUndecided && isLinkLoss(error)) this.#mayBeAsked = true
+    const isUndecided = this.#state === 'receiving' || this.#isSealed()
+    if (isUndecided && this.#isSwitchingOver && isLinkLoss(error)) this.#mayBeAsked = true
     this.#fail(error)
   }
 
@@ -354,7 +377,7 @@ export class Incoming {
       if (this.#state === 'committed') this.#host.ended(this)
       return
     }
-    const began = this.#state === 'receiving'
+    const began = this.#state !== 'greeting'
     this.#state = 'over'
     // The source takes this word for a no.
     if (!this.#isUnknown) this.#send('failed', { code: error.code, message: error.message })

@@ -40,6 +40,7 @@ Status ReceiverSession::accept_streams(unsigned count, bool verify) {
   verify_ = verify;
   places_.assign(count, {});
   stream_marks_.assign(count, 0);
+  seal_.set_streams(count);
   Status status = start_thread(&checkpoints_, [this] { run_checkpoints(); });
   if (status.ok()) stream_count_ = count;
   return status;
@@ -110,13 +111,16 @@ void ReceiverSession::stream_marked(unsigned index, uint64_t number) {
   changed_.notify_all();
 }
 
+// Under the lock.
+uint64_t ReceiverSession::least_mark() const {
+  return *std::min_element(stream_marks_.begin(), stream_marks_.end());
+}
+
 void ReceiverSession::run_checkpoints() {
   for (uint64_t number = 1;; number++) {
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] {
-        return stop_.load() || *std::min_element(stream_marks_.begin(), stream_marks_.end()) >= number;
-      });
+      changed_.wait(lock, [&] { return stop_.load() || least_mark() >= number; });
     }
     if (stop_.load()) return;
     Status status = checkpoint(number);
@@ -132,6 +136,7 @@ Status ReceiverSession::checkpoint(uint64_t number) {
   for (auto& disk : disks_) {
     Status status = disk->tap->origin().flush();
     if (!status.ok()) return status;
+    disk->flushed = sight_of(disk->tap->origin());
   }
   events_.durable(number);
   VerifiedMark verified{number, {}, 0};
@@ -150,10 +155,43 @@ Status ReceiverSession::checkpoint(uint64_t number) {
   {
     std::lock_guard lock(mutex_);
     verified_mark_ = number;
+    changed_.notify_all();
   }
   auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
   verified.took_us = static_cast<uint64_t>(took.count());
   events_.verified(std::move(verified));
+  return {};
+}
+
+Status ReceiverSession::seal(std::vector<uint32_t>* changed) {
+  {
+    std::lock_guard lock(mutex_);
+    if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
+    running_streams_++;
+  }
+  seal_.close();
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return stop_.load() || verified_mark_ == least_mark(); });
+  Status status;
+  if (stop_.load()) status = Status::failure(Code::closed, "the session has ended");
+  lock.unlock();
+  if (status.ok()) status = compare_with_flushed(changed);
+  lock.lock();
+  running_streams_--;
+  changed_.notify_all();
+  return status;
+}
+
+// After that flush nothing of ours has written, unless it is not verified yet.
+Status ReceiverSession::compare_with_flushed(std::vector<uint32_t>* changed) const {
+  for (uint32_t i = 0; i < disks_.size(); i++) {
+    const ReceivedDisk& disk = *disks_[i];
+    if (!disk.flushed.known || disk.digest.pending() != 0) continue;
+    DiskState now;
+    Status status = settled_sight_of(disk.tap->origin(), &now);
+    if (!status.ok()) return status;
+    if (now.known && !(now == disk.flushed)) changed->push_back(i);
+  }
   return {};
 }
 

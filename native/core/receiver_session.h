@@ -17,7 +17,9 @@
 
 #include "control_channel.h"
 #include "digest.h"
+#include "disk_witness.h"
 #include "machine_relay.h"
+#include "stream_seal.h"
 #include "tap.h"
 
 namespace blockferry {
@@ -47,6 +49,7 @@ struct ReceivedDisk {
   uint32_t block_size;
   bool inventory;        // the source is told what is there
   DestinationDigest digest;
+  DiskState flushed;     // how it looked behind the last checkpoint's flush
 };
 
 struct ReceiverStats {
@@ -77,8 +80,19 @@ class ReceiverSession {
   // socket, where its hypervisor listens.
   void accept_machine(const std::string& path);
 
+  // For the decision: from here on no frame is applied, one that comes ends the session
+  // (Code::protocol). Returns when nothing is being applied or verified any more, so storage that
+  // hangs holds it up; Code::closed when the session ends meanwhile. `changed`: the disks that
+  // somebody else has written since the last checkpoint's flush.
+  Status seal(std::vector<uint32_t>* changed);
+  // The source may send again.
+  void unseal() { seal_.lift(); }
+
   uint64_t digest(uint32_t disk) const { return disks_[disk]->digest.value(); }
-  uint64_t missing(uint32_t disk) const { return disks_[disk]->digest.missing(); }
+  // Blocks that never came, or are not verified.
+  uint64_t missing(uint32_t disk) const {
+    return disks_[disk]->digest.missing() + disks_[disk]->digest.pending();
+  }
   ReceiverStats stats() const;
 
   // Ends the connections and waits for the threads and what they are writing. Idempotent. Not
@@ -108,6 +122,8 @@ class ReceiverSession {
   void stream_marked(unsigned index, uint64_t number);
   void run_checkpoints();
   Status checkpoint(uint64_t number);
+  uint64_t least_mark() const;
+  Status compare_with_flushed(std::vector<uint32_t>* changed) const;
   void fail(Status status);
 
   std::string id_, peer_;
@@ -119,6 +135,7 @@ class ReceiverSession {
   std::atomic<uint64_t> wire_bytes_{0}, content_bytes_{0}, zero_bytes_{0};
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
+  StreamSeal seal_;
   RelayLimits machine_limits_;
   RelayCounters machine_counters_;
 
@@ -132,7 +149,7 @@ class ReceiverSession {
     Socket* socket = nullptr;          // while it is connected
   };
   std::vector<Place> places_;          // of the streams
-  unsigned running_streams_ = 0;       // the machine's connections included
+  unsigned running_streams_ = 0;       // the machine's connections included, and who seals
   bool inventory_asked_ = false;
   std::string machine_path_;
   std::set<Socket*> other_sockets_;    // of the machine's memory, and of the inventory

@@ -54,6 +54,8 @@ void SessionWrap::install(Napi::Env env) {
           InstanceMethod<&SessionWrap::add_disk>("addDisk"),
           InstanceMethod<&SessionWrap::accept_streams>("acceptStreams"),
           InstanceMethod<&SessionWrap::accept_machine>("acceptMachine"),
+          InstanceMethod<&SessionWrap::seal>("seal"),
+          InstanceMethod<&SessionWrap::unseal>("unseal"),
           InstanceMethod<&SessionWrap::digest>("digest"),
           InstanceMethod<&SessionWrap::missing>("missing"),
           InstanceMethod<&SessionWrap::stats>("stats"),
@@ -109,6 +111,18 @@ void SessionWrap::accept_streams(const Napi::CallbackInfo& info) {
 void SessionWrap::accept_machine(const Napi::CallbackInfo& info) {
   parts_.session->accept_machine(info[0].As<Napi::String>().Utf8Value());
 }
+
+Napi::Value SessionWrap::seal(const Napi::CallbackInfo&) {
+  auto changed = std::make_shared<std::vector<uint32_t>>();
+  return loop_->run([=, session = parts_.session] { return session->seal(changed.get()); },
+                    [=](Napi::Env env) {
+                      Napi::Array disks = Napi::Array::New(env, changed->size());
+                      for (uint32_t i = 0; i < changed->size(); i++) disks.Set(i, changed->at(i));
+                      return disks;
+                    });
+}
+
+void SessionWrap::unseal(const Napi::CallbackInfo&) { parts_.session->unseal(); }
 
 Napi::Value SessionWrap::digest(const Napi::CallbackInfo& info) {
   return make_digest(info.Env(), parts_.session->digest(static_cast<uint32_t>(to_uint(info[0]))));

@@ -30,6 +30,8 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
   void add_disk(const Napi::CallbackInfo& info);
   void accept_streams(const Napi::CallbackInfo& info);
   void accept_machine(const Napi::CallbackInfo& info);
+  Napi::Value seal(const Napi::CallbackInfo& info);
+  void unseal(const Napi::CallbackInfo& info);
   Napi::Value digest(const Napi::CallbackInfo& info);
   Napi::Value missing(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
