@@ -150,6 +150,7 @@ export interface WrongRange { disk: number, first: number, count: number }
 
 export interface NativeSession {
   id (): string
+  peer (): string
   start (listener: NativeListener): void
   send (text: string): void
   addDisk (tap: NativeTap, size: number, blockSize: number, inventory: boolean): void

@@ -15,11 +15,10 @@ import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
 import { NetworkSteps } from './network-steps.js'
 import type { CheckedReceiveOptions } from './options.js'
+import type { Outcome } from './outcomes.js'
 import type { DestinationReport } from './report.js'
 import { TargetDisks } from './target-disks.js'
 import { TargetMachine } from './target-machine.js'
-
-export interface Outcome { committed: boolean, digests: string[] }
 
 export interface IncomingHost {
   readonly options: CheckedReceiveOptions
@@ -29,8 +28,11 @@ export interface IncomingHost {
   /** Resolves when no other migration holds these disks, and nothing is left of an earlier
    * connection of this one. Rejects with BUSY when that takes too long. */
   freed (wanting: Incoming, names: readonly string[], machine: boolean): Promise<void>
-  /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
-  outcomeOf (migration: string): Promise<Outcome | null>
+  /** Throws REFUSED when it may not go by this name: it is another peer's, or settled. */
+  claim (incoming: Incoming, migration: string): void
+  /** What became of a migration; ends it when it is undecided. Null: never heard of it. Rejects with
+   * REFUSED when it is undecided and another peer's. */
+  outcomeOf (migration: string, peer: string): Promise<Outcome | null>
   started (incoming: Incoming): void
   /** `run`: the machine is to run. */
   committed (incoming: Incoming, disks: TargetDisks, run: boolean): void
@@ -53,6 +55,9 @@ const kReasonMs = 500
 const kGreetingMs = 10_000
 
 export class Incoming {
+  /** Whom TLS has shown the source to be; empty without TLS. */
+  readonly peer: string
+  /** When it may go by that name. */
   migration: string | null = null
   #host: IncomingHost
   #session: NativeSession
@@ -74,6 +79,7 @@ export class Incoming {
   /** It is not known whether the commit is durable. */
   #isUnknown = false
   #isHeard = false
+  #isAsked = false
   #mayBeAsked = false
   readonly #machine: TargetMachine
   readonly #network: NetworkSteps
@@ -86,6 +92,7 @@ export class Incoming {
 
   constructor (session: NativeSession, host: IncomingHost) {
     this.#session = session
+    this.peer = session.peer()
     this.#host = host
     this.#machine = new TargetMachine(
       host.options.machine, (reason) => this.#fail(toBlockferryError(reason)))
@@ -103,6 +110,11 @@ export class Incoming {
   get outcome (): Outcome | null {
     if (this.#isUnknown) return null
     return { committed: this.#state === 'committed', digests: this.#digests() }
+  }
+
+  /** The source was told that it can begin. */
+  get isAccepted (): boolean {
+    return this.#isAccepted
   }
 
   /** It ended because the link did, when the source may have told us to decide: it will ask what
@@ -219,6 +231,11 @@ export class Incoming {
     if (this.#state !== 'greeting') return this.#fail(new BlockferryError('PROTOCOL', 'a second offer'))
     if (this.#host.closing()) return this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
     this.#state = 'receiving'
+    try {
+      this.#host.claim(this, offer.migration)
+    } catch (error) {
+      return this.#fail(toBlockferryError(error))
+    }
     this.migration = offer.migration
     this.#equality = offer.equality
     this.#accepting = this.#prepare(offer)
@@ -236,7 +253,7 @@ export class Incoming {
     const disks = this.#disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     await this.#unlessOver(this.#network.prepare())
     this.#ownership = await DestinationOwnership.begin(
-      this.#host.journal, offer.migration, offer.disks)
+      this.#host.journal, offer.migration, offer.disks, this.peer)
     return disks
   }
 
@@ -353,11 +370,15 @@ export class Incoming {
   }
 
   async #answer (migration: string): Promise<void> {
-    const outcome = await this.#host.outcomeOf(migration)
-    if (outcome === null) {
-      return this.#fail(new BlockferryError('NOT_FOUND', 'this migration is not known here'))
+    if (this.#isAsked) return this.#fail(new BlockferryError('PROTOCOL', 'a second question'))
+    this.#isAsked = true
+    try {
+      const outcome = await this.#host.outcomeOf(migration, this.peer)
+      if (outcome === null) throw new BlockferryError('NOT_FOUND', 'this migration is not known here')
+      this.#send('outcome', outcome)
+    } catch (error) {
+      this.#fail(toBlockferryError(error))
     }
-    this.#send('outcome', outcome)
   }
 
   /** The end of the session, perhaps with that of the link. */

@@ -49,6 +49,7 @@ void SessionWrap::install(Napi::Env env) {
   Loop::of(env)->keep_constructor("ReceiverSession", DefineClass(env, "ReceiverSession",
       {
           InstanceMethod<&SessionWrap::id>("id"),
+          InstanceMethod<&SessionWrap::peer>("peer"),
           InstanceMethod<&SessionWrap::start>("start"),
           InstanceMethod<&SessionWrap::send>("send"),
           InstanceMethod<&SessionWrap::add_disk>("addDisk"),
@@ -84,6 +85,10 @@ SessionWrap::~SessionWrap() {
 
 Napi::Value SessionWrap::id(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), parts_.session->id());
+}
+
+Napi::Value SessionWrap::peer(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), parts_.session->peer());
 }
 
 void SessionWrap::start(const Napi::CallbackInfo& info) {

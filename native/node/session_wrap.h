@@ -25,6 +25,7 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
     std::weak_ptr<MigrationListener> listener;
   };
   Napi::Value id(const Napi::CallbackInfo& info);
+  Napi::Value peer(const Napi::CallbackInfo& info);
   void start(const Napi::CallbackInfo& info);
   void send(const Napi::CallbackInfo& info);
   void add_disk(const Napi::CallbackInfo& info);
