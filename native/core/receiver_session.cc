@@ -96,10 +96,16 @@ Status ReceiverSession::join_machine(Socket& socket, FileDescriptor* local) {
 }
 
 void ReceiverSession::run_machine(FileDescriptor local, Socket& socket, FrameReader& reader) {
-  Status status = MachineRelay(std::move(local), socket, reader, machine_limits_, machine_counters_)
-                      .run();
+  MachineRelay relay(std::move(local), socket, reader, machine_limits_, machine_counters_);
+  {
+    std::lock_guard lock(mutex_);
+    relays_.insert(&relay);
+    if (stop_.load()) relay.break_off();
+  }
+  Status status = relay.run();
   if (!status.ok()) fail(std::move(status));
   std::lock_guard lock(mutex_);
+  relays_.erase(&relay);
   other_sockets_.erase(&socket);
   running_streams_--;
   changed_.notify_all();
@@ -122,8 +128,9 @@ void ReceiverSession::run_checkpoints() {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return stop_.load() || least_mark() >= number; });
     }
-    if (stop_.load()) return;
-    Status status = checkpoint(number);
+    Backlog::Share share = reports_.take(1);
+    if (!share) return;
+    Status status = checkpoint(number, std::move(share));
     if (!status.ok()) {
       fail(std::move(status));
       return;
@@ -131,7 +138,7 @@ void ReceiverSession::run_checkpoints() {
   }
 }
 
-Status ReceiverSession::checkpoint(uint64_t number) {
+Status ReceiverSession::checkpoint(uint64_t number, Backlog::Share share) {
   auto begin = Clock::now();
   for (auto& disk : disks_) {
     Status status = disk->tap->origin().flush();
@@ -139,7 +146,7 @@ Status ReceiverSession::checkpoint(uint64_t number) {
     disk->flushed = sight_of(disk->tap->origin());
   }
   events_.durable(number);
-  VerifiedMark verified{number, {}, 0};
+  VerifiedMark verified{number, {}, 0, std::move(share)};
   for (uint32_t i = 0; i < disks_.size(); i++) {
     std::vector<BlockRange> ranges;
     ReceivedDisk& disk = *disks_[i];
@@ -209,6 +216,8 @@ void ReceiverSession::shut_down() {
     if (place.socket != nullptr) place.socket->shut_down();
   }
   for (Socket* socket : other_sockets_) socket->shut_down();
+  for (MachineRelay* relay : relays_) relay->break_off();
+  reports_.close();
   changed_.notify_all();
 }
 

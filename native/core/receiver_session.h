@@ -33,10 +33,11 @@ struct VerifiedMark {
   uint64_t number = 0;
   std::vector<WrongRange> wrong;  // blocks that differ from what was sent
   uint64_t took_us = 0;           // flushing and reading again
+  Backlog::Share share;           // the next checkpoint waits until it goes
 };
 
 struct ReceiverEvents {
-  std::function<void(std::string)> message;    // a control message
+  std::function<void(std::string, Backlog::Share)> message;  // a control message
   std::function<void(uint64_t)> durable;       // what the mark covers is on stable storage
   std::function<void(VerifiedMark)> verified;  // … and was read again
   std::function<void(Status)> failed;          // once; the streams are being stopped
@@ -121,7 +122,7 @@ class ReceiverSession {
   void shut_down();
   void stream_marked(unsigned index, uint64_t number);
   void run_checkpoints();
-  Status checkpoint(uint64_t number);
+  Status checkpoint(uint64_t number, Backlog::Share share);
   uint64_t least_mark() const;
   Status compare_with_flushed(std::vector<uint32_t>* changed) const;
   void fail(Status status);
@@ -153,8 +154,10 @@ class ReceiverSession {
   bool inventory_asked_ = false;
   std::string machine_path_;
   std::set<Socket*> other_sockets_;    // of the machine's memory, and of the inventory
+  std::set<MachineRelay*> relays_;
   std::vector<uint64_t> stream_marks_;
   uint64_t verified_mark_ = 0;
+  Backlog reports_{1};
   std::thread checkpoints_;
 };
 

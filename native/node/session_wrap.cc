@@ -24,8 +24,8 @@ Napi::Value make_verified(Napi::Env env, const VerifiedMark& verified) {
 
 ReceiverEvents events_to(const std::shared_ptr<Emitter>& emitter) {
   ReceiverEvents events;
-  events.message = [emitter](std::string text) {
-    emitter->emit("message", [text](Napi::Env env) { return Napi::String::New(env, text); });
+  events.message = [emitter](std::string text, Backlog::Share share) {
+    emitter->emit("message", [text, share](Napi::Env env) { return Napi::String::New(env, text); });
   };
   events.durable = [emitter](uint64_t number) {
     emitter->emit("durable", [number](Napi::Env env) {
