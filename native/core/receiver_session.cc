@@ -173,14 +173,14 @@ Status ReceiverSession::checkpoint(uint64_t number, Backlog::Share share) {
 Status ReceiverSession::seal(std::vector<uint32_t>* changed) {
   {
     std::lock_guard lock(mutex_);
-    if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
+    if (closed_) return Status::failure(Code::closed, "the session was closed");
     running_streams_++;
   }
   seal_.close();
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return stop_.load() || verified_mark_ == least_mark(); });
   Status status;
-  if (stop_.load()) status = Status::failure(Code::closed, "the session has ended");
+  if (verified_mark_ != least_mark()) status = Status::failure(Code::closed, "the session has ended");
   lock.unlock();
   if (status.ok()) status = compare_with_flushed(changed);
   lock.lock();
@@ -237,6 +237,7 @@ void ReceiverSession::close() {
   std::lock_guard closing(close_mutex_);
   failed_ = true;  // what ends from here on is no failure
   std::unique_lock lock(mutex_);
+  closed_ = true;
   shut_down();
   changed_.wait(lock, [this] { return running_streams_ == 0; });
   lock.unlock();

@@ -83,8 +83,9 @@ class ReceiverSession {
 
   // For the decision: from here on no frame is applied, one that comes ends the session
   // (Code::protocol). Returns when nothing is being applied or verified any more, so storage that
-  // hangs holds it up; Code::closed when the session ends meanwhile. `changed`: the disks that
-  // somebody else has written since the last checkpoint's flush.
+  // hangs holds it up. Code::closed when the session ends before all marks that came are verified; when
+  // they are, the link may be lost. `changed`: the disks that somebody else has written since the last
+  // checkpoint's flush.
   Status seal(std::vector<uint32_t>* changed);
   // The source may send again.
   void unseal() { seal_.lift(); }
@@ -152,6 +153,7 @@ class ReceiverSession {
   std::vector<Place> places_;          // of the streams
   unsigned running_streams_ = 0;       // the machine's connections included, and who seals
   bool inventory_asked_ = false;
+  bool closed_ = false;
   std::string machine_path_;
   std::set<Socket*> other_sockets_;    // of the machine's memory, and of the inventory
   std::set<MachineRelay*> relays_;

@@ -130,6 +130,15 @@ void a_seal_that_is_lifted() {
   CHECK(migration.target()[kBlock] == 9);
 }
 
+// Its last word may have been to commit.
+void the_source_has_died() {
+  Verified migration(test_origin());
+  migration.pair.sender.close();
+  migration.pair.receiver_failed.wait(1);
+  CHECK(migration.seal().empty());
+  CHECK(migration.pair.session->digest(0) == migration.pair.sender.digest(0));
+}
+
 void a_session_that_has_ended() {
   Verified migration(test_origin());
   migration.pair.session->close();
@@ -263,6 +272,7 @@ int main() {
   RUN(the_seal_waits_for_what_is_being_written());
   RUN(the_seal_waits_for_a_checkpoint());
   RUN(a_seal_that_is_lifted());
+  RUN(the_source_has_died());
   RUN(a_session_that_has_ended());
   RUN(another_program_writes_the_file());
   RUN(another_program_writes_the_device());
