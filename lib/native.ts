@@ -156,11 +156,14 @@ export interface WrongRange { disk: number, first: number, count: number }
 
 export interface NativeSession {
   id (): string
+  peer (): string
   start (listener: NativeListener): void
   send (text: string): void
   addDisk (tap: NativeTap, size: number, blockSize: number, inventory: boolean): void
   acceptStreams (count: number, verify: boolean): void
   acceptMachine (path: string): void
+  seal (): Promise<number[]>
+  unseal (): void
   digest (disk: number): string
   missing (disk: number): number
   stats (): {

@@ -5,10 +5,12 @@ import type { DestinationReport } from './migration/report.js'
 import { BlockferryError, toBlockferryError } from './errors.js'
 import { EventStream } from './migration/event-stream.js'
 import type { ReceiveEvent } from './migration/events.js'
-import type { IncomingHost, Outcome } from './migration/incoming.js'
+import type { IncomingHost } from './migration/incoming.js'
 import { Incoming } from './migration/incoming.js'
 import type { CheckedReceiveOptions, ReceiveOptions } from './migration/options.js'
 import { checkReceiveOptions } from './migration/options.js'
+import type { Outcome } from './migration/outcomes.js'
+import { anothers, Outcomes } from './migration/outcomes.js'
 import { Refusals } from './migration/refusals.js'
 import { loadTls } from './migration/tls.js'
 import type { TargetDisks } from './migration/target-disks.js'
@@ -18,8 +20,6 @@ import type { NativeMigrationListener, NativeRefusal, NativeSession, NativeTrust
 import { native } from './native.js'
 import { Tap } from './tap.js'
 
-/** Outcomes are remembered for sources that lost the link. */
-const kMaxOutcomes = 1000
 /** How long a disk that another migration holds is waited for. */
 const kLetGoMs = 2000
 /** How long a source that lost the link asks, in link timeouts. */
@@ -30,7 +30,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   readonly #options: CheckedReceiveOptions
   readonly #listener: NativeMigrationListener
   readonly #incoming = new Set<Incoming>()
-  readonly #outcomes = new Map<string, Outcome>()
+  readonly #outcomes = new Outcomes(() => this.#journal)
   readonly #taps = new Map<string, Tap>()
   readonly #refusals = new Refusals((event) => this.emit(event))
   readonly #host: IncomingHost
@@ -155,14 +155,15 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       get journal () { return journal() },
       freed: (wanting, names, machine) => this.#freed(wanting, names, machine),
       closing: () => this.#closing !== null,
-      outcomeOf: (migration) => this.#outcomeOf(migration),
+      claim: (incoming, migration) => this.#claim(incoming, migration),
+      outcomeOf: (migration, peer) => this.#outcomeOf(migration, peer),
       started: (incoming) => this.emit({
         event: 'started', migration: incoming.migration!, disks: incoming.disks
       }),
       committed: (incoming, disks, run) => this.#committed(incoming, disks, run),
       heard: (incoming) => this.#heard(incoming.migration!),
       failed: (incoming, error) => {
-        if (incoming.outcome !== null) this.#remember(incoming, incoming.outcome)
+        if (incoming.isAccepted && incoming.outcome !== null) this.#remember(incoming, incoming.outcome)
         if (incoming.mayBeAsked) this.#lost.add(incoming.migration!)
         this.emit({ event: 'failed', migration: incoming.migration, error })
       },
@@ -170,13 +171,21 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     }
   }
 
+  /** Whether it may go by that name. */
+  #claim (incoming: Incoming, migration: string): void {
+    this.#outcomes.check(migration, incoming.peer)
+    if (this.#named(migration).some(({ peer }) => peer !== incoming.peer)) throw anothers()
+  }
+
+  /** What goes on here by a name. */
+  #named (migration: string): Incoming[] {
+    return [...this.#incoming].filter((incoming) => incoming.migration === migration)
+  }
+
   /** The same migration on a new connection has lost its old one. A source that gives up and tries
    * again is often quicker than the end of its old connection: who holds what is wanted gets a
    * little time to let go. There is one machine for all. */
   async #freed (wanting: Incoming, names: readonly string[], machine: boolean): Promise<void> {
-    if (this.#isCommitted(wanting.migration!)) {
-      throw new BlockferryError('REFUSED', 'this migration has been committed', { owner: 'destination' })
-    }
     const others = [...this.#incoming].filter((other) => (
       other !== wanting && other.outcome?.committed === false))
     for (const other of others) {
@@ -194,32 +203,21 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
     throw new BlockferryError('BUSY', `another migration holds ${names.join(', ')}${machine ? ' or the machine' : ''} here`)
   }
 
-  async #outcomeOf (migration: string): Promise<Outcome | null> {
-    for (const incoming of this.#incoming) {
-      if (incoming.migration !== migration) continue
-      await incoming.end(new BlockferryError('PEER_GONE', 'the source lost the link'))
-      return incoming.outcome
-    }
-    this.#heard(migration)
-    return this.#outcomes.get(migration) ?? this.#outcomeInJournal(migration)
-  }
-
-  /** Of a process that came before this one. */
-  #outcomeInJournal (migration: string): Outcome | null {
-    const record = this.#journal?.recordOf(migration) ?? null
-    if (record === null || !['committed', 'refused'].includes(record.state)) return null
-    return { committed: record.state === 'committed', digests: record.digests ?? [] }
-  }
-
-  /** What was committed once stays so, whoever uses its name again. */
-  #isCommitted (migration: string): boolean {
-    return (this.#outcomes.get(migration) ?? this.#outcomeInJournal(migration))?.committed === true
+  /** Only whose migration it is can end it by asking. */
+  async #outcomeOf (migration: string, peer: string): Promise<Outcome | null> {
+    const undecided = this.#named(migration).filter(({ outcome }) => outcome?.committed !== true)
+    if (undecided.some((incoming) => incoming.peer !== peer)) throw anothers()
+    if ((this.#outcomes.peerOf(migration) ?? peer) === peer) this.#heard(migration)
+    const settled = this.#outcomes.of(migration)
+    if (settled?.committed === true || undecided.length === 0) return settled
+    const lost = new BlockferryError('PEER_GONE', 'the source lost the link')
+    await Promise.all(undecided.map((incoming) => incoming.end(lost)))
+    const outcomes = undecided.map(({ outcome }) => outcome)
+    return outcomes.find((outcome) => outcome?.committed !== false) ?? outcomes[0]!
   }
 
   #remember (incoming: Incoming, outcome: Outcome): void {
-    if (incoming.migration === null || this.#isCommitted(incoming.migration)) return
-    this.#outcomes.set(incoming.migration, outcome)
-    if (this.#outcomes.size > kMaxOutcomes) this.#outcomes.delete(this.#outcomes.keys().next().value!)
+    this.#outcomes.remember(incoming.migration!, incoming.peer, outcome)
   }
 
   #committed (incoming: Incoming, disks: TargetDisks, run: boolean): void {

@@ -46,13 +46,14 @@ ${kRedirectHelp}
   --direct               O_DIRECT: bypass the page cache
 ${args.kForceHelp}
   --keep-listening       a migration that fails does not end the command (once a disk is here,
-                         none does)
+                         none does; nor does an offer that is refused)
 ${kTlsHelp};
                          with --serve tcp:… also for the NBD clients, whom TLS does not cover
 ${args.kLinkHelp}
   --json                 events on stdout, one JSON object a line
 
-Without --serve it ends with 0 when every disk is here, with 1 when a migration has failed.
+Without --serve it ends with 0 when every disk is here, with 1 when the migration that it has
+accepted fails (of several, the last). An offer that it refuses ends only itself.
 SIGINT and SIGTERM end it; a migration that has not committed fails then. Who connects and is not
 welcome is told of, less and less often while it goes on.
 ${kExitHelp}`,

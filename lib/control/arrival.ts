@@ -12,7 +12,8 @@ import type { Emit, Job } from './job.js'
 import type { PastMigration, RunningMigration } from './protocol.js'
 
 export interface ArrivalOptions extends ReceiveOptions {
-  /** A migration that fails does not end the listening; once a disk is here, none does. */
+  /** A migration that fails does not end the listening; once a disk is here, or while another one that
+   * was accepted is under way, none does. An offer that is refused never does. */
   keepListening: boolean
   /** Called in the turn in which a disk becomes ours. */
   arrived: (tap: Tap) => void
@@ -26,7 +27,8 @@ export class Arrival implements Job {
   readonly #startedAt = new Date()
   readonly #missing: Set<string>
   readonly #address: string
-  #receiving = false
+  /** Accepted, and not at their end. */
+  readonly #underWay = new Set<string | null>()
   #over = false
   #cancelling = false
   #durationMs: number | null = null
@@ -48,7 +50,7 @@ export class Arrival implements Job {
     return new Arrival(await receive(receiveOptions), disks, options)
   }
 
-  /** Passes the events on; resolves when every disk is here. Rejects with the error of a
+  /** Passes the events on; resolves when every disk is here. Rejects with the error of an accepted
    * migration that failed (unless told to keep listening), or CANCELLED. */
   async run (emit: Emit): Promise<void> {
     try {
@@ -66,14 +68,13 @@ export class Arrival implements Job {
     for await (const event of this.#receiver) {
       const shown = withOwner(event)
       emit(shown)
-      if (event.event === 'started') this.#receiving = true
+      if (event.event === 'started') this.#underWay.add(event.migration)
+      if (event.event === 'committed') this.#underWay.delete(event.migration)
       if (event.event === 'done') this.#durationMs = event.report.durationMs
       if (event.event === 'done' && this.#missing.size === 0) return
-      if (shown.event === 'failed') {
-        this.#receiving = false
-        const isLast = !this.#keepListening && this.#missing.size === this.disks.length
-        if (isLast && shown.error.owner !== 'destination') throw shown.error
-      }
+      if (shown.event !== 'failed' || !this.#underWay.delete(shown.migration)) continue
+      const isInVain = this.#underWay.size === 0 && this.#missing.size === this.disks.length
+      if (isInVain && !this.#keepListening) throw shown.error
     }
     if (this.#missing.size > 0) throw this.#cancelled()
   }
@@ -105,7 +106,7 @@ export class Arrival implements Job {
       disks: this.disks,
       address: this.#address,
       startedAt: this.#startedAt.toISOString(),
-      state: this.#receiving ? 'receiving' : 'listening',
+      state: this.#underWay.size > 0 ? 'receiving' : 'listening',
       progress: null
     }
   }

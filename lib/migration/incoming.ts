@@ -1,8 +1,9 @@
 // One migration at the destination: opens the disks that are offered, and decides the commit.
 //
-// The decision is one step on this thread: from it on the disks are owned here. A source that
-// lost the link asks for the outcome on a new connection; asking ends an undecided session, which
-// then can never commit.
+// What is compared is what is committed: the native session is sealed before, so that its streams
+// write no more. The decision is one step on this thread: from it on the disks are owned here. A
+// source that lost the link asks for the outcome on a new connection; asking ends an undecided
+// session, which then can never commit.
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
 import type { Journal } from '../ownership/journal.js'
@@ -14,11 +15,10 @@ import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
 import { NetworkSteps } from './network-steps.js'
 import type { CheckedReceiveOptions } from './options.js'
+import type { Outcome } from './outcomes.js'
 import type { DestinationReport } from './report.js'
 import { TargetDisks } from './target-disks.js'
 import { TargetMachine } from './target-machine.js'
-
-export interface Outcome { committed: boolean, digests: string[] }
 
 export interface IncomingHost {
   readonly options: CheckedReceiveOptions
@@ -28,8 +28,11 @@ export interface IncomingHost {
   /** Resolves when no other migration holds these disks, and nothing is left of an earlier
    * connection of this one. Rejects with BUSY when that takes too long. */
   freed (wanting: Incoming, names: readonly string[], machine: boolean): Promise<void>
-  /** What became of a migration; ends it when it is undecided. Null: never heard of it. */
-  outcomeOf (migration: string): Promise<Outcome | null>
+  /** Throws REFUSED when it may not go by this name: it is another peer's, or settled. */
+  claim (incoming: Incoming, migration: string): void
+  /** What became of a migration; ends it when it is undecided. Null: never heard of it. Rejects with
+   * REFUSED when it is undecided and another peer's. */
+  outcomeOf (migration: string, peer: string): Promise<Outcome | null>
   started (incoming: Incoming): void
   /** `run`: the machine is to run. */
   committed (incoming: Incoming, disks: TargetDisks, run: boolean): void
@@ -39,8 +42,9 @@ export interface IncomingHost {
   ended (incoming: Incoming): void
 }
 
-/** `deciding`: the commit is being made durable; only the disk can still say no. */
-type State = 'greeting' | 'receiving' | 'deciding' | 'committed' | 'over'
+/** `sealed`: nothing more is taken, and what is here is compared. `deciding`: the commit is being made
+ * durable; only the disk can still say no. */
+type State = 'greeting' | 'receiving' | 'sealed' | 'deciding' | 'committed' | 'over'
 
 /** How long the source may take to hang up after the commit. */
 const kHangUpMs = 2000
@@ -51,6 +55,9 @@ const kReasonMs = 500
 const kGreetingMs = 10_000
 
 export class Incoming {
+  /** Whom TLS has shown the source to be; empty without TLS. */
+  readonly peer: string
+  /** When it may go by that name. */
   migration: string | null = null
   #host: IncomingHost
   #session: NativeSession
@@ -72,6 +79,7 @@ export class Incoming {
   /** It is not known whether the commit is durable. */
   #isUnknown = false
   #isHeard = false
+  #isAsked = false
   #mayBeAsked = false
   readonly #machine: TargetMachine
   readonly #network: NetworkSteps
@@ -84,6 +92,7 @@ export class Incoming {
 
   constructor (session: NativeSession, host: IncomingHost) {
     this.#session = session
+    this.peer = session.peer()
     this.#host = host
     this.#machine = new TargetMachine(
       host.options.machine, (reason) => this.#fail(toBlockferryError(reason)))
@@ -101,6 +110,11 @@ export class Incoming {
   get outcome (): Outcome | null {
     if (this.#isUnknown) return null
     return { committed: this.#state === 'committed', digests: this.#digests() }
+  }
+
+  /** The source was told that it can begin. */
+  get isAccepted (): boolean {
+    return this.#isAccepted
   }
 
   /** It ended because the link did, when the source may have told us to decide: it will ask what
@@ -217,6 +231,11 @@ export class Incoming {
     if (this.#state !== 'greeting') return this.#fail(new BlockferryError('PROTOCOL', 'a second offer'))
     if (this.#host.closing()) return this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
     this.#state = 'receiving'
+    try {
+      this.#host.claim(this, offer.migration)
+    } catch (error) {
+      return this.#fail(toBlockferryError(error))
+    }
     this.migration = offer.migration
     this.#equality = offer.equality
     this.#accepting = this.#prepare(offer)
@@ -234,7 +253,7 @@ export class Incoming {
     const disks = this.#disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
     await this.#unlessOver(this.#network.prepare())
     this.#ownership = await DestinationOwnership.begin(
-      this.#host.journal, offer.migration, offer.disks)
+      this.#host.journal, offer.migration, offer.disks, this.peer)
     return disks
   }
 
@@ -282,6 +301,10 @@ export class Incoming {
     return this.#state === 'over'
   }
 
+  #isSealed (): boolean {
+    return this.#state === 'sealed'
+  }
+
   #onVerified ({ mark, wrong, tookUs }: Messages['verified']): void {
     this.#verified = { mark, right: wrong.length === 0 }
     this.#send('verified', { mark, wrong: coarsen(wrong), tookUs })
@@ -302,14 +325,31 @@ export class Incoming {
     if (this.#state !== 'receiving' || commit === null || this.#verified.mark < commit.mark) return
     if (!this.#machine.isReady) return
     this.#commit = null
+    this.#state = 'sealed'
+    this.#session.seal()
+      .then((changed) => { if (this.#isSealed()) this.#compare(commit, changed) })
+      .catch((error: unknown) => this.#fail(toBlockferryError(error)))
+  }
+
+  /** `changed`: disks that somebody else has written behind the last flush, nobody knows where. What
+   * else is not equal can be sent again. */
+  #compare (commit: Messages['commit'], changed: readonly number[]): void {
+    if (changed.length > 0) return this.#fail(this.#writtenByOthers(changed))
     const digests = this.#digests()
-    const complete = digests.every((_digest, index) => this.#session.missing(index) === 0)
+    const isComplete = digests.every((_digest, index) => this.#session.missing(index) === 0)
     const same = !this.#equality || digests.every((digest, index) => digest === commit.digests[index])
-    if (!complete || !this.#verified.right || !same || commit.digests.length !== digests.length) {
+    if (!isComplete || !this.#verified.right || !same || commit.digests.length !== digests.length) {
+      this.#session.unseal()
+      this.#state = 'receiving'
       return this.#send('notEqual', { digests })
     }
     this.#state = 'deciding'
     this.#decision = this.#commitDurably(digests, commit.run)
+  }
+
+  #writtenByOthers (changed: readonly number[]): BlockferryError {
+    const paths = changed.map((index) => this.#disks!.taps[index]!.tap.source).join(', ')
+    return new BlockferryError('NOT_EQUAL', `another program has written to ${paths} at the destination`)
   }
 
   async #commitDurably (digests: string[], run: boolean): Promise<void> {
@@ -330,17 +370,21 @@ export class Incoming {
   }
 
   async #answer (migration: string): Promise<void> {
-    const outcome = await this.#host.outcomeOf(migration)
-    if (outcome === null) {
-      return this.#fail(new BlockferryError('NOT_FOUND', 'this migration is not known here'))
+    if (this.#isAsked) return this.#fail(new BlockferryError('PROTOCOL', 'a second question'))
+    this.#isAsked = true
+    try {
+      const outcome = await this.#host.outcomeOf(migration, this.peer)
+      if (outcome === null) throw new BlockferryError('NOT_FOUND', 'this migration is not known here')
+      this.#send('outcome', outcome)
+    } catch (error) {
+      this.#fail(toBlockferryError(error))
     }
-    this.#send('outcome', outcome)
   }
 
   /** The end of the session, perhaps with that of the link. */
   #lose (error: BlockferryError): void {
-    const isUndecided = this.#state === 'receiving' && this.#isSwitchingOver
-    if (isUndecided && isLinkLoss(error)) this.#mayBeAsked = true
+    const isUndecided = this.#state === 'receiving' || this.#isSealed()
+    if (isUndecided && this.#isSwitchingOver && isLinkLoss(error)) this.#mayBeAsked = true
     this.#fail(error)
   }
 
@@ -354,7 +398,7 @@ export class Incoming {
       if (this.#state === 'committed') this.#host.ended(this)
       return
     }
-    const began = this.#state === 'receiving'
+    const began = this.#state !== 'greeting'
     this.#state = 'over'
     // The source takes this word for a no.
     if (!this.#isUnknown) this.#send('failed', { code: error.code, message: error.message })

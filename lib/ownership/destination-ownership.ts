@@ -6,21 +6,25 @@ export class DestinationOwnership {
   readonly #journal: Journal | null
   readonly #migration: string
   readonly #disks: readonly OwnedDisk[]
+  readonly #peer: string
 
-  private constructor (journal: Journal | null, migration: string, disks: readonly OwnedDisk[]) {
+  private constructor (
+    journal: Journal | null, migration: string, disks: readonly OwnedDisk[], peer: string
+  ) {
     this.#journal = journal
     this.#migration = migration
     this.#disks = disks
+    this.#peer = peer
   }
 
   /** REFUSED when the journal says that a disk is owned here, or might be, or that what is offered
-   * is older than what this side has seen. */
+   * is older than what this side has seen. `peer`: whom TLS has shown the source to be, or empty. */
   static async begin (
-    journal: Journal | null, migration: string, disks: readonly OwnedDisk[]
+    journal: Journal | null, migration: string, disks: readonly OwnedDisk[], peer: string
   ): Promise<DestinationOwnership> {
     if (journal !== null) for (const disk of disks) checkOffered(journal, disk)
     const ownership = new DestinationOwnership(
-      journal, migration, disks.map(({ name, epoch }) => ({ name, epoch })))
+      journal, migration, disks.map(({ name, epoch }) => ({ name, epoch })), peer)
     await ownership.#write('receiving', 0, [])
     return ownership
   }
@@ -37,7 +41,8 @@ export class DestinationOwnership {
 
   async #write (state: DestinationState, ahead: number, digests: string[]): Promise<void> {
     const disks = this.#disks.map(({ name, epoch }) => ({ name, epoch: epoch + ahead }))
-    await this.#journal?.write({ migration: this.#migration, role: 'destination', state, disks, digests })
+    const peer = this.#peer === '' ? {} : { peer: this.#peer }
+    await this.#journal?.write({ migration: this.#migration, role: 'destination', state, disks, digests, ...peer })
   }
 }
 

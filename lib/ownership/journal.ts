@@ -27,7 +27,8 @@ export interface OwnershipRecord {
   state: SourceState | DestinationState
   /** With the epochs that hold when the state is as it is. */
   disks: OwnedDisk[]
-  /** Source: where the destination listened, 'HOST:PORT'. */
+  /** Source: where the destination listened, 'HOST:PORT'. Destination: whom TLS has shown the source
+   * to be. */
   peer?: string
   /** Source: for resume(). */
   plan?: MigrationPlan

@@ -4,6 +4,9 @@
 
 namespace blockferry {
 
+// Of each message, beside its text, until it is dealt with.
+constexpr size_t kMessageCost = 512;
+
 Status ControlChannel::start(std::unique_ptr<Socket> socket, FrameReader reader,
                              Events events) {
   std::lock_guard lock(send_mutex_);
@@ -33,7 +36,9 @@ void ControlChannel::run(FrameReader reader) {
     std::string text;
     status = read_message(reader, &text);
     if (!status.ok()) break;
-    events_.message(std::move(text));
+    Backlog::Share share = backlog_.take(kMessageCost + text.size());
+    if (!share) return;
+    events_.message(std::move(text), std::move(share));
   }
   if (!closed_.load()) events_.ended(std::move(status));
 }
@@ -62,6 +67,7 @@ void ControlChannel::close() {
     std::lock_guard lock(send_mutex_);
     if (!closed_.exchange(true) && socket_) socket_->shut_down();
   }
+  backlog_.close();
   if (thread_.joinable()) thread_.join();
   std::lock_guard lock(send_mutex_);
   socket_.reset();

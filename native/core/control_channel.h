@@ -8,15 +8,17 @@
 #include <string>
 #include <thread>
 
+#include "backlog.h"
 #include "frame_io.h"
 
 namespace blockferry {
 
 class ControlChannel {
  public:
-  // Both are called on the channel's own thread; `ended` once, last, and not after close().
+  // Both are called on the channel's own thread; `ended` once, last, and not after close(). While
+  // messages of more than kMaxBacklog bytes have a share that lives, no more are received.
   struct Events {
-    std::function<void(std::string)> message;
+    std::function<void(std::string, Backlog::Share)> message;
     std::function<void(Status)> ended;
   };
 
@@ -30,12 +32,15 @@ class ControlChannel {
   void close();
   SocketProgress progress() const;
 
+  static constexpr size_t kMaxBacklog = 2 * kMaxControl;
+
  private:
   void run(FrameReader reader);
   Status read_message(FrameReader& reader, std::string* text);
 
   std::unique_ptr<Socket> socket_;
   Events events_;
+  Backlog backlog_{kMaxBacklog};
   mutable std::mutex send_mutex_;  // socket_, and one sender at a time
   std::mutex close_mutex_;  // a second close() waits for the first
   std::atomic<bool> closed_{false};

@@ -5,15 +5,19 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
+#include "durability.h"
 #include "file_descriptor.h"
 
 namespace blockferry {
@@ -42,20 +46,35 @@ bool read_line(const std::string& path, char* text, size_t size) {
   return got > 0;
 }
 
-// The kernel can be told not to count. A partition's folder lies in its disk's.
-bool counts_nothing(const std::string& folder) {
+std::string sys_folder(dev_t device) {
+  return "/sys/dev/block/" + std::to_string(major(device)) + ":" + std::to_string(minor(device)) + "/";
+}
+
+// A partition's are those of its disk.
+bool keeps_statistics(dev_t device) {
   char text[8];
-  bool found = read_line(folder + "/queue/iostats", text, sizeof text) ||
-               read_line(folder + "/../queue/iostats", text, sizeof text);
-  return found && text[0] == '0';
+  std::string folder = sys_folder(device);
+  for (const char* queue : {"queue", "../queue"}) {
+    if (read_line(folder + queue + "/iostats", text, sizeof text)) return text[0] == '1';
+  }
+  return false;
+}
+
+// File systems of this host, by their magic numbers: ext4, xfs, btrfs, tmpfs, f2fs, bcachefs, zfs,
+// and overlayfs on one of them.
+bool has_times_of_its_own(int fd) {
+  constexpr uint32_t kLocal[] = {0xEF53,     0x58465342, 0x9123683E, 0x01021994,
+                                 0xF2F52010, 0xCA451A4E, 0x2FC12FC1, 0x794C7630};
+  struct statfs info;
+  if (fstatfs(fd, &info) != 0) return false;
+  uint32_t magic = static_cast<uint32_t>(info.f_type);
+  return std::find(std::begin(kLocal), std::end(kLocal), magic) != std::end(kLocal);
 }
 
 // Fields of /sys/dev/block/M:N/stat: the 7th counts sectors written, the 14th those discarded.
 bool read_sectors(dev_t device, uint64_t* sectors) {
-  std::string folder = "/sys/dev/block/" + std::to_string(major(device)) + ":" +
-                       std::to_string(minor(device));
   char text[512];
-  if (counts_nothing(folder) || !read_line(folder + "/stat", text, sizeof text)) return false;
+  if (!keeps_statistics(device) || !read_line(sys_folder(device) + "stat", text, sizeof text)) return false;
   uint64_t field[14] = {};
   int count = 0;
   for (char* at = text; count < 14; count++) {
@@ -117,6 +136,31 @@ DiskState state_of(Origin& origin) {
   // What somebody has written and nobody flushed yet is in no count.
   state.known = origin.flush().ok() && read_sectors(info.st_rdev, &state.sectors);
   return state;
+}
+
+DiskState sight_of(const Origin& origin) {
+  DiskState state;
+  struct stat info;
+  if (fstat(origin.descriptor(), &info) != 0) return state;
+  state.is_file = !S_ISBLK(info.st_mode);
+  state.changed_ns = state.is_file ? nanoseconds(info.st_ctim) : 0;
+  state.known = state.is_file ? has_times_of_its_own(origin.descriptor())
+                              : read_sectors(info.st_rdev, &state.sectors);
+  return state;
+}
+
+// Without a flush of the device, which would be waited for in the pause.
+Status settled_sight_of(const Origin& origin, DiskState* state) {
+  constexpr unsigned kOut =
+      SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  *state = sight_of(origin);
+  if (!state->known || state->is_file) return {};
+  FileDescriptor own = reopen(origin.descriptor(), O_RDONLY);  // it takes no report of a flush's
+  if (!own.open() || sync_file_range(own.get(), 0, 0, kOut) != 0) {
+    return Status::from_errno(errno, "write back " + origin.name());
+  }
+  *state = sight_of(origin);
+  return {};
 }
 
 bool unchanged_since(const DiskState& state, uint64_t landed_ns, uint64_t stamp_ns) {

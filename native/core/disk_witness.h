@@ -32,6 +32,14 @@ struct DiskState {
   bool operator==(const DiskState&) const = default;
 };
 DiskState state_of(Origin& origin);
+// The same for as long as nothing of ours writes. Not known where it would change by itself or not at
+// all: file systems of other hosts or of user space, devices whose statistics are switched off. A
+// write that passes by what is open here shows in neither: below a device, or through the whole disk
+// of a partition; one by mmap() in a tmpfs has no time.
+DiskState sight_of(const Origin& origin);
+// When what others have written to a device, and was only in its page cache, has gone out to it. An
+// error when that fails.
+Status settled_sight_of(const Origin& origin, DiskState* state);
 // A file's last change came no later than `stamp_ns`, and not before `landed_ns`: a snapshot that was
 // taken back has the times of then. Of a device that can't be told: false.
 bool unchanged_since(const DiskState& state, uint64_t landed_ns, uint64_t stamp_ns);

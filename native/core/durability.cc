@@ -16,6 +16,10 @@ constexpr size_t kMostIdle = 16;  // as many as one queue has threads
 
 }  // namespace
 
+FileDescriptor reopen(int fd, int flags) {
+  return FileDescriptor(open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_CLOEXEC));
+}
+
 void Durability::begin(int fd, bool cached) {
   fd_ = fd;
   cached_ = cached;
@@ -82,8 +86,7 @@ FileDescriptor Durability::take() {
       return descriptor;
     }
   }
-  int flags = O_WRONLY | O_CLOEXEC | (fcntl(fd_, F_GETFL) & O_DIRECT);
-  return FileDescriptor(open(("/proc/self/fd/" + std::to_string(fd_)).c_str(), flags));
+  return reopen(fd_, O_WRONLY | (fcntl(fd_, F_GETFL) & O_DIRECT));
 }
 
 void Durability::give_back(FileDescriptor descriptor) {

@@ -26,6 +26,9 @@
 
 namespace blockferry {
 
+// Another open file description of what `fd` has open; not open when none can be had.
+FileDescriptor reopen(int fd, int flags);
+
 class Durability {
  public:
   // Before anything else; `fd` stays open as long as this lives. `cached`: what is written may wait

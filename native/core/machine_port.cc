@@ -84,7 +84,7 @@ void MachinePort::close() {
   {
     std::lock_guard lock(mutex_);
     stop_.raise();
-    for (Connection& connection : connections_) connection.peer->shut_down();
+    for (Connection& connection : connections_) connection.relay->break_off();
   }
   if (acceptor_.joinable()) acceptor_.join();
   for (Connection& connection : connections_) {

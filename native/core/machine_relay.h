@@ -37,6 +37,8 @@ class MachineRelay {
   // side that broke off: the hypervisor knows best why. Else what is wrong with the peer, or that
   // no thread was to be had.
   Status run();
+  // Ends both directions, from any thread: whatever the hypervisor and the peer do, run() returns.
+  void break_off();
   SocketProgress progress() const { return peer_.progress(); }
 
  private:
@@ -47,7 +49,6 @@ class MachineRelay {
   Status send_piece(const uint8_t* bytes, size_t length);
   Status receive_piece(const FrameHeader& header);
   bool write_local(const uint8_t* bytes, size_t length);
-  void break_off();
 
   FileDescriptor local_;
   Socket& peer_;

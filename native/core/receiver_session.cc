@@ -40,6 +40,7 @@ Status ReceiverSession::accept_streams(unsigned count, bool verify) {
   verify_ = verify;
   places_.assign(count, {});
   stream_marks_.assign(count, 0);
+  seal_.set_streams(count);
   Status status = start_thread(&checkpoints_, [this] { run_checkpoints(); });
   if (status.ok()) stream_count_ = count;
   return status;
@@ -95,10 +96,16 @@ Status ReceiverSession::join_machine(Socket& socket, FileDescriptor* local) {
 }
 
 void ReceiverSession::run_machine(FileDescriptor local, Socket& socket, FrameReader& reader) {
-  Status status = MachineRelay(std::move(local), socket, reader, machine_limits_, machine_counters_)
-                      .run();
+  MachineRelay relay(std::move(local), socket, reader, machine_limits_, machine_counters_);
+  {
+    std::lock_guard lock(mutex_);
+    relays_.insert(&relay);
+    if (stop_.load()) relay.break_off();
+  }
+  Status status = relay.run();
   if (!status.ok()) fail(std::move(status));
   std::lock_guard lock(mutex_);
+  relays_.erase(&relay);
   other_sockets_.erase(&socket);
   running_streams_--;
   changed_.notify_all();
@@ -110,16 +117,20 @@ void ReceiverSession::stream_marked(unsigned index, uint64_t number) {
   changed_.notify_all();
 }
 
+// Under the lock.
+uint64_t ReceiverSession::least_mark() const {
+  return *std::min_element(stream_marks_.begin(), stream_marks_.end());
+}
+
 void ReceiverSession::run_checkpoints() {
   for (uint64_t number = 1;; number++) {
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] {
-        return stop_.load() || *std::min_element(stream_marks_.begin(), stream_marks_.end()) >= number;
-      });
+      changed_.wait(lock, [&] { return stop_.load() || least_mark() >= number; });
     }
-    if (stop_.load()) return;
-    Status status = checkpoint(number);
+    Backlog::Share share = reports_.take(1);
+    if (!share) return;
+    Status status = checkpoint(number, std::move(share));
     if (!status.ok()) {
       fail(std::move(status));
       return;
@@ -127,14 +138,15 @@ void ReceiverSession::run_checkpoints() {
   }
 }
 
-Status ReceiverSession::checkpoint(uint64_t number) {
+Status ReceiverSession::checkpoint(uint64_t number, Backlog::Share share) {
   auto begin = Clock::now();
   for (auto& disk : disks_) {
     Status status = disk->tap->origin().flush();
     if (!status.ok()) return status;
+    disk->flushed = sight_of(disk->tap->origin());
   }
   events_.durable(number);
-  VerifiedMark verified{number, {}, 0};
+  VerifiedMark verified{number, {}, 0, std::move(share)};
   for (uint32_t i = 0; i < disks_.size(); i++) {
     std::vector<BlockRange> ranges;
     ReceivedDisk& disk = *disks_[i];
@@ -150,10 +162,43 @@ Status ReceiverSession::checkpoint(uint64_t number) {
   {
     std::lock_guard lock(mutex_);
     verified_mark_ = number;
+    changed_.notify_all();
   }
   auto took = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begin);
   verified.took_us = static_cast<uint64_t>(took.count());
   events_.verified(std::move(verified));
+  return {};
+}
+
+Status ReceiverSession::seal(std::vector<uint32_t>* changed) {
+  {
+    std::lock_guard lock(mutex_);
+    if (closed_) return Status::failure(Code::closed, "the session was closed");
+    running_streams_++;
+  }
+  seal_.close();
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return stop_.load() || verified_mark_ == least_mark(); });
+  Status status;
+  if (verified_mark_ != least_mark()) status = Status::failure(Code::closed, "the session has ended");
+  lock.unlock();
+  if (status.ok()) status = compare_with_flushed(changed);
+  lock.lock();
+  running_streams_--;
+  changed_.notify_all();
+  return status;
+}
+
+// After that flush nothing of ours has written, unless it is not verified yet.
+Status ReceiverSession::compare_with_flushed(std::vector<uint32_t>* changed) const {
+  for (uint32_t i = 0; i < disks_.size(); i++) {
+    const ReceivedDisk& disk = *disks_[i];
+    if (!disk.flushed.known || disk.digest.pending() != 0) continue;
+    DiskState now;
+    Status status = settled_sight_of(disk.tap->origin(), &now);
+    if (!status.ok()) return status;
+    if (now.known && !(now == disk.flushed)) changed->push_back(i);
+  }
   return {};
 }
 
@@ -171,6 +216,8 @@ void ReceiverSession::shut_down() {
     if (place.socket != nullptr) place.socket->shut_down();
   }
   for (Socket* socket : other_sockets_) socket->shut_down();
+  for (MachineRelay* relay : relays_) relay->break_off();
+  reports_.close();
   changed_.notify_all();
 }
 
@@ -190,6 +237,7 @@ void ReceiverSession::close() {
   std::lock_guard closing(close_mutex_);
   failed_ = true;  // what ends from here on is no failure
   std::unique_lock lock(mutex_);
+  closed_ = true;
   shut_down();
   changed_.wait(lock, [this] { return running_streams_ == 0; });
   lock.unlock();

@@ -17,7 +17,9 @@
 
 #include "control_channel.h"
 #include "digest.h"
+#include "disk_witness.h"
 #include "machine_relay.h"
+#include "stream_seal.h"
 #include "tap.h"
 
 namespace blockferry {
@@ -31,10 +33,11 @@ struct VerifiedMark {
   uint64_t number = 0;
   std::vector<WrongRange> wrong;  // blocks that differ from what was sent
   uint64_t took_us = 0;           // flushing and reading again
+  Backlog::Share share;           // the next checkpoint waits until it goes
 };
 
 struct ReceiverEvents {
-  std::function<void(std::string)> message;    // a control message
+  std::function<void(std::string, Backlog::Share)> message;  // a control message
   std::function<void(uint64_t)> durable;       // what the mark covers is on stable storage
   std::function<void(VerifiedMark)> verified;  // … and was read again
   std::function<void(Status)> failed;          // once; the streams are being stopped
@@ -47,6 +50,7 @@ struct ReceivedDisk {
   uint32_t block_size;
   bool inventory;        // the source is told what is there
   DestinationDigest digest;
+  DiskState flushed;     // how it looked behind the last checkpoint's flush
 };
 
 struct ReceiverStats {
@@ -77,8 +81,20 @@ class ReceiverSession {
   // socket, where its hypervisor listens.
   void accept_machine(const std::string& path);
 
+  // For the decision: from here on no frame is applied, one that comes ends the session
+  // (Code::protocol). Returns when nothing is being applied or verified any more, so storage that
+  // hangs holds it up. Code::closed when the session ends before all marks that came are verified; when
+  // they are, the link may be lost. `changed`: the disks that somebody else has written since the last
+  // checkpoint's flush.
+  Status seal(std::vector<uint32_t>* changed);
+  // The source may send again.
+  void unseal() { seal_.lift(); }
+
   uint64_t digest(uint32_t disk) const { return disks_[disk]->digest.value(); }
-  uint64_t missing(uint32_t disk) const { return disks_[disk]->digest.missing(); }
+  // Blocks that never came, or are not verified.
+  uint64_t missing(uint32_t disk) const {
+    return disks_[disk]->digest.missing() + disks_[disk]->digest.pending();
+  }
   ReceiverStats stats() const;
 
   // Ends the connections and waits for the threads and what they are writing. Idempotent. Not
@@ -107,7 +123,9 @@ class ReceiverSession {
   void shut_down();
   void stream_marked(unsigned index, uint64_t number);
   void run_checkpoints();
-  Status checkpoint(uint64_t number);
+  Status checkpoint(uint64_t number, Backlog::Share share);
+  uint64_t least_mark() const;
+  Status compare_with_flushed(std::vector<uint32_t>* changed) const;
   void fail(Status status);
 
   std::string id_, peer_;
@@ -119,6 +137,7 @@ class ReceiverSession {
   std::atomic<uint64_t> wire_bytes_{0}, content_bytes_{0}, zero_bytes_{0};
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
+  StreamSeal seal_;
   RelayLimits machine_limits_;
   RelayCounters machine_counters_;
 
@@ -132,12 +151,15 @@ class ReceiverSession {
     Socket* socket = nullptr;          // while it is connected
   };
   std::vector<Place> places_;          // of the streams
-  unsigned running_streams_ = 0;       // the machine's connections included
+  unsigned running_streams_ = 0;       // the machine's connections included, and who seals
   bool inventory_asked_ = false;
+  bool closed_ = false;
   std::string machine_path_;
   std::set<Socket*> other_sockets_;    // of the machine's memory, and of the inventory
+  std::set<MachineRelay*> relays_;
   std::vector<uint64_t> stream_marks_;
   uint64_t verified_mark_ = 0;
+  Backlog reports_{1};
   std::thread checkpoints_;
 };
 

@@ -50,7 +50,7 @@ struct SentDisk {
 };
 
 struct SenderEvents {
-  std::function<void(std::string)> message;    // a control message
+  std::function<void(std::string, Backlog::Share)> message;  // a control message
   std::function<void()> bulk_done;             // every block was claimed once
   std::function<void(uint64_t)> marked;        // the mark left on every stream
   std::function<void(Status)> failed;          // once; the streams are being stopped

@@ -10,6 +10,7 @@ namespace blockferry {
 namespace {
 
 Status broken(const std::string& what) { return Status::failure(Code::protocol, what); }
+Status sealed() { return broken("a frame that comes behind the commit"); }
 
 }  // namespace
 
@@ -40,10 +41,17 @@ Status StreamReceiver::take(const FrameHeader& header) {
   ReceivedDisk* disk;
   BlockRange blocks;
   Status status = check_place(header, &disk, &blocks);
-  if (!status.ok()) return status;
-  if (header.type == FrameType::same) return take_same(header, *disk, blocks);
-  return header.type == FrameType::data ? take_data(header, *disk, blocks)
-                                        : take_zero(header, *disk, blocks);
+  if (status.ok() && header.type == FrameType::data) status = take_content(header, *disk, blocks);
+  return status.ok() ? apply(header, *disk, blocks) : status;
+}
+
+// Nothing is waited for here but the disk: the seal waits for it.
+Status StreamReceiver::apply(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks) {
+  auto turn = session_.seal_.enter(index_);
+  if (!turn.owns_lock()) return sealed();
+  if (header.type == FrameType::same) return apply_same(header, disk, blocks);
+  return header.type == FrameType::data ? apply_data(header, disk, blocks)
+                                        : apply_zero(header, disk, blocks);
 }
 
 // Whole blocks of a known disk, inside one stripe of this stream.
@@ -67,8 +75,9 @@ Status StreamReceiver::check_place(const FrameHeader& header, ReceivedDisk** dis
   return {};
 }
 
-Status StreamReceiver::take_data(const FrameHeader& header, ReceivedDisk& disk,
-                                 BlockRange blocks) {
+// Until it is known to be what was sent.
+Status StreamReceiver::take_content(const FrameHeader& header, const ReceivedDisk& disk,
+                                    BlockRange blocks) {
   bool packed = header.flags & kFlagZstd;
   if (packed && !packed_) packed_ = make_aligned_buffer(kMaxExtent);
   Status status = reader_.payload(packed ? packed_.get() : content_.get(), header.payload);
@@ -83,13 +92,18 @@ Status StreamReceiver::take_data(const FrameHeader& header, ReceivedDisk& disk,
     return Status::failure(Code::checksum, "the extent at " + std::to_string(header.offset) +
                                                " does not match its checksum");
   }
+  return {};
+}
+
+Status StreamReceiver::apply_data(const FrameHeader& header, ReceivedDisk& disk,
+                                  BlockRange blocks) {
   disk.digest.expect(blocks, hashes_.data(), mark_ & 1);
   session_.content_bytes_ += header.length;
   return disk.tap->origin().write(content_.get(), header.offset, header.length, false);
 }
 
-Status StreamReceiver::take_zero(const FrameHeader& header, ReceivedDisk& disk,
-                                 BlockRange blocks) {
+Status StreamReceiver::apply_zero(const FrameHeader& header, ReceivedDisk& disk,
+                                  BlockRange blocks) {
   bool zero_already = disk.digest.still_blank(blocks);
   disk.digest.expect(blocks, nullptr, mark_ & 1);
   session_.zero_bytes_ += header.length;
@@ -97,13 +111,15 @@ Status StreamReceiver::take_zero(const FrameHeader& header, ReceivedDisk& disk,
   return disk.tap->origin().write_zeroes(header.offset, header.length, ZeroMode::may_trim, false);
 }
 
-Status StreamReceiver::take_same(const FrameHeader& header, ReceivedDisk& disk,
-                                 BlockRange blocks) {
+Status StreamReceiver::apply_same(const FrameHeader& header, ReceivedDisk& disk,
+                                  BlockRange blocks) {
   if (disk.inventory && disk.digest.confirm(blocks, header.check, header.offset)) return {};
   return broken("an extent that is said to be here and is not");
 }
 
 Status StreamReceiver::take_mark(const FrameHeader& header) {
+  auto turn = session_.seal_.enter(index_);
+  if (!turn.owns_lock()) return sealed();
   if (header.length != mark_ + 1) return broken("a mark out of order");
   {
     // Two generations of unverified blocks are all there are.

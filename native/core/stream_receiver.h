@@ -19,9 +19,11 @@ class StreamReceiver {
  private:
   Status take(const FrameHeader& header);
   Status check_place(const FrameHeader& header, ReceivedDisk** disk, BlockRange* blocks) const;
-  Status take_data(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
-  Status take_zero(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
-  Status take_same(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
+  Status take_content(const FrameHeader& header, const ReceivedDisk& disk, BlockRange blocks);
+  Status apply(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
+  Status apply_data(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
+  Status apply_zero(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
+  Status apply_same(const FrameHeader& header, ReceivedDisk& disk, BlockRange blocks);
   Status take_mark(const FrameHeader& header);
 
   ReceiverSession& session_;

@@ -12,8 +12,8 @@ namespace {
 
 SenderEvents events_to(const std::shared_ptr<Emitter>& emitter) {
   SenderEvents events;
-  events.message = [emitter](std::string text) {
-    emitter->emit("message", [text](Napi::Env env) { return Napi::String::New(env, text); });
+  events.message = [emitter](std::string text, Backlog::Share share) {
+    emitter->emit("message", [text, share](Napi::Env env) { return Napi::String::New(env, text); });
   };
   events.bulk_done = [emitter] {
     emitter->emit("bulkDone", [](Napi::Env env) { return env.Undefined(); });

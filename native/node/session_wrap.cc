@@ -24,8 +24,8 @@ Napi::Value make_verified(Napi::Env env, const VerifiedMark& verified) {
 
 ReceiverEvents events_to(const std::shared_ptr<Emitter>& emitter) {
   ReceiverEvents events;
-  events.message = [emitter](std::string text) {
-    emitter->emit("message", [text](Napi::Env env) { return Napi::String::New(env, text); });
+  events.message = [emitter](std::string text, Backlog::Share share) {
+    emitter->emit("message", [text, share](Napi::Env env) { return Napi::String::New(env, text); });
   };
   events.durable = [emitter](uint64_t number) {
     emitter->emit("durable", [number](Napi::Env env) {
@@ -49,11 +49,14 @@ void SessionWrap::install(Napi::Env env) {
   Loop::of(env)->keep_constructor("ReceiverSession", DefineClass(env, "ReceiverSession",
       {
           InstanceMethod<&SessionWrap::id>("id"),
+          InstanceMethod<&SessionWrap::peer>("peer"),
           InstanceMethod<&SessionWrap::start>("start"),
           InstanceMethod<&SessionWrap::send>("send"),
           InstanceMethod<&SessionWrap::add_disk>("addDisk"),
           InstanceMethod<&SessionWrap::accept_streams>("acceptStreams"),
           InstanceMethod<&SessionWrap::accept_machine>("acceptMachine"),
+          InstanceMethod<&SessionWrap::seal>("seal"),
+          InstanceMethod<&SessionWrap::unseal>("unseal"),
           InstanceMethod<&SessionWrap::digest>("digest"),
           InstanceMethod<&SessionWrap::missing>("missing"),
           InstanceMethod<&SessionWrap::stats>("stats"),
@@ -84,6 +87,10 @@ Napi::Value SessionWrap::id(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), parts_.session->id());
 }
 
+Napi::Value SessionWrap::peer(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), parts_.session->peer());
+}
+
 void SessionWrap::start(const Napi::CallbackInfo& info) {
   emitter_ = std::make_shared<Emitter>(loop_, info[0].As<Napi::Function>());
   parts_.session->start(events_to(emitter_));
@@ -109,6 +116,18 @@ void SessionWrap::accept_streams(const Napi::CallbackInfo& info) {
 void SessionWrap::accept_machine(const Napi::CallbackInfo& info) {
   parts_.session->accept_machine(info[0].As<Napi::String>().Utf8Value());
 }
+
+Napi::Value SessionWrap::seal(const Napi::CallbackInfo&) {
+  auto changed = std::make_shared<std::vector<uint32_t>>();
+  return loop_->run([=, session = parts_.session] { return session->seal(changed.get()); },
+                    [=](Napi::Env env) {
+                      Napi::Array disks = Napi::Array::New(env, changed->size());
+                      for (uint32_t i = 0; i < changed->size(); i++) disks.Set(i, changed->at(i));
+                      return disks;
+                    });
+}
+
+void SessionWrap::unseal(const Napi::CallbackInfo&) { parts_.session->unseal(); }
 
 Napi::Value SessionWrap::digest(const Napi::CallbackInfo& info) {
   return make_digest(info.Env(), parts_.session->digest(static_cast<uint32_t>(to_uint(info[0]))));

@@ -25,11 +25,14 @@ class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
     std::weak_ptr<MigrationListener> listener;
   };
   Napi::Value id(const Napi::CallbackInfo& info);
+  Napi::Value peer(const Napi::CallbackInfo& info);
   void start(const Napi::CallbackInfo& info);
   void send(const Napi::CallbackInfo& info);
   void add_disk(const Napi::CallbackInfo& info);
   void accept_streams(const Napi::CallbackInfo& info);
   void accept_machine(const Napi::CallbackInfo& info);
+  Napi::Value seal(const Napi::CallbackInfo& info);
+  void unseal(const Napi::CallbackInfo& info);
   Napi::Value digest(const Napi::CallbackInfo& info);
   Napi::Value missing(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);

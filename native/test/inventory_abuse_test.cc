@@ -59,7 +59,7 @@ void tell(Socket& socket, const Told& told) {
 Status end_of(const std::vector<Told>& inventory) {
   RawDestination destination;
   std::promise<Status> failed;
-  Sender sender({[](std::string) {}, [] {}, [](uint64_t) {},
+  Sender sender({[](std::string, Backlog::Share) {}, [] {}, [](uint64_t) {},
                  [&](Status status) { failed.set_value(std::move(status)); }},
                 20'000, {});
   std::future<std::unique_ptr<Socket>> control =

@@ -96,7 +96,7 @@ struct Pair {
           session = std::move(s);
           connected.post();
         }, [](Refusal) {}),
-        sender({[](std::string) {}, [this] { bulk.post(); }, [this](uint64_t n) { marked.reach(n); },
+        sender({[](std::string, Backlog::Share) {}, [this] { bulk.post(); }, [this](uint64_t n) { marked.reach(n); },
                 [this](Status s) {
                   sender_error = s;
                   failed.post();
@@ -112,7 +112,7 @@ struct Pair {
       session->add_disk(targets[i].tap, size, block_size, false);
       sender.add_disk(sources[i].tap, targets[i].tap->origin().blank(), false);
     }
-    session->start({[](std::string) {}, [this](uint64_t n) {
+    session->start({[](std::string, Backlog::Share) {}, [this](uint64_t n) {
                       if (on_durable) on_durable(n);
                       sender.durable(n);
                       durable.post();

@@ -88,7 +88,7 @@ struct Migration {
   }
 
   void start_session() {
-    session->start({[](std::string) {}, [this](uint64_t number) { sender.durable(number); },
+    session->start({[](std::string, Backlog::Share) {}, [this](uint64_t number) { sender.durable(number); },
                     [this](VerifiedMark) { over.set({}); },
                     [this](Status status) { over.set(std::move(status)); }});
   }

@@ -99,7 +99,7 @@ Code end_of(unsigned streams, bool inventory, const std::function<void(RawSource
   auto tap = std::make_shared<Tap>(make_memory_origin(kSize));
   session->add_disk(tap, kSize, 4096, inventory);
   std::promise<Status> failed;
-  session->start({[](std::string) {}, [](uint64_t) {}, [](VerifiedMark) {},
+  session->start({[](std::string, Backlog::Share) {}, [](uint64_t) {}, [](VerifiedMark) {},
                   [&](Status status) { failed.set_value(std::move(status)); }});
   CHECK(session->accept_streams(streams, true).ok());
   behave(source);

@@ -70,7 +70,7 @@ struct Receiver {
 };
 
 Status migrate_to(uint16_t port, const std::shared_ptr<const TlsCredentials>& tls) {
-  Sender sender({[](std::string) {}, [] {}, [](uint64_t) {}, [](Status) {}}, 20'000, tls);
+  Sender sender({[](std::string, Backlog::Share) {}, [] {}, [](uint64_t) {}, [](Status) {}}, 20'000, tls);
   Status status = sender.connect("127.0.0.1", port, 10'000);
   sender.close();
   return status;

@@ -54,6 +54,43 @@ t.test('what was committed stays so, whoever uses its name again', async (t) => 
   t.equal(receiver.taps.get('a')?.state, 'open')
 })
 
+t.test('who asks for a committed migration while others offer it hears that it was', async (t) => {
+  const { receiver, path } = await start(t)
+  const { migration } = await migrate({
+    disks: [{ source: makeImage(path('source'), kSize), name: 'a' }], destination: receiver.address
+  })
+  let isOver = false
+  const offering = [1, 2, 3].map(async () => {
+    while (!isOver) {
+      const { sender, say, hears } = await rawSource(t, receiver.address)
+      say(offerOf(migration, 'a'))
+      await hears('failed')
+      await sender.close()
+    }
+  })
+  const answers = []
+  for (let asked = 0; asked < 50; asked++) {
+    const { committed } = await askOutcome({
+      ...receiver.address, tls: 'anybody', migration, linkTimeoutMs: 5000, patienceMs: 5000
+    })
+    answers.push(committed)
+  }
+  isOver = true
+  await Promise.all(offering)
+  t.same(answers, answers.map(() => true))
+})
+
+t.test('two questions on one connection', async (t) => {
+  const { receiver } = await start(t)
+  const { say, hears } = await rawSource(t, receiver.address)
+  const first = await rawSource(t, receiver.address)
+  first.say(offerOf('one', 'a'))
+  await first.hears('accept')
+  say({ type: 'query', migration: 'one' })
+  say({ type: 'query', migration: 'one' })
+  t.match(await hears('failed'), { code: 'PROTOCOL' })
+})
+
 t.test('one machine at a time', async (t) => {
   const machine = new InMemoryMachine(kSize, { running: false })
   const { receiver } = await start(t, { machine })

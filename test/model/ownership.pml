@@ -3,18 +3,28 @@
  *
  * Checked: never do both sides let writes through, and in the end exactly one does, whatever was
  * lost or crashed before (both happen only so often: then the link is there and asks are answered).
+ * And never is a frame of the source's applied to what was compared for a commit. Another peer, that
+ * knows the migration's name, offers it, too.
  */
 #define LOSSES 3
 #define CRASHES 2
+#define FRAMES 1
+#define MAY_CLAIM false         /* a name is whose who has offered it first, and that is the source */
 
 mtype = { copying, committing, moved, kept };       /* source's journal */
 mtype = { receiving, committed, refused };          /* destination's journal */
 mtype = { commit, done, query, yes, no };           /* messages */
+mtype = { none };
 
 mtype source = copying;
 mtype destination = receiving;
 bool source_writes = true;                          /* lost in a crash */
 bool destination_writes = false;
+bool sealed = false;                                /* the streams of the session apply nothing */
+bool applying = false;                              /* one of them is at a frame */
+bool compared = false;                              /* with what the source says it has sent */
+bool overwritten = false;                           /* what was compared */
+mtype forged = none;                                /* the other peer's session of the same name */
 byte losses = 0;
 byte source_crashes = 0;
 byte destination_crashes = 0;
@@ -84,13 +94,16 @@ end_destination:
   :: commits?message ->
      if
      :: destination == receiving ->
+        sealed = true;
+        !applying -> compared = true;
         if
         :: destination = committed;                 /* durable before anything else */
            if
            :: destination_crashes < CRASHES -> destination_crashes++; goto restart
            :: destination_writes = true; tell(to_source, done)
            fi
-        :: destination = refused; tell(to_source, no)  /* the two sides are not equal */
+        :: compared = false; sealed = false;        /* the two sides are not equal */
+           destination = refused; tell(to_source, no)
         fi
      :: else -> skip
      fi
@@ -101,6 +114,7 @@ end_destination:
      fi;
      if
      :: destination == committed -> tell(to_source, yes)
+     :: destination != committed && forged == committed -> tell(to_source, yes)
      :: else -> tell(to_source, no)
      fi
   :: destination == receiving -> destination = refused   /* the link broke */
@@ -109,12 +123,35 @@ end_destination:
 
 restart:
   destination_writes = false;
+  sealed = true;                                    /* its connections have ended */
   if
   :: destination == receiving -> destination = refused
   :: destination == committed -> destination_writes = true
   :: destination == refused -> skip
   fi;
   goto end_destination
+}
+
+/* Of the source, in the session of its migration: they go their way beside what is decided, and one that
+ * lies sends more than it says. */
+active proctype Streams() {
+  byte frames = 0;
+
+end_streams:
+  do
+  :: atomic { !sealed && frames < FRAMES -> frames++; applying = true };
+     atomic { overwritten = overwritten || compared; applying = false }
+  od
+}
+
+/* Another peer. What it sends of its own is equal to what it says. */
+active proctype Other() {
+end_other:
+  do
+  :: MAY_CLAIM && forged == none -> forged = receiving
+  :: forged == receiving -> forged = committed
+  :: forged == receiving -> forged = refused
+  od
 }
 
 /* So that a run in which both sides wait for ever is one without an end, and is looked at. */
@@ -128,5 +165,6 @@ active proctype Clock() {
 #define both (source_writes && destination_writes)
 #define one ((source_writes || destination_writes) && !both)
 
+ltl never_overwritten { [] !overwritten }
 ltl never_two { [] !both }
 ltl one_in_the_end { <> [] one }

@@ -1,7 +1,7 @@
 // Peers made of the library's own parts, that say what a test wants.
 import type { Test } from 'tap'
 
-import type { NativeSender, NativeSession } from '../../lib/native.js'
+import type { NativeSender, NativeSession, NativeTrust } from '../../lib/native.js'
 import { native } from '../../lib/native.js'
 
 export interface RawSource {
@@ -9,13 +9,20 @@ export interface RawSource {
   say: (message: object) => void
   /** The first message that came of one of these types. */
   hears: (...types: string[]) => Promise<any>
+  /** Resolves when a connection has ended. */
+  readonly ended: Promise<void>
 }
 
-export async function rawSource (t: Test, { host, port }: { host: string, port: number }): Promise<RawSource> {
+export async function rawSource (
+  t: Test, { host, port }: { host: string, port: number }, tls: NativeTrust = 'anybody'
+): Promise<RawSource> {
   const heard: any[] = []
   let look = () => {}
-  const sender: NativeSender = new native.Sender({ tls: 'anybody' }, (event, value) => {
+  let end = () => {}
+  const ended = new Promise<void>((resolve) => { end = resolve })
+  const sender: NativeSender = new native.Sender({ tls }, (event, value) => {
     if (event === 'message') heard.push(JSON.parse(value))
+    if (event === 'failed') end()
     look()
   })
   await sender.connect(host, port, 5000)
@@ -27,7 +34,7 @@ export async function rawSource (t: Test, { host, port }: { host: string, port: 
       await new Promise<void>((resolve) => { look = resolve })
     }
   }
-  return { sender, hears, say: (message) => sender.send(JSON.stringify(message)) }
+  return { sender, hears, ended, say: (message) => sender.send(JSON.stringify(message)) }
 }
 
 export async function rawDestination (
