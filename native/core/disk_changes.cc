@@ -20,7 +20,7 @@ uint64_t file_clock_ns() {
 
 }  // namespace
 
-DiskState settled_state_of(const Origin& origin) {
+DiskState settled_state_of(Origin& origin) {
   for (;;) {
     DiskState state = state_of(origin);
     uint64_t now = file_clock_ns();

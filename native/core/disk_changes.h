@@ -7,6 +7,6 @@ namespace blockferry {
 
 // As it is now, so that whatever is changed from now on makes it another. Takes some milliseconds when a
 // file was changed just before: within a tick of the clock that files go by two changes can look like one.
-DiskState settled_state_of(const Origin& origin);
+DiskState settled_state_of(Origin& origin);
 
 }  // namespace blockferry

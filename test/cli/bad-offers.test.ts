@@ -9,7 +9,7 @@ import { rawSource } from '../support/raw-peers.js'
 import { hashOf } from '../support/images.js'
 import { CliProcess, run, scratch, serve } from './cli-process.js'
 
-const disk = { name: 'web', size: 4 << 20, blockSize: 4096, epoch: 0 }
+const disk = { name: 'web', size: 4 << 20, blockSize: 4096, epoch: 0, places: [] }
 const offer = {
   type: 'offer', migration: 'another', streams: 1, equality: true, reuse: true, machine: null, disks: [disk]
 }

@@ -26,7 +26,7 @@ t.test('what a source sends behind its commit does not reach the disk', async (t
   await using source = await openTap({ source: image })
   source.track(4096)
   const { sender, say, hears, ended } = await rawSource(t, receiver.address)
-  const disks = [{ name: 'disk', size: kSize, blockSize: 4096, epoch: 0 }]
+  const disks = [{ name: 'disk', size: kSize, blockSize: 4096, epoch: 0, places: [] }]
   say({ type: 'offer', migration: 'm', streams: 1, equality: true, reuse: false, machine: null, disks })
   await hears('accept')
   sender.addDisk(source.native, false, false)

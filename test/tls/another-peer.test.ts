@@ -7,7 +7,7 @@ import t from 'tap'
 import type { Receiver } from '../../lib/index.js'
 import { receive } from '../../lib/index.js'
 import { checkTls, loadTls } from '../../lib/migration/tls.js'
-import type { NativeTls } from '../../lib/native.js'
+import type { NativeTrust } from '../../lib/native.js'
 import { temporary } from '../support/images.js'
 import { psk, pskFile } from '../support/keys.js'
 import type { RawSource } from '../support/raw-peers.js'
@@ -21,14 +21,14 @@ const offer = {
   equality: true,
   reuse: false,
   machine: null,
-  disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096, epoch: 0 }]
+  disks: [{ name: 'disk', size: 1 << 20, blockSize: 4096, epoch: 0, places: [] }]
 }
 const query = { type: 'query', migration: kMigration }
 
 interface Setting {
   open: () => Promise<Receiver>
-  alice: NativeTls
-  bob: NativeTls
+  alice: NativeTrust
+  bob: NativeTrust
 }
 
 async function setting (t: Test): Promise<Setting> {
@@ -48,7 +48,7 @@ async function setting (t: Test): Promise<Setting> {
     return receiver
   }
   const keysOf = async (identity: string) => (
-    (await loadTls(checkTls(psk(keys, identity), 'the destination', '127.0.0.1'), { connects: true }))!)
+    await loadTls(checkTls(psk(keys, identity), 'the destination', '127.0.0.1'), { connects: true }))
   return { open, alice: await keysOf('alice'), bob: await keysOf('bob') }
 }
 
@@ -61,7 +61,7 @@ async function commit ({ sender, say, hears }: RawSource): Promise<void> {
   say({ type: 'commit', mark: 1, digests: ['0000000000000000'], run: true })
 }
 
-async function refused (t: Test, { address }: Receiver, tls: NativeTls, message: object): Promise<void> {
+async function refused (t: Test, { address }: Receiver, tls: NativeTrust, message: object): Promise<void> {
   const { sender, say, hears } = await rawSource(t, address, tls)
   say(message)
   t.match(await hears('failed', 'accept', 'outcome'), {
