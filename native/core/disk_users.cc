@@ -84,30 +84,6 @@ bool has_open(const fs::path& process, const Disk& disk) {
   return false;
 }
 
-// One of its threads waits for the kernel: "1234 (name) D 1 …". To read what it has mapped could take as
-// long as that does.
-bool is_stuck(const fs::path& process) {
-  for (const auto& task : entries_of(process / "task")) {
-    std::string line = first_line(task / "stat");
-    size_t name_end = line.rfind(") ");
-    if (name_end != std::string::npos && line.substr(name_end + 2, 1) == "D") return true;
-  }
-  return false;
-}
-
-// "7f0000000000-7f0000001000 rw-s 00000000 08:01 1234 /path": the file can be closed since.
-bool has_mapped(const fs::path& process, const Disk& disk) {
-  if (is_stuck(process)) return false;
-  std::ifstream maps(process / "maps");
-  for (std::string line; std::getline(maps, line);) {
-    size_t space = std::min(line.find(' '), line.size());
-    std::string mode = line.substr(space, 5);
-    bool is_written = mode.size() == 5 && mode[2] == 'w' && mode[4] == 's';
-    if (is_written && disk.is_at(process / "map_files" / line.substr(0, space))) return true;
-  }
-  return false;
-}
-
 // A process chooses its name itself, lines and all.
 std::string name_of(const fs::path& process) {
   std::string name;
@@ -126,7 +102,7 @@ std::string find_process(const Disk& disk) {
   for (const auto& process : entries_of("/proc")) {
     std::string pid = process.filename();
     bool is_other = pid.find_first_not_of("0123456789") == std::string::npos && pid != self;
-    if (is_other && (has_open(process, disk) || has_mapped(process, disk))) return name_of(process);
+    if (is_other && has_open(process, disk)) return name_of(process);
   }
   return "";
 }

@@ -33,19 +33,19 @@ bool is_free(const FileDescriptor& fd, short type, off_t byte) {
   return lock.l_type == F_UNLCK;
 }
 
-void mark(const FileDescriptor& fd, off_t byte) {
+bool set_lock(const FileDescriptor& fd, short type, off_t byte) {
   struct flock lock = {};
-  lock.l_type = F_RDLCK;
+  lock.l_type = type;
   lock.l_whence = SEEK_SET;
   lock.l_start = byte;
   lock.l_len = 1;
-  CHECK(fcntl(fd.get(), F_OFD_SETLK, &lock) == 0);
+  return fcntl(fd.get(), F_OFD_SETLK, &lock) == 0;
 }
 
 // What a lock answers while somebody else has marked these bytes.
 Code lock_beside(bool read_only, std::initializer_list<off_t> marks) {
   FileDescriptor theirs = open_image(), ours = open_image();
-  for (off_t byte : marks) mark(theirs, byte);
+  for (off_t byte : marks) CHECK(set_lock(theirs, F_RDLCK, byte));
   return lock_image(ours.get(), image, read_only).code;
 }
 
@@ -74,6 +74,14 @@ void qemu_that_comes_later() {
   for (off_t byte : {100, 101, 103, 200, 201, 203}) CHECK(!is_free(theirs, F_RDLCK, byte));
 }
 
+void programs_that_lock_other_bytes() {
+  for (off_t byte : {0, 99, 108, 150, 201, 1 << 20}) {
+    FileDescriptor theirs = open_image(), ours = open_image(O_RDONLY);
+    CHECK(set_lock(theirs, F_WRLCK, byte));
+    CHECK(lock_image(ours.get(), image, true).code == Code::busy);
+  }
+}
+
 void one_writer_or_several_readers() {
   FileDescriptor first = open_image(), second = open_image();
   CHECK(lock_image(first.get(), image, true).ok() && lock_image(second.get(), image, true).ok());
@@ -95,5 +103,6 @@ int main() {
   RUN(a_reader_and_qemu());
   RUN(a_writer_and_qemu());
   RUN(qemu_that_comes_later());
+  RUN(programs_that_lock_other_bytes());
   RUN(one_writer_or_several_readers());
 }
