@@ -65,5 +65,6 @@ export type ReceiveEvent =
   /** The disks are owned here from now on. */
   | { event: 'committed', migration: string }
   | { event: 'done', migration: string, report: DestinationReport }
-  /** A migration ended before its commit; the receiver waits for another. */
+  /** A migration ended before its commit, or an offer was refused; the receiver waits for another.
+   * Null: it came to no offer, or to one by a name that is another peer's or settled. */
   | { event: 'failed', migration: string | null, error: BlockferryError }

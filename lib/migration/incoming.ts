@@ -6,41 +6,19 @@
 // session, which then can never commit.
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
-import type { Journal } from '../ownership/journal.js'
 import type { NativeSession } from '../native.js'
 import { coarsen } from './coarsen.js'
+import { isEqual, writtenByOthers } from './comparison.js'
 import { Heartbeat } from './heartbeat.js'
+import type { IncomingHost } from './incoming-host.js'
 import { isLinkLoss } from './reconnecting.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
 import { NetworkSteps } from './network-steps.js'
-import type { CheckedReceiveOptions } from './options.js'
 import type { Outcome } from './outcomes.js'
 import type { DestinationReport } from './report.js'
 import { TargetDisks } from './target-disks.js'
 import { TargetMachine } from './target-machine.js'
-
-export interface IncomingHost {
-  readonly options: CheckedReceiveOptions
-  readonly journal: Journal | null
-  /** From here on it only answers sources that ask. */
-  closing (): boolean
-  /** Resolves when no other migration holds these disks, and nothing is left of an earlier
-   * connection of this one. Rejects with BUSY when that takes too long. */
-  freed (wanting: Incoming, names: readonly string[], machine: boolean): Promise<void>
-  /** Throws REFUSED when it may not go by this name: it is another peer's, or settled. */
-  claim (incoming: Incoming, migration: string): void
-  /** What became of a migration; ends it when it is undecided. Null: never heard of it. Rejects with
-   * REFUSED when it is undecided and another peer's. */
-  outcomeOf (migration: string, peer: string): Promise<Outcome | null>
-  started (incoming: Incoming): void
-  /** `run`: the machine is to run. */
-  committed (incoming: Incoming, disks: TargetDisks, run: boolean): void
-  /** The source knows that its migration was committed. */
-  heard (incoming: Incoming): void
-  failed (incoming: Incoming, error: BlockferryError): void
-  ended (incoming: Incoming): void
-}
 
 /** `sealed`: nothing more is taken, and what is here is compared. `deciding`: the commit is being made
  * durable; only the disk can still say no. */
@@ -334,22 +312,15 @@ export class Incoming {
   /** `changed`: disks that somebody else has written behind the last flush, nobody knows where. What
    * else is not equal can be sent again. */
   #compare (commit: Messages['commit'], changed: readonly number[]): void {
-    if (changed.length > 0) return this.#fail(this.#writtenByOthers(changed))
+    if (changed.length > 0) return this.#fail(writtenByOthers(this.#disks!, changed))
     const digests = this.#digests()
-    const isComplete = digests.every((_digest, index) => this.#session.missing(index) === 0)
-    const same = !this.#equality || digests.every((digest, index) => digest === commit.digests[index])
-    if (!isComplete || !this.#verified.right || !same || commit.digests.length !== digests.length) {
+    if (!this.#verified.right || !isEqual(this.#session, digests, commit, this.#equality)) {
       this.#session.unseal()
       this.#state = 'receiving'
       return this.#send('notEqual', { digests })
     }
     this.#state = 'deciding'
     this.#decision = this.#commitDurably(digests, commit.run)
-  }
-
-  #writtenByOthers (changed: readonly number[]): BlockferryError {
-    const paths = changed.map((index) => this.#disks!.taps[index]!.tap.source).join(', ')
-    return new BlockferryError('NOT_EQUAL', `another program has written to ${paths} at the destination`)
   }
 
   async #commitDurably (digests: string[], run: boolean): Promise<void> {

@@ -243,10 +243,24 @@ void the_neighbour_of_a_partition() {
   CHECK(migration.seal() == std::vector<uint32_t>{0});
 }
 
+// For as long as it lives: the setting outlives what is attached to a loop device.
+class NoStatistics {
+ public:
+  explicit NoStatistics(const LoopDevice& device)
+      : path_("/sys/block/" + device.path().substr(5) + "/queue/iostats") {
+    set('0');
+  }
+  ~NoStatistics() { set('1'); }
+
+ private:
+  void set(char value) { CHECK((std::ofstream(path_) << value << std::endl).good()); }
+  std::string path_;
+};
+
 // Where it can't be told there is no alarm.
 void statistics_that_are_switched_off() {
   LoopDevice device(kSize);
-  std::ofstream("/sys/block/" + device.path().substr(5) + "/queue/iostats") << "0\n";
+  NoStatistics none(device);
   Verified migration(file_origin(device.path()));
   write_by_hand(device.path(), 0);
   CHECK(migration.seal().empty());
