@@ -25,7 +25,7 @@ export async function runFuzzers(patterns, results, { seconds, seed, keep = fals
     for (const path of sources) results.skip(path, 'there is no clang with libFuzzer')
     return
   }
-  if (sources.length > 0) await buildPrograms('fuzzer', sources)
+  buildPrograms('fuzzer', sources)
   for (const path of sources) await runFuzzer(basename(path, '.cc'), path, { seconds, seed, keep }, results)
 }
 
@@ -35,7 +35,9 @@ async function runFuzzer(name, source, { seconds, seed, keep }, results) {
   for (const path of [kept, found]) mkdirSync(join(root, path), { recursive: true })
   const artifacts = `-artifact_prefix=${folder}/${name}-`
   const args = [...limits, artifacts, `-seed=${seed}`, `-max_total_time=${seconds}`, found, kept]
+  const started = performance.now()
   const { failed, output } = await execute(programOf('fuzzer', source), args)
+  results.took(source, (performance.now() - started) / 1000)
   const count = /number_of_executed_units: (\d+)/.exec(output)?.[1]
   if (failed || count === undefined) {
     process.stdout.write(output.slice(-20_000))

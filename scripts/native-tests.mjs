@@ -7,6 +7,9 @@
 //
 // A test prints one line per case: `ok NAME`, `not ok NAME` or `skip NAME: REASON`, and exits
 // with 0 when none failed. One that prints no such line counts as one case.
+//
+// `npm run t:native -- NAME [CASE]`: the tests whose path holds NAME, without any set-up; of their
+// cases only those whose name holds CASE.
 
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
@@ -17,16 +20,15 @@ import { Failure, isMain, main, root } from './support.mjs'
 
 const timeoutMs = 300_000
 
-/** Builds and runs the tests whose path holds one of the patterns (all without a pattern). */
-export async function runNativeTests(patterns, results) {
+/** Builds and runs the tests whose path holds one of the patterns (all without a pattern); of their
+ * cases only those whose name holds `part`, where it is given. */
+export async function runNativeTests(patterns, results, part) {
   const tests = listFiles('native/test', '_test.cc').filter((path) => matches(path, patterns))
-  if (tests.length === 0) return
-  await buildPrograms('plain', listFiles('native/test', '_main.cc')) // they have to compile too
+  const tools = patterns.length === 0 ? listFiles('native/test', '_main.cc') : []
   for (const flavour of flavours) {
     const chosen = tests.filter((path) => flavoursOf(path).includes(flavour))
-    if (chosen.length === 0) continue
-    await buildPrograms(flavour, chosen)
-    for (const path of chosen) await runTest(flavour, path, results)
+    buildPrograms(flavour, flavour === 'plain' ? [...chosen, ...tools] : chosen)
+    for (const path of chosen) await runTest(flavour, path, part, results)
   }
 }
 
@@ -40,11 +42,14 @@ function flavoursOf(path) {
   return ['plain', ...named]
 }
 
-async function runTest(flavour, source, results) {
+async function runTest(flavour, source, part, results) {
   const name = relative('native/test', source) + (flavour === 'plain' ? '' : ` (${flavour})`)
-  const { code, signal, output } = await execute(flavour, programOf(flavour, source))
-  const counted = countCases(name, output, results)
+  const started = performance.now()
+  const { code, signal, output } = await execute(flavour, programOf(flavour, source), part)
+  results.took(name, (performance.now() - started) / 1000)
+  const counted = countCases(name, output, part, results)
   if (code === 0 && !counted.failed) {
+    if (counted.cases === 0 && part !== undefined) return
     if (counted.cases === 0) results.pass()
     console.log(`ok ${name}`)
     return
@@ -54,14 +59,16 @@ async function runTest(flavour, source, results) {
   if (!counted.failed) results.fail(`${name}: ${signal ?? `exit ${code}`}`)
 }
 
-function countCases(name, output, results) {
+// A case that ran unasked, in a test that can't leave any out, counts only when it fails.
+function countCases(name, output, part = '', results) {
   let cases = 0
   let failed = false
   for (const line of output.split('\n')) {
     const found = /^(ok|not ok|skip)\b[\s:-]*(.*)$/.exec(line)
     if (!found) continue
-    cases += 1
     const [, verdict, text] = found
+    if (verdict !== 'not ok' && !text.includes(part)) continue
+    cases += 1
     if (verdict === 'ok') results.pass()
     if (verdict === 'not ok') results.fail(`${name}: ${text}`)
     if (verdict === 'skip') results.skip(...splitSkip(name, text))
@@ -75,11 +82,12 @@ function splitSkip(name, text) {
   return [`${name}: ${title}`, reason.join(':').trim()]
 }
 
-function execute(flavour, program) {
+function execute(flavour, program, part) {
   const prefix = flavour === 'thread' ? fixedAddresses() : []
   const [command, ...args] = [...prefix, join(root, program)]
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+    const env = part === undefined ? process.env : { ...process.env, CASE: part }
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'pipe'] })
     const timer = setTimeout(() => child.kill('SIGABRT'), timeoutMs)
     let output = ''
     child.stdout.on('data', (data) => (output += data))
@@ -94,8 +102,10 @@ function execute(flavour, program) {
 
 if (isMain(import.meta.url)) {
   await main(async () => {
+    const [name, part] = process.argv.slice(2)
+    if (name === undefined) throw new Failure('usage: npm run t:native -- NAME [CASE]')
     const results = new Results()
-    await runNativeTests(process.argv.slice(2), results)
+    await runNativeTests([name], results, part)
     return results.report()
   })
 }

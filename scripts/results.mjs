@@ -1,9 +1,13 @@
-// The count of passed, failed and skipped checks of a test run, and its verdict.
+// The count of passed, failed and skipped checks of a test run, what took the longest, and the
+// verdict.
+
+const mostShown = 10
 
 export class Results {
   passed = 0
   failures = []
   skips = []
+  times = []
 
   pass() {
     this.passed += 1
@@ -17,8 +21,15 @@ export class Results {
     this.skips.push({ name, reason })
   }
 
-  /** Prints what failed and what was skipped, last the count; answers the exit code. */
+  /** How long a file, program or fuzzer took. */
+  took(name, seconds) {
+    this.times.push({ name, seconds })
+  }
+
+  /** Prints the slowest, what failed and what was skipped, last the count; answers the exit code. */
   report() {
+    const slowest = this.times.toSorted((a, b) => b.seconds - a.seconds).slice(0, mostShown)
+    for (const { name, seconds } of slowest) console.log(`slow: ${seconds.toFixed(1)} s ${name}`)
     for (const name of this.failures) console.log(`failed: ${name}`)
     for (const { name, reason } of this.skips) {
       console.log(`skipped: ${name}: ${reason || 'NO REASON GIVEN'}`)

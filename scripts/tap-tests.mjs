@@ -2,7 +2,7 @@
 // assertions.
 
 import { spawn } from 'node:child_process'
-import { existsSync, readdirSync } from 'node:fs'
+import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { matches } from './results.mjs'
 import { Failure, root } from './support.mjs'
@@ -11,12 +11,35 @@ import { Failure, root } from './support.mjs'
 export async function runTapTests(patterns, results) {
   const files = testFiles().filter((path) => matches(path, patterns) && (patterns.length > 0 || !isLong(path)))
   if (files.length === 0) return
+  const runner = join(root, 'node_modules', '.bin', 'tap')
+  await runTap(runner, ['run', '--reporter=tap', ...files], process.env, results)
+}
+
+/** Runs the one test whose path holds `part`, without tap's runner, which takes its time; of its
+ * subtests only those whose name the regular expression `pattern` finds, where it is given. */
+export async function runTapTest(part, pattern, results) {
+  const found = testFiles().filter((path) => path.includes(part))
+  const files = found.filter((path) => path.endsWith(`/${part}.test.js`))
+  const [file, ...others] = files.length > 0 ? files : found
+  if (file === undefined) throw new Failure(`no test's path holds ${part}`)
+  if (others.length > 0) throw new Failure(`which one?\n  ${[file, ...others].join('\n  ')}`)
+  console.log(`# ${file}`)
+  const env = { ...process.env, TAP_TIMEOUT: timeout() }
+  if (pattern !== undefined) env.TAP_GREP = pattern
+  await runTap(process.execPath, ['--enable-source-maps', file], env, results)
+}
+
+function timeout() {
+  return /^timeout: (\d+)$/m.exec(readFileSync(join(root, '.taprc'), 'utf8'))[1]
+}
+
+async function runTap(command, args, env, results) {
   const { Parser } = await import('tap-parser')
   const parser = new Parser()
   watchFiles(parser, results)
   const finished = new Promise((resolve) => parser.on('complete', resolve))
   const failuresBefore = results.failures.length
-  const exit = await pipeTap(files, parser)
+  const exit = await pipeTap(command, args, env, parser)
   const final = await finished
   const isBlamed = results.failures.length > failuresBefore
   if (exit !== 0 && !isBlamed) results.fail(`tap ended with ${exit}`)
@@ -35,13 +58,9 @@ function testFiles() {
     .map((path) => `dist/test/${path.slice(0, -'.ts'.length)}.js`)
 }
 
-function pipeTap(files, parser) {
+function pipeTap(command, args, env, parser) {
   return new Promise((resolve, reject) => {
-    const program = join(root, 'node_modules', '.bin', 'tap')
-    const child = spawn(program, ['run', '--reporter=tap', ...files], {
-      cwd: root,
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
     child.stdout.pipe(parser)
     child.on('error', (error) => reject(new Failure(`tap: ${error.message}`)))
     child.on('exit', (code, signal) => resolve(code ?? signal))
@@ -51,8 +70,10 @@ function pipeTap(files, parser) {
 function watchFiles(parser, results) {
   parser.on('child', (file) => count(file, [], results))
   parser.on('assert', (result) => {
-    const time = result.time === undefined ? '' : ` (${(result.time / 1000).toFixed(1)} s)`
-    console.log(`${result.ok ? 'ok' : 'not ok'} ${result.name}${time}`)
+    if (isLeftOut(result)) return
+    const seconds = (result.time ?? 0) / 1000
+    results.took(result.name, seconds)
+    console.log(`${result.ok ? 'ok' : 'not ok'} ${result.name} (${seconds.toFixed(1)} s)`)
   })
   closeSubtests(parser, [], results)
 }
@@ -81,6 +102,7 @@ function closeSubtests(parser, path, results) {
 }
 
 function record(result, name, results) {
+  if (isLeftOut(result)) return
   if (result.skip) results.skip(name, result.skip === true ? '' : result.skip)
   else if (result.todo) results.skip(name, `todo: ${result.todo === true ? '' : result.todo}`)
   else if (result.ok) results.pass()
@@ -90,6 +112,9 @@ function record(result, name, results) {
     explain(result.diag ?? {})
   }
 }
+
+// By runTapTest's pattern.
+const isLeftOut = ({ skip }) => typeof skip === 'string' && skip.startsWith('filter: ')
 
 function explain(diagnosis) {
   for (const [key, value] of Object.entries(diagnosis)) {

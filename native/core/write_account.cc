@@ -13,7 +13,7 @@ namespace blockferry {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-constexpr std::chrono::microseconds kLook{200};
+constexpr std::chrono::microseconds kIdleLook{200};
 // So many tries with the drain that changes nothing.
 constexpr int kMildDrains = 5;
 constexpr std::chrono::seconds kMostTime{10};
@@ -41,7 +41,7 @@ Status WriteAccount::drained_balance(bool mildly, int64_t* balance) const {
     if (in_flight == 0 && counter(COUNT_SECTORS) == issued) {
       *balance = std::max(*balance, static_cast<int64_t>(written - issued));
     }
-    std::this_thread::sleep_for(kLook);
+    std::this_thread::sleep_for(kIdleLook);
   }
   drain.join();
   return status.ok() ? drain_status : status;
