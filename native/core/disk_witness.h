@@ -32,10 +32,9 @@ struct DiskState {
   bool operator==(const DiskState&) const = default;
 };
 DiskState state_of(const Origin& origin);
-// The same for as long as nothing of ours writes. Not known where it would change by itself or not at
-// all: file systems of other hosts or of user space, devices whose statistics are switched off. A
-// write that passes by what is open here shows in neither: below a device, or through the whole disk
-// of a partition; one by mmap() in a tmpfs has no time.
+// The same for as long as nobody writes. Not known where it might change by itself: file systems of
+// other hosts or of user space. What does not show: writes to a device whose statistics are switched
+// off, below it, or through the whole disk of a partition; those by mmap() to a file in a tmpfs.
 DiskState sight_of(const Origin& origin);
 // When what others have written to a device, and was only in its page cache, has gone out to it. An
 // error when that fails.
