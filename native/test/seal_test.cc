@@ -3,6 +3,7 @@
 // sanitizers: address, thread
 #include <fcntl.h>
 #include <linux/blkpg.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -268,6 +269,8 @@ void statistics_that_are_switched_off() {
 
 void a_file_system_of_another_kind() {
   TemporaryFolder folder;
+  CHECK(unshare(CLONE_NEWNS) == 0);  // what is mounted goes with this process
+  CHECK(mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
   CHECK(mount("none", folder.path().c_str(), "ramfs", 0, nullptr) == 0);
   {
     Verified migration(file_origin(folder / "disk"));
