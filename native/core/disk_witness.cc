@@ -46,6 +46,20 @@ bool read_line(const std::string& path, char* text, size_t size) {
   return got > 0;
 }
 
+std::string sys_folder(dev_t device) {
+  return "/sys/dev/block/" + std::to_string(major(device)) + ":" + std::to_string(minor(device)) + "/";
+}
+
+// A partition's are those of its disk.
+bool keeps_statistics(dev_t device) {
+  char text[8];
+  std::string folder = sys_folder(device);
+  for (const char* queue : {"queue", "../queue"}) {
+    if (read_line(folder + queue + "/iostats", text, sizeof text)) return text[0] == '1';
+  }
+  return false;
+}
+
 // File systems of this host, by their magic numbers: ext4, xfs, btrfs, tmpfs, f2fs, bcachefs, zfs,
 // and overlayfs on one of them.
 bool has_times_of_its_own(int fd) {
@@ -59,8 +73,6 @@ bool has_times_of_its_own(int fd) {
 
 // Fields of /sys/dev/block/M:N/stat: the 7th counts sectors written, the 14th those discarded.
 bool read_sectors(dev_t device, uint64_t* sectors) {
-  std::string path = "/sys/dev/block/" + std::to_string(major(device)) + ":" +
-                     std::to_string(minor(device)) + "/stat";
   char text[512];
   if (!keeps_statistics(device) || !read_line(sys_folder(device) + "stat", text, sizeof text)) return false;
   uint64_t field[14] = {};
