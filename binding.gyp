@@ -5,13 +5,13 @@
       "dependencies": ["<!(node -p \"require('node-addon-api').targets\"):node_addon_api_except_all"],
       "sources": [
         "native/addon.cc",
-        "<!@(node -p \"require('fs').readdirSync('native/core').concat(require('fs').readdirSync('native/node').map(n => '../node/' + n)).filter(n => n.endsWith('.cc')).map(n => 'native/core/' + n).join(' ')\")"
+        "<!@(node -p \"['native/core', 'native/node'].flatMap(f => require('fs').readdirSync(f, {recursive: true}).map(n => f + '/' + n)).filter(n => n.endsWith('.cc') && !n.endsWith('_main.cc')).sort().join(' ')\")"
       ],
       "defines": ["NAPI_VERSION=9", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
       "cflags_cc": ["-std=c++20", "-O2", "-Wall", "-Wextra"],
       "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
       "libraries": ["<!@(pkg-config --libs libxxhash libzstd)"],
-      "include_dirs": [],
+      "include_dirs": ["native/core"],
       "conditions": [
         ["'<!(pkg-config --exists liburing && echo yes || echo no)' == 'yes'", {
           "defines": ["BLOCKFERRY_HAVE_LIBURING"],
@@ -41,13 +41,14 @@
           "target_name": "blockferry-watchdog",
           "type": "executable",
           "sources": [
-            "native/watchdog/main.cc",
-            "native/core/dm_watchdog.cc",
-            "native/core/dm_delay.cc",
-            "native/core/dm_device.cc",
-            "native/core/status.cc"
+            "native/core/tap/dm/watchdog_main.cc",
+            "native/core/tap/dm/watchdog.cc",
+            "native/core/tap/dm/delay.cc",
+            "native/core/tap/dm/device.cc",
+            "native/core/base/status.cc"
           ],
           "defines": ["BLOCKFERRY_HAVE_DM"],
+          "include_dirs": ["native/core"],
           "cflags_cc": ["-std=c++20", "-O2", "-Wall", "-Wextra"],
           "cflags_cc!": ["-std=gnu++17", "-std=gnu++20"],
           "libraries": ["<!@(pkg-config --libs devmapper)"]

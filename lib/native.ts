@@ -75,7 +75,7 @@ export interface NativeTapOptions {
   delays?: boolean
 }
 
-/** See DmLeft in native/core/dm_stack.h. */
+/** See DmLeft in native/core/tap/dm/stack.h. */
 export interface NativeDmLeft {
   state: 'tapped' | 'fenced' | 'beside' | 'alone'
   device: string
@@ -231,7 +231,7 @@ export interface Native {
   listDmStacks (): Promise<NativeDmLeft[]>
   /** Whether there was one. */
   cleanDmStack (device: string, owned: boolean): Promise<boolean>
-  /** See native/core/dm_moved.h. */
+  /** See native/core/tap/dm/moved.h. */
   markDmMoved (path: string): Promise<void>
   unfenceDmMoved (path: string): Promise<void>
   NbdServer: new (

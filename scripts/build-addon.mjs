@@ -64,19 +64,17 @@ function needsConfigure() {
 
 // What is built while configuring: the program for the kernel.
 function configured() {
-  return sources().filter((path) => path === 'binding.gyp' || path.startsWith('native/bpf/'))
+  return sources().filter((path) => path === 'binding.gyp' || path.startsWith('native/core/tap/bpf/program/'))
 }
 
 // Of native/, what the addon is built from: not its tests, fuzzers and their objects.
 function sources() {
-  const files = ['native', 'native/bpf', 'native/core', 'native/node', 'native/watchdog'].flatMap((folder) =>
-    existsSync(join(root, folder))
-      ? readdirSync(join(root, folder))
-          .filter((name) => /\.(c|cc|h)$/.test(name))
-          .map((name) => `${folder}/${name}`)
-      : [],
+  const files = ['native/core', 'native/node'].flatMap((folder) =>
+    readdirSync(join(root, folder), { recursive: true })
+      .filter((name) => /\.(c|cc|h)$/.test(name))
+      .map((name) => `${folder}/${name}`),
   )
-  return ['binding.gyp', ...files.sort()]
+  return ['binding.gyp', 'native/addon.cc', ...files.sort()]
 }
 
 function newest(paths) {

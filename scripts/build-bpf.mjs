@@ -1,5 +1,5 @@
-// Compiles the program for the kernel (native/bpf) and wraps it into a header for the core, in
-// native/build/bpf. Prints yes, or no where the tools are missing: then the addon is built without
+// Compiles the program for the kernel (native/core/tap/bpf/program) and wraps it into a header for
+// the core, in native/build/bpf. Prints yes, or no where the tools are missing: then the addon is built without
 // the bpf tap. binding.gyp asks; this file is published, so it imports no other script.
 
 import { spawnSync } from 'node:child_process'
@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
 const folder = join(root, 'native', 'build', 'bpf')
-const source = join('native', 'bpf', 'block_writes.bpf.c')
+const source = 'native/core/tap/bpf/program/block_writes.bpf.c'
 const warnings = ['-Wall', '-Wextra', '-Wno-unused-parameter']
 const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', ...warnings]
 

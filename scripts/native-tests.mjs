@@ -1,5 +1,6 @@
-// Builds and runs the tests of native/core: every native/test/NAME_test.cc is a program with a
-// main() of its own, linked with all of native/core.
+// Builds and runs the tests of native/core: every NAME_test.cc below native/test is a program with
+// a main() of its own, linked with the folder of native/core whose name its own folder has, and what
+// that includes.
 //
 // Each runs plainly and under AddressSanitizer with UBSan. A line among its first 30 says if it
 // runs otherwise; an empty list means plainly only:

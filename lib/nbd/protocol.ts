@@ -1,5 +1,5 @@
 // The client's part of the NBD protocol's numbers, after the NBD project's doc/proto.md.
-// native/core/nbd_protocol.h carries the server's.
+// native/core/nbd/protocol.h carries the server's.
 
 import { BlockferryError } from '../errors.js'
 

@@ -1,7 +1,7 @@
 // A control connection behind its greeting.
-#include "../core/control_channel.h"
 #include "frames.h"
 #include "peer.h"
+#include "wire/control_channel.h"
 
 #include <future>
 

@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "../core/block_hash.h"
-#include "../core/compressor.h"
-#include "../core/wire.h"
+#include "disk/block_hash.h"
+#include "wire/compressor.h"
+#include "wire/wire.h"
 
 namespace blockferry {
 

@@ -1,9 +1,9 @@
 // What a destination says that it holds, at the source.
 #include <future>
 
-#include "../core/sender.h"
-#include "../test/raw_destination.h"
 #include "frames.h"
+#include "send/sender.h"
+#include "test/send/raw_destination.h"
 
 using namespace blockferry;
 

@@ -1,6 +1,6 @@
 // A connection with a machine's memory, on its way to the hypervisor.
-#include "../core/machine_relay.h"
 #include "frames.h"
+#include "memory/machine_relay.h"
 #include "peer.h"
 
 using namespace blockferry;

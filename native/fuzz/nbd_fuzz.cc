@@ -4,9 +4,9 @@
 
 #include <cstdlib>
 
-#include "../core/block_hash.h"
-#include "../core/nbd_connection.h"
-#include "../core/nbd_protocol.h"
+#include "disk/block_hash.h"
+#include "nbd/connection.h"
+#include "nbd/protocol.h"
 #include "peer.h"
 
 using namespace blockferry;

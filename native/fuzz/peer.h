@@ -8,7 +8,7 @@
 #include <thread>
 #include <utility>
 
-#include "../core/file_descriptor.h"
+#include "base/file_descriptor.h"
 
 namespace blockferry {
 

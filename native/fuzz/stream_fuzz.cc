@@ -2,9 +2,9 @@
 // block that never came still holds zeroes.
 #include <cstdlib>
 
-#include "../core/receiver_session.h"
 #include "frames.h"
 #include "peer.h"
+#include "receive/session.h"
 
 using namespace blockferry;
 

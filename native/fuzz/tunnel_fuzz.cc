@@ -5,7 +5,7 @@
 #include <cstring>
 #include <string>
 
-#include "../core/tunnel_wire.h"
+#include "tunnel/wire.h"
 
 using namespace blockferry;
 

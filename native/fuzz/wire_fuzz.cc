@@ -2,8 +2,8 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "../core/frame_io.h"
 #include "frames.h"
+#include "wire/frame_io.h"
 
 using namespace blockferry;
 

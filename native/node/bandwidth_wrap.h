@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "../core/pacer.h"
+#include "net/pacer.h"
 
 namespace blockferry::node {
 

@@ -1,12 +1,12 @@
-#include "dm_left.h"
+#include "tap/dm/left.h"
 
 #include <memory>
 #include <string>
 #include <vector>
 
-#include "../core/dm_moved.h"
-#include "../core/dm_stack.h"
 #include "loop.h"
+#include "tap/dm/moved.h"
+#include "tap/dm/stack.h"
 
 namespace blockferry::node {
 

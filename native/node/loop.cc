@@ -1,6 +1,6 @@
 #include "loop.h"
 
-#include "../core/start_thread.h"
+#include "base/start_thread.h"
 #include "errors.h"
 
 namespace blockferry::node {

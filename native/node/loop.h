@@ -16,7 +16,7 @@
 #include <string>
 #include <thread>
 
-#include "../core/status.h"
+#include "base/status.h"
 
 namespace blockferry::node {
 

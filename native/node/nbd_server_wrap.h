@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "../core/nbd_server.h"
 #include "loop.h"
+#include "nbd/server.h"
 
 namespace blockferry::node {
 

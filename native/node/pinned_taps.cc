@@ -1,7 +1,7 @@
 #include "pinned_taps.h"
 
-#include "../core/bpf_pins.h"
 #include "errors.h"
+#include "tap/bpf/pins.h"
 
 namespace blockferry::node {
 

@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "../core/sender.h"
 #include "emitter.h"
+#include "send/sender.h"
 
 namespace blockferry::node {
 

@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "../core/migration_listener.h"
 #include "emitter.h"
+#include "receive/listener.h"
 
 namespace blockferry::node {
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "../core/disk_changes.h"
-#include "../core/image_format.h"
-#include "../core/watched_tap.h"
+#include "disk/disk_changes.h"
+#include "disk/image_format.h"
 #include "errors.h"
 #include "loop.h"
+#include "tap/watched_tap.h"
 #include "values.h"
 
 namespace blockferry::node {

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "../core/tap.h"
+#include "tap/tap.h"
 
 namespace blockferry::node {
 

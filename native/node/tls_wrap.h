@@ -5,8 +5,8 @@
 
 #include <memory>
 
-#include "../core/trust.h"
 #include "loop.h"
+#include "net/trust.h"
 
 namespace blockferry::node {
 

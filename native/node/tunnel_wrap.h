@@ -4,8 +4,8 @@
 
 #include <memory>
 
-#include "../core/tunnel.h"
 #include "emitter.h"
+#include "tunnel/tunnel.h"
 
 namespace blockferry::node {
 

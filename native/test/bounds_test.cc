@@ -9,11 +9,11 @@
 #include <deque>
 #include <future>
 
-#include "../core/machine_port.h"
-#include "../core/migration_listener.h"
-#include "check.h"
-#include "socket_pair.h"
-#include "temporary_folder.h"
+#include "memory/machine_port.h"
+#include "receive/listener.h"
+#include "test/check.h"
+#include "test/socket_pair.h"
+#include "test/temporary_folder.h"
 
 using namespace blockferry;
 

@@ -7,8 +7,8 @@
 #include <algorithm>
 #include <vector>
 
-#include "check.h"
-#include "core/file_descriptor.h"
+#include "base/file_descriptor.h"
+#include "test/check.h"
 
 class NoDescriptors {
  public:

@@ -3,7 +3,7 @@
 
 #include <dirent.h>
 
-#include "check.h"
+#include "test/check.h"
 
 namespace blockferry {
 

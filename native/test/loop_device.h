@@ -8,9 +8,9 @@
 
 #include <string>
 
-#include "check.h"
-#include "core/file_descriptor.h"
-#include "temporary_folder.h"
+#include "base/file_descriptor.h"
+#include "test/check.h"
+#include "test/temporary_folder.h"
 
 class LoopDevice {
  public:

@@ -6,7 +6,7 @@
 
 #include <memory>
 
-#include "loop_device.h"
+#include "test/loop_device.h"
 
 class LosingDevice {
  public:

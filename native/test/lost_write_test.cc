@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <set>
 
-#include "check.h"
-#include "migration_pair.h"
-#include "nbd_test_origin.h"
+#include "test/check.h"
+#include "test/migration_pair.h"
+#include "test/nbd/test_origin.h"
 
 using namespace blockferry;
 

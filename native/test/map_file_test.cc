@@ -9,10 +9,10 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "../core/block_hash.h"
-#include "../core/disk_witness.h"
-#include "migration_pair.h"
-#include "nbd_test_origin.h"
+#include "disk/block_hash.h"
+#include "disk/disk_witness.h"
+#include "test/migration_pair.h"
+#include "test/nbd/test_origin.h"
 
 using namespace blockferry;
 

@@ -8,10 +8,10 @@
 #include <random>
 #include <thread>
 
-#include "../core/migration_listener.h"
-#include "../core/sender.h"
-#include "check.h"
-#include "temporary_folder.h"
+#include "receive/listener.h"
+#include "send/sender.h"
+#include "test/check.h"
+#include "test/temporary_folder.h"
 
 namespace blockferry {
 

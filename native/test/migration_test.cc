@@ -4,8 +4,8 @@
 #include <random>
 #include <thread>
 
-#include "check.h"
-#include "migration_pair.h"
+#include "test/check.h"
+#include "test/migration_pair.h"
 
 using namespace blockferry;
 

@@ -6,14 +6,14 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "../core/migration_listener.h"
-#include "../core/nbd_server.h"
-#include "../core/sender.h"
-#include "../core/thread_queue.h"
-#include "../core/tunnel.h"
-#include "socket_pair.h"
-#include "temporary_folder.h"
-#include "thread_limit.h"
+#include "disk/thread_queue.h"
+#include "nbd/server.h"
+#include "receive/listener.h"
+#include "send/sender.h"
+#include "test/socket_pair.h"
+#include "test/temporary_folder.h"
+#include "test/thread_limit.h"
+#include "tunnel/tunnel.h"
 
 using namespace blockferry;
 

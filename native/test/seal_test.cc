@@ -13,10 +13,10 @@
 #include <fstream>
 #include <future>
 
-#include "check.h"
-#include "loop_device.h"
-#include "migration_pair.h"
-#include "nbd_test_origin.h"
+#include "test/check.h"
+#include "test/loop_device.h"
+#include "test/migration_pair.h"
+#include "test/nbd/test_origin.h"
 
 using namespace blockferry;
 

@@ -3,8 +3,8 @@
 
 #include <sys/socket.h>
 
-#include "../core/file_descriptor.h"
-#include "check.h"
+#include "base/file_descriptor.h"
+#include "test/check.h"
 
 namespace blockferry {
 

@@ -10,10 +10,10 @@
 #include <cstring>
 #include <vector>
 
-#include "../core/migration_listener.h"
-#include "../core/sender.h"
-#include "entries.h"
-#include "tls_peers.h"
+#include "receive/listener.h"
+#include "send/sender.h"
+#include "test/entries.h"
+#include "test/net/tls_peers.h"
 
 using namespace blockferry;
 

@@ -5,7 +5,7 @@
 #include <filesystem>
 #include <string>
 
-#include "check.h"
+#include "test/check.h"
 
 class TemporaryFolder {
  public:

@@ -8,9 +8,9 @@
 #include <algorithm>
 #include <thread>
 
-#include "../core/start_thread.h"
-#include "check.h"
-#include "entries.h"
+#include "base/start_thread.h"
+#include "test/check.h"
+#include "test/entries.h"
 
 namespace blockferry {
 

@@ -1,5 +1,5 @@
 // A proxy that reads the frames of the wire: holds back the one that a test waits for, at the very
-// moment. What it knows of the wire: native/core/wire.h.
+// moment. What it knows of the wire: native/core/wire/wire.h.
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
 

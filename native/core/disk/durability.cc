@@ -1,0 +1,97 @@
+#include "disk/durability.h"
+
+#include <fcntl.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <string>
+#include <utility>
+
+namespace blockferry {
+
+namespace {
+
+constexpr size_t kMostIdle = 16;  // as many as one queue has threads
+
+}  // namespace
+
+FileDescriptor reopen(int fd, int flags) {
+  return FileDescriptor(open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_CLOEXEC));
+}
+
+void Durability::begin(int fd, bool cached) {
+  fd_ = fd;
+  cached_ = cached;
+}
+
+int Durability::flush() {
+  std::unique_lock lock(mutex_);
+  if (!next_) next_ = std::make_shared<Round>();
+  auto round = next_;
+  while (!round->ended) {
+    if (running_) {
+      synced_.wait(lock);
+      continue;
+    }
+    running_ = std::exchange(next_, nullptr);
+    lock.unlock();
+    int error = sync();
+    lock.lock();
+    running_.reset();
+    round->error = error;
+    round->ended = true;
+    synced_.notify_all();
+  }
+  return round->error;
+}
+
+// One at a time.
+int Durability::sync() {
+  if (int lost = lost_.load()) return lost;
+  int error = 0;
+  do {
+    error = fdatasync(fd_) == 0 ? 0 : errno;
+  } while (error == EINTR);
+  if (cached_) lost_.store(error);
+  return error;
+}
+
+ssize_t Durability::write(const void* bytes, uint64_t length, uint64_t offset) {
+  FileDescriptor own = take();
+  if (!own.open()) return write_and_flush(bytes, length, offset);
+  iovec part{const_cast<void*>(bytes), length};
+  ssize_t put = pwritev2(own.get(), &part, 1, static_cast<off_t>(offset), RWF_DSYNC);
+  int error = errno;
+  give_back(std::move(own));
+  errno = error;
+  return put;
+}
+
+// Without a descriptor to be had.
+ssize_t Durability::write_and_flush(const void* bytes, uint64_t length, uint64_t offset) {
+  ssize_t put = pwrite(fd_, bytes, length, static_cast<off_t>(offset));
+  if (put < 0) return put;
+  errno = flush();
+  return errno == 0 ? put : -1;
+}
+
+// What was opened before is told of the same pages, and of more.
+FileDescriptor Durability::take() {
+  {
+    std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      FileDescriptor descriptor = std::move(idle_.back());
+      idle_.pop_back();
+      return descriptor;
+    }
+  }
+  return reopen(fd_, O_WRONLY | (fcntl(fd_, F_GETFL) & O_DIRECT));
+}
+
+void Durability::give_back(FileDescriptor descriptor) {
+  std::lock_guard lock(mutex_);
+  if (idle_.size() < kMostIdle) idle_.push_back(std::move(descriptor));
+}
+
+}  // namespace blockferry

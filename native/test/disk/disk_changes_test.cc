@@ -1,0 +1,52 @@
+// A change of a file that comes right behind another shows, also on a file system whose times go by the
+// ticks of the clock.
+#include <fcntl.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+
+#include "base/file_descriptor.h"
+#include "disk/disk_changes.h"
+#include "test/check.h"
+#include "test/temporary_folder.h"
+
+using namespace blockferry;
+
+namespace {
+
+void write_byte(const FileDescriptor& fd) { CHECK(pwrite(fd.get(), "x", 1, 0) == 1); }
+
+void two_changes_within_a_tick(const std::string& path) {
+  FileDescriptor fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  CHECK(fd.open() && ftruncate(fd.get(), 4096) == 0);
+  std::unique_ptr<Origin> origin;
+  CHECK(open_file_origin({.path = path, .read_only = true}, &origin).ok());
+  for (int i = 0; i < 20; i++) {
+    write_byte(fd);
+    DiskState before = settled_state_of(*origin);
+    CHECK(before.known && before == settled_state_of(*origin));
+    write_byte(fd);
+    CHECK(!(state_of(*origin) == before));
+  }
+}
+
+// Its files have the coarse times that every file had before Linux 6.13.
+void on_a_ramfs(const TemporaryFolder& folder) {
+  CHECK(mount("ramfs", folder.path().c_str(), "ramfs", 0, nullptr) == 0);
+  two_changes_within_a_tick(folder / "image");
+  CHECK(umount2(folder.path().c_str(), MNT_DETACH) == 0);
+}
+
+}  // namespace
+
+int main() {
+  const TemporaryFolder folder;
+  RUN(two_changes_within_a_tick(folder / "image"));
+  if (geteuid() == 0) {
+    RUN(on_a_ramfs(folder));
+  } else {
+    puts("skip on_a_ramfs: mounting needs root");
+  }
+}
