@@ -68,7 +68,7 @@ struct Migration {
           session = std::move(made);
           connected.set({});
         }, [](Refusal) {}),
-        sender({[this](std::string) { heard.set({}); }, [] {}, [](uint64_t) {},
+        sender({[this](std::string, Backlog::Share) { heard.set({}); }, [] {}, [](uint64_t) {},
                 [this](Status status) { over.set(std::move(status)); }},
                20'000, {}) {}
   ~Migration() {

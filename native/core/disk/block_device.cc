@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "base/file_descriptor.h"
-#include "base/folder_entries.h"
+#include "base/kernel_files.h"
 
 namespace blockferry {
 

@@ -13,7 +13,7 @@
 #include <sstream>
 #include <vector>
 
-#include "base/folder_entries.h"
+#include "base/kernel_files.h"
 #include "disk/block_device.h"
 #include "disk/xen_backend.h"
 
@@ -63,13 +63,6 @@ class Disk {
   struct stat info_ = {};
   std::vector<std::string> numbers_;
 };
-
-std::string first_line(const fs::path& path) {
-  std::string line;
-  std::ifstream file(path);
-  std::getline(file, line);
-  return line;
-}
 
 // The mode of the link is that of the open file.
 bool opened_for_writing(const fs::path& link) {

@@ -11,7 +11,7 @@ namespace {
 
 using namespace std::literals;
 
-constexpr uint64_t kSector = 512;
+constexpr uint64_t kFooter = 512;
 constexpr uint64_t kLook = 4096;  // a multiple of every alignment
 
 struct Format {
@@ -52,7 +52,7 @@ const char* format_of(Origin& origin) {
   if (!origin.read(buffer.get(), 0, length).ok()) return nullptr;
   const char* name = find(kFirst, {text, length});
   if (name != nullptr || !origin.read(buffer.get(), origin.size() - length, length).ok()) return name;
-  return find(kLast, {text + length - kSector, kSector});
+  return find(kLast, {text + length - kFooter, kFooter});
 }
 
 }  // namespace

@@ -11,7 +11,7 @@ namespace {
 
 // Of QEMU's permissions.
 constexpr off_t kDoes = 100, kDoesNotShare = 200;
-constexpr off_t kReads = 0, kWrites = 1, kResizes = 3, kPermissions = 8;
+constexpr off_t kRead = 0, kWrite = 1, kResize = 3, kPermissions = 8;
 
 struct Range {
   off_t start, length;  // 0: to the end of whatever there may be
@@ -19,13 +19,13 @@ struct Range {
 
 // All but what QEMU would take for a writer, or for one that lets nobody read.
 constexpr Range kReader[] = {
-    {0, kDoes + kWrites},
+    {0, kDoes + kWrite},
     {kDoes + kPermissions, kDoesNotShare - kDoes - kPermissions},
-    {kDoesNotShare + kWrites, 0},
+    {kDoesNotShare + kWrite, 0},
 };
 constexpr Range kAll = {0, 0};
 // Who has one of these is in a reader's way.
-constexpr off_t kForeign[] = {kDoes + kWrites, kDoes + kResizes, kDoesNotShare + kReads};
+constexpr off_t kForeign[] = {kDoes + kWrite, kDoes + kResize, kDoesNotShare + kRead};
 
 struct flock lock_of(short type, const Range& range) {
   struct flock lock = {};

@@ -2,20 +2,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 
-#include "base/folder_entries.h"
+#include "base/kernel_files.h"
 
 namespace blockferry {
 
 namespace {
-
-std::string first_line(const std::filesystem::path& path) {
-  std::string line;
-  std::ifstream file(path);
-  std::getline(file, line);
-  return line;
-}
 
 // It is written in hexadecimal there.
 std::string number_of(const std::string& device) {

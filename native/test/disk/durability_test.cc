@@ -9,9 +9,11 @@
 #include <atomic>
 #include <barrier>
 #include <condition_variable>
+#include <fstream>
 #include <functional>
 #include <mutex>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -154,8 +156,17 @@ void a_failure_that_passes() {
   }
 }
 
+bool sleeps(pid_t thread) {
+  std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
+  std::string line;
+  std::getline(file, line);
+  size_t name_end = line.rfind(')');
+  return name_end != std::string::npos && line.compare(name_end, 3, ") S") == 0;
+}
+
 // A flush that was asked for while another runs doesn't take that one's answer; those that wait share one.
 void joined() {
+  constexpr int kLater = 8;
   TemporaryFolder folder;
   auto origin = open_origin({.path = folder / "disk", .create_size = 1 << 20});
   std::mutex mutex;
@@ -168,33 +179,38 @@ void joined() {
     changed.wait(lock, [&] { return let >= mine; });
     return 0;
   };
-  std::atomic<int> done{0};
-  auto flush = [&] {
-    CHECK(origin->flush().ok());
-    done++;
-  };
-  auto wait_calls = [&](int count) {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return calls >= count; });
-  };
   auto allow = [&](int count) {
     std::lock_guard lock(mutex);
     let = count;
     changed.notify_all();
   };
-  std::thread first(flush);
-  wait_calls(1);
+  std::atomic<int> done{0};
+  std::atomic<pid_t> asking[kLater] = {};
+  auto flush = [&](std::atomic<pid_t>* thread) {
+    if (thread != nullptr) thread->store(gettid());
+    CHECK(origin->flush().ok());
+    done++;
+  };
+  std::thread first(flush, nullptr);
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return calls == 1; });
+  }
   std::vector<std::thread> later;
-  for (int i = 0; i < 8; i++) later.emplace_back(flush);
-  CHECK(done == 0);
+  for (auto& thread : asking) later.emplace_back(flush, &thread);
+  for (auto& thread : asking) {
+    while (thread.load() == 0 || !sleeps(thread.load())) usleep(100);
+  }
   allow(1);
   first.join();
-  wait_calls(2);
+  {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return calls == 2; });
+  }
   CHECK(done == 1);
-  allow(100);
+  allow(2);
   for (auto& thread : later) thread.join();
-  // All eight shared the second, but for those that came after it had begun.
-  CHECK(calls >= 2 && calls <= 3);
+  CHECK(calls == 2);
   instead_of_fdatasync = nullptr;
 }
 
