@@ -349,7 +349,6 @@ void everything_at_once() {
 }  // namespace
 
 int main() {
-  alarm(100);
   RUN(held_writes_wait_while_others_pass());
   RUN(refusing_answers_the_held_too());
   RUN(a_busy_reader_gets_its_writes_done());

@@ -224,7 +224,6 @@ void only_so_many_connections() {
 }  // namespace
 
 int main() {
-  alarm(100);
   RUN(go_agrees_on_an_export());
   RUN(info_tells_what_was_asked_for());
   RUN(the_only_export_is_the_default());

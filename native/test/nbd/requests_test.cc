@@ -317,7 +317,6 @@ void connections_share_the_disk() {
 }  // namespace
 
 int main() {
-  alarm(100);
   RUN(writes_are_read_back(1, false));
   RUN(writes_are_read_back(1, true));
   RUN(writes_are_read_back(512, false));

@@ -2,8 +2,6 @@
 // sanitizers: address, thread
 #include "tap/tap.h"
 
-#include <unistd.h>
-
 #include <condition_variable>
 #include <random>
 #include <thread>
@@ -35,7 +33,7 @@ class CountingWaker : public Waker {
     return woken_;
   }
   // Sleeps until there were more wakes than `seen`, for ever if need be: a lost wake hangs here,
-  // and the alarm in main() ends the test.
+  // and the time limit of all tests ends this one.
   void wait_beyond(int seen) {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return woken_ > seen; });
@@ -258,7 +256,6 @@ void no_update_is_lost() {
 }  // namespace
 
 int main() {
-  alarm(100);  // a lost wake or a drain that never ends
   RUN(the_gate_says_what_its_state_says());
   RUN(every_change_wakes());
   RUN(marks_what_was_written());
