@@ -21,10 +21,12 @@ export class Sides implements AsyncDisposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'bf-'))
   readonly #undo: Array<() => unknown> = []
   readonly #hasMaps: boolean
+  readonly #linkTimeout: string
 
   /** `hasMaps`: what is tracked of a disk outlives the process that serves it. */
-  constructor (hasMaps = false) {
+  constructor (hasMaps = false, linkTimeout = '1s') {
     this.#hasMaps = hasMaps
+    this.#linkTimeout = linkTimeout
   }
 
   /** A side's file: 'img', 'journal', 'nbd', 'control'. */
@@ -66,7 +68,7 @@ export class Sides implements AsyncDisposable {
   async receive (side: Side, start?: Start): Promise<CliProcess & { address: Address }> {
     const process = this.#run([
       'receive', '--disk', `web=${this.path(side, 'img')}`, '--listen', '127.0.0.1:0',
-      '--journal', this.path(side, 'journal'), '--link-timeout', '1s', '--keep-listening', '--json'
+      '--journal', this.path(side, 'journal'), '--link-timeout', this.#linkTimeout, '--keep-listening', '--json'
     ], start)
     const { host, port } = await process.event('listening')
     return Object.assign(process, { address: { host, port } })
@@ -77,7 +79,7 @@ export class Sides implements AsyncDisposable {
     side: Side, to: Address, request: Omit<SendRequest, 'to'>, emit: Emit
   ): Promise<BlockferryError | null> {
     const client = await ControlClient.connect(this.path(side, 'control'))
-    const all = { ...request, to: `${to.host}:${to.port}`, linkTimeout: '1s' }
+    const all = { ...request, to: `${to.host}:${to.port}`, linkTimeout: this.#linkTimeout }
     return await startRemote(client, 'send', all, emit).result.then(() => null, (thrown) => thrown)
   }
 
