@@ -1,6 +1,9 @@
 #include "net/same_user.h"
 
 #include <arpa/inet.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -13,11 +16,14 @@
 #include <optional>
 #include <string>
 
+#include "base/file_descriptor.h"
+
 namespace blockferry {
 
 namespace {
 
-constexpr unsigned kEstablished = 1;  // of the states in /proc/net/tcp
+constexpr unsigned kEstablished = 1;  // of a connection's states
+constexpr int kLooks = 5;             // at the kernel's tables, where it can't be asked
 
 // IPv4 as IPv6 maps it: a socket of either family can have it.
 struct Endpoint {
@@ -55,6 +61,50 @@ bool parse_endpoint(const char* text, Endpoint* endpoint) {
 }
 
 // A connection that somebody has open: not one that waits to be accepted, nor one that was closed.
+std::optional<uid_t> owner_if_open(unsigned state, uint64_t inode, uid_t uid) {
+  bool open = state == kEstablished && inode != 0;
+  return open ? std::optional<uid_t>(uid) : std::nullopt;
+}
+
+bool is_v4(const Endpoint& endpoint) {
+  return endpoint.address[0] == 0 && endpoint.address[1] == 0 && endpoint.address[2] == htonl(0xffff);
+}
+
+void put_address(const Endpoint& endpoint, __be32* place) {
+  bool v4 = is_v4(endpoint);
+  memcpy(place, v4 ? &endpoint.address[3] : endpoint.address.data(), v4 ? 4 : 16);
+}
+
+// The kernel's own answer for this one connection, where it has the module for that.
+std::optional<uid_t> ask_for_owner(const Endpoint& local, const Endpoint& remote) {
+  struct {
+    nlmsghdr header;
+    inet_diag_req_v2 wanted;
+  } request = {};
+  request.header.nlmsg_len = sizeof request;
+  request.header.nlmsg_type = SOCK_DIAG_BY_FAMILY;
+  request.header.nlmsg_flags = NLM_F_REQUEST;
+  request.wanted.sdiag_family = is_v4(local) ? AF_INET : AF_INET6;
+  request.wanted.sdiag_protocol = IPPROTO_TCP;
+  inet_diag_sockid& id = request.wanted.id;
+  id.idiag_sport = htons(static_cast<uint16_t>(local.port));
+  id.idiag_dport = htons(static_cast<uint16_t>(remote.port));
+  put_address(local, id.idiag_src);
+  put_address(remote, id.idiag_dst);
+  id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
+
+  FileDescriptor kernel(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+  if (!kernel.open() || send(kernel.get(), &request, sizeof request, 0) < 0) return std::nullopt;
+  alignas(nlmsghdr) char answer[4096];
+  ssize_t got = recv(kernel.get(), answer, sizeof answer, 0);
+  auto* header = reinterpret_cast<const nlmsghdr*>(answer);
+  size_t needed = NLMSG_LENGTH(sizeof(inet_diag_msg));
+  if (got < static_cast<ssize_t>(needed) || header->nlmsg_type != SOCK_DIAG_BY_FAMILY) return std::nullopt;
+  auto* found = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
+  return owner_if_open(found->idiag_state, found->idiag_inode, found->idiag_uid);
+}
+
+// A row can be passed over while others come and go.
 std::optional<uid_t> owner_in(const char* table, const Endpoint& local, const Endpoint& remote) {
   std::ifstream lines(table);
   for (std::string line; std::getline(lines, line);) {
@@ -67,9 +117,19 @@ std::optional<uid_t> owner_in(const char* table, const Endpoint& local, const En
     }
     Endpoint here, there;
     bool is_it = parse_endpoint(from, &here) && parse_endpoint(to, &there) && here == local && there == remote;
-    if (is_it && state == kEstablished && inode != 0) return uid;
+    if (!is_it) continue;
+    if (auto owner = owner_if_open(state, inode, uid)) return owner;
   }
   return std::nullopt;
+}
+
+std::optional<uid_t> find_owner(const Endpoint& local, const Endpoint& remote) {
+  auto owner = ask_for_owner(local, remote);
+  for (int look = 0; look < kLooks && !owner; look++) {
+    owner = owner_in("/proc/thread-self/net/tcp", local, remote);
+    if (!owner) owner = owner_in("/proc/thread-self/net/tcp6", local, remote);
+  }
+  return owner;
 }
 
 }  // namespace
@@ -78,8 +138,7 @@ Status check_same_user(int fd) {
   Endpoint own, other;
   std::optional<uid_t> owner;
   if (read_endpoint(fd, getsockname, &own) && read_endpoint(fd, getpeername, &other)) {
-    owner = owner_in("/proc/thread-self/net/tcp", other, own);
-    if (!owner) owner = owner_in("/proc/thread-self/net/tcp6", other, own);
+    owner = find_owner(other, own);
   }
   if (owner && (*owner == geteuid() || *owner == 0)) return {};
   std::string who = owner ? "belongs to the user with the number " + std::to_string(*owner)
