@@ -47,9 +47,10 @@ export interface Failure {
   readonly owner: string
 }
 
-/** How a move's send failed; its receive has ended, too. */
+/** How a move's send failed; its receive has ended, too: one whose offer was refused is told to. */
 export async function failureOf({ send, receive }: Move): Promise<Failure> {
   await send.ended
+  if (!send.events.some(({ event }) => event === 'started')) receive.child.kill('SIGTERM')
   await receive.ended
   const last = send.events.at(-1) as { event: string; error: Failure } | undefined
   if (last?.event !== 'failed') throw new Error(`it should have failed: ${send.lastWords}`)

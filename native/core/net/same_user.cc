@@ -22,8 +22,7 @@ namespace blockferry {
 
 namespace {
 
-constexpr unsigned kEstablished = 1;  // of a connection's states
-constexpr int kLooks = 5;             // at the kernel's tables, where it can't be asked
+constexpr int kLooks = 5;  // at the kernel's tables, where it can't be asked
 
 // IPv4 as IPv6 maps it: a socket of either family can have it.
 struct Endpoint {
@@ -60,10 +59,9 @@ bool parse_endpoint(const char* text, Endpoint* endpoint) {
   return count == 1 || count == 4;
 }
 
-// A connection that somebody has open: not one that waits to be accepted, nor one that was closed.
-std::optional<uid_t> owner_if_open(unsigned state, uint64_t inode, uid_t uid) {
-  bool open = state == kEstablished && inode != 0;
-  return open ? std::optional<uid_t>(uid) : std::nullopt;
+// One that waits to be accepted, or was closed, has no inode, and no owner.
+std::optional<uid_t> owner_if_open(uint64_t inode, uid_t uid) {
+  return inode != 0 ? std::optional<uid_t>(uid) : std::nullopt;
 }
 
 bool is_v4(const Endpoint& endpoint) {
@@ -101,7 +99,8 @@ std::optional<uid_t> ask_for_owner(const Endpoint& local, const Endpoint& remote
   size_t needed = NLMSG_LENGTH(sizeof(inet_diag_msg));
   if (got < static_cast<ssize_t>(needed) || header->nlmsg_type != SOCK_DIAG_BY_FAMILY) return std::nullopt;
   auto* found = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
-  return owner_if_open(found->idiag_state, found->idiag_inode, found->idiag_uid);
+  bool is_it = found->id.idiag_dport == id.idiag_dport;  // not a socket that listens there
+  return is_it ? owner_if_open(found->idiag_inode, found->idiag_uid) : std::nullopt;
 }
 
 // A row can be passed over while others come and go.
@@ -109,22 +108,23 @@ std::optional<uid_t> owner_in(const char* table, const Endpoint& local, const En
   std::ifstream lines(table);
   for (std::string line; std::getline(lines, line);) {
     char from[48], to[48];
-    unsigned state, uid;
+    unsigned uid;
     uint64_t inode;
-    if (sscanf(line.c_str(), " %*u: %47s %47s %x %*s %*s %*s %u %*u %" SCNu64, from, to, &state, &uid,
-               &inode) != 5) {
+    if (sscanf(line.c_str(), " %*u: %47s %47s %*s %*s %*s %*s %u %*u %" SCNu64, from, to, &uid, &inode) != 4) {
       continue;
     }
     Endpoint here, there;
     bool is_it = parse_endpoint(from, &here) && parse_endpoint(to, &there) && here == local && there == remote;
     if (!is_it) continue;
-    if (auto owner = owner_if_open(state, inode, uid)) return owner;
+    if (auto owner = owner_if_open(inode, uid)) return owner;
   }
   return std::nullopt;
 }
 
+// Where the kernel answers for our own end, it can be believed when it knows of none at the other.
 std::optional<uid_t> find_owner(const Endpoint& local, const Endpoint& remote) {
   auto owner = ask_for_owner(local, remote);
+  if (owner || ask_for_owner(remote, local)) return owner;
   for (int look = 0; look < kLooks && !owner; look++) {
     owner = owner_in("/proc/thread-self/net/tcp", local, remote);
     if (!owner) owner = owner_in("/proc/thread-self/net/tcp6", local, remote);
