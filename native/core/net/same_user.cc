@@ -5,6 +5,7 @@
 #include <linux/netlink.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -132,6 +133,12 @@ std::optional<uid_t> find_owner(const Endpoint& local, const Endpoint& remote) {
   return owner;
 }
 
+bool is_open_at_both_ends(int fd) {
+  tcp_info info = {};
+  socklen_t length = sizeof info;
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state == TCP_ESTABLISHED;
+}
+
 }  // namespace
 
 Status check_same_user(int fd) {
@@ -141,6 +148,7 @@ Status check_same_user(int fd) {
     owner = find_owner(other, own);
   }
   if (owner && (*owner == geteuid() || *owner == 0)) return {};
+  if (!owner && !is_open_at_both_ends(fd)) return Status::failure(Code::peer_gone, "the connection has ended");
   std::string who = owner ? "belongs to the user with the number " + std::to_string(*owner)
                           : "belongs to nobody known";
   return Status::failure(Code::unauthorized,

@@ -7,8 +7,8 @@
 namespace blockferry {
 
 // Ok when the connection's other end belongs to a process of this user's, or of root's, on this host.
-// Code::unauthorized when it does not, or when the kernel doesn't tell: an end that was closed has no owner
-// any more, and one that nobody has accepted has none yet.
+// Code::unauthorized when it does not, or when the kernel doesn't tell: one that nobody has accepted has no
+// owner yet. Code::peer_gone when it has been closed.
 Status check_same_user(int fd);
 
 }  // namespace blockferry

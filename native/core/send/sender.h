@@ -139,6 +139,7 @@ class Sender {
   Status take_hashes(const FrameHeader& header);
   Status connect_greeted(const std::string& hello, std::unique_ptr<Socket>* socket,
                          std::unique_ptr<FrameReader>* reader, std::string* answer);
+  Status check_peer(const Socket& socket) const;
   Status open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream);
   void wake_streams();
   void stop_streams();
