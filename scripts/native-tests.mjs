@@ -14,6 +14,7 @@
 
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
 import { buildPrograms, fixedAddresses, flavours, listFiles, programOf } from './native-build.mjs'
 import { Results, matches } from './results.mjs'
@@ -26,11 +27,21 @@ const timeoutMs = 300_000
 export async function runNativeTests(patterns, results, part) {
   const tests = listFiles('native/test', '_test.cc').filter((path) => matches(path, patterns))
   const tools = patterns.length === 0 ? listFiles('native/test', '_main.cc') : []
+  const runs = []
   for (const flavour of flavours) {
     const chosen = tests.filter((path) => flavoursOf(path).includes(flavour))
     buildPrograms(flavour, flavour === 'plain' ? [...chosen, ...tools] : chosen)
-    for (const path of chosen) await runTest(flavour, path, part, results)
+    runs.push(...chosen.map((path) => () => runTest(flavour, path, part, results)))
   }
+  await inParallel(runs, availableParallelism())
+}
+
+async function inParallel(runs, many) {
+  const left = [...runs]
+  const worker = async () => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) await next()
+  }
+  await Promise.all(Array.from({ length: many }, worker))
 }
 
 function flavoursOf(path) {

@@ -12,8 +12,6 @@ import { makeDisk } from './written-disk.js'
 
 const kHourMs = 3_600_000
 
-t.setTimeout(0)
-
 t.test('whatever happens to the clock', { skip: kNeedsFaketime }, async (t) => {
   await runTrials(t, (seed) => runProcessTrial(seed, clockFaults), { runs: 8, atOnce: 3 })
 })

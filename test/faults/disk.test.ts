@@ -7,8 +7,6 @@ import { diskFaults } from './disk-faults.js'
 import { runTrial } from './trial.js'
 import { runTrials } from './trials.js'
 
-t.setTimeout(0)
-
 t.test('whatever happens to the disks', { skip: kNeedsFuse }, async (t) => {
   await runTrials(t, (seed) => runTrial(seed, diskFaults), { runs: 42, atOnce: 3 })
 })

@@ -14,8 +14,6 @@ import { linkFaults } from './link-faults.js'
 import { kFirstSeed, runTrials } from './trials.js'
 import { runTrial } from './trial.js'
 
-t.setTimeout(0)
-
 function count (folder: string): number {
   return readdirSync(folder).length
 }

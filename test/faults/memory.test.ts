@@ -7,8 +7,6 @@ import { memoryFaults } from './memory-faults.js'
 import { runProcessTrial } from './process-trial.js'
 import { runTrials } from './trials.js'
 
-t.setTimeout(0)
-
 t.test('whatever memory there is', { skip: kNeedsMemoryGroups }, async (t) => {
   await runTrials(t, (seed) => runProcessTrial(seed, memoryFaults), { runs: 10, atOnce: 2 })
 })

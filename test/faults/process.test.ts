@@ -6,8 +6,6 @@ import { processFaults } from './process-faults.js'
 import { runProcessTrial } from './process-trial.js'
 import { runTrials } from './trials.js'
 
-t.setTimeout(0)
-
 t.test('whatever happens to the processes', async (t) => {
   await runTrials(t, (seed) => runProcessTrial(seed, processFaults), { runs: 20, atOnce: 4 })
 })

@@ -7,8 +7,6 @@ import type { Faults } from './trial.js'
 import { runTrial } from './trial.js'
 import { runTrials } from './trials.js'
 
-t.setTimeout(0)
-
 t.test('whatever there is no descriptor for', async (t) => {
   await using limit = await DescriptorLimit.open()
   const faults: Faults = {

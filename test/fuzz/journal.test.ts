@@ -12,8 +12,6 @@ import { temporary } from '../support/images.js'
 import { mutateBytes, mutateValue } from './mutate.js'
 import { fuzz } from './runs.js'
 
-t.setTimeout(300_000)
-
 const kMigrations = ['0b0e7a52-4f7b-4a7a-9d3a-2f6d3b6f7f10', '7c1f1f0e-1d53-4c1c-8f0b-9a5a4f3f7f11']
 const kRecords = kMigrations.flatMap((migration, index) => [
   { role: 'source', state: 'copying', peer: '[::1]:4711' },

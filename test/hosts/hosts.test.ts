@@ -14,8 +14,6 @@ import { missingNeed } from './needs.js'
 const skip = (await missingNeed()) ?? false
 const slowLink = { rateBitsPerSecond: 5e6, delayMs: 20, lossRatio: 0.001 }
 
-t.setTimeout(300_000)
-
 /** Whether host B answers host A over the link within this time. */
 async function isReached(hosts: Hosts, seconds: number): Promise<boolean> {
   const program = new URL('./clients/reach.js', import.meta.url).pathname

@@ -15,8 +15,6 @@ import { missingNeed } from './needs.js'
 const skip = (await missingNeed()) ?? false
 const patienceMs = 120_000
 
-t.setTimeout(300_000)
-
 async function qmp(t: Test, guest: Guest): Promise<Qmp> {
   const connection = await Qmp.connect(guest.qmpSocket)
   t.teardown(() => connection.close())

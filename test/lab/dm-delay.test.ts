@@ -5,8 +5,6 @@ import { missingNeed } from '../hosts/needs.js'
 import { kNeedsDm } from '../support/dm.js'
 import { passInLab } from './lab-programs.js'
 
-t.setTimeout(600_000)
-
 const skip = kNeedsDm || (await missingNeed() ?? false)
 t.test('writers that are delayed', { skip }, async (t) => {
   await passInLab(t, ['lab/programs/dm-delay'])

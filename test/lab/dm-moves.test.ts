@@ -4,8 +4,6 @@ import { missingNeed } from '../hosts/needs.js'
 import { kNeedsDm } from '../support/dm.js'
 import { passInLab } from './lab-programs.js'
 
-t.setTimeout(600_000)
-
 t.test('the dm tap: moves', { skip: kNeedsDm || (await missingNeed() ?? false) }, async (t) => {
   await passInLab(t, ['lab/programs/dm-moves'])
 })

@@ -13,11 +13,9 @@ async function missingHere (): Promise<string | false> {
   return await missing() || (await missingNeed() ?? false)
 }
 
-t.setTimeout(600_000)
-
 t.test('a machine moves with its connections', { skip: await missingHere() }, async (t) => {
   const program = new URL('./programs/kinds.js', import.meta.url).pathname
-  const { code, output } = await inLab(`TAP=1 '${process.execPath}' '${program}'`)
+  const { code, output } = await inLab(`TAP=1 TAP_TIMEOUT=780 '${process.execPath}' '${program}'`)
   for (const kind of kKinds) t.match(output, new RegExp(`^ok \\d+ - ${kind} `, 'm'), kind)
   t.equal(code, 0)
   t.comment(output)

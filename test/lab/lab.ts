@@ -12,8 +12,9 @@ import { end, start } from '../hosts/process.js'
 import { qemu } from '../hosts/qemu.js'
 import { guestFolder, labKernel, type LabKernel } from './lab-kernel.js'
 
-/** More than enough for one run. */
-const timeoutMs = 540_000
+/** More than a program in it has (TAP_TIMEOUT), less than a test file has (.taprc): what hangs is told
+ * from where it hangs. */
+const timeoutMs = 840_000
 const memoryMiB = 1024
 
 /** Boots, runs a line of shell as root, and answers its exit code with all that it printed. */

@@ -6,8 +6,6 @@ import { kNeedsBpf } from '../support/bpf.js'
 import { kNeedsDm } from '../support/dm.js'
 import { passInLab } from './lab-programs.js'
 
-t.setTimeout(600_000)
-
 const skip = kNeedsBpf || kNeedsDm || (await missingNeed() ?? false)
 t.test('bpf and dm', { skip }, async (t) => {
   await passInLab(t, ['lab/programs/machine'])

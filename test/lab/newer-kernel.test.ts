@@ -5,8 +5,6 @@ import { missingNeed } from '../hosts/needs.js'
 import { kNeedsBpf } from '../support/bpf.js'
 import { passInLab } from './lab-programs.js'
 
-t.setTimeout(600_000)
-
 const skip = kNeedsBpf || (await missingNeed() ?? false)
 t.test('NBD client, bpf tap', { skip }, async (t) => {
   await passInLab(t, ['lab/programs/nbd-client', 'tap/bpf-marks.test'], 'bookworm-backports')

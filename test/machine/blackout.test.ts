@@ -16,8 +16,6 @@ const skip = (await missingNeed()) ?? false
 /** From the fault on, at the source: noticing it, and letting the machine run. */
 const resumedWithinMs = 20_000
 
-t.setTimeout(300_000)
-
 const memory = ({ type, from }: Frame) => type === 'machine' && from === 'source'
 const commit = message('commit')
 const committed = message('committed')

@@ -7,8 +7,6 @@ import { failureOf, Observed } from './observed.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 t.test('the destination lacks the bridge', { skip }, async (t) => {
   const observed = await Observed.boot(t)
   const { namespace, tapDevice } = observed.hosts.b

@@ -9,8 +9,6 @@ import { failureOf, Observed, phases, slowly, type Failure } from './observed.js
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 /** 'moved', or 'failed' and the source owns the disk: nothing else, once the link is back. */
 async function outcomeOf (t: Test, { send, receive }: Move): Promise<string> {
   await send.ended

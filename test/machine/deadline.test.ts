@@ -8,8 +8,6 @@ import { failureOf, Observed } from './observed.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(600_000)
-
 const isSlowed = ({ throttle }: { throttle: number }) => throttle > 0
 const isTooFast = ({ dirtyRate }: { dirtyRate: number | null }) => (dirtyRate ?? 0) > 12.5e6
 

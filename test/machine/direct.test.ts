@@ -7,8 +7,6 @@ import { ProxiedGuest } from './proxied-guest.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 t.test('direct memory', { skip }, async (t) => {
   const moving = await ProxiedGuest.boot(t)
 

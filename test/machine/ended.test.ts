@@ -7,8 +7,6 @@ import { ask, failureOf, Observed, phases, slowly } from './observed.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 t.test('ends', { skip }, async (t) => {
   const observed = await Observed.boot(t)
   const { moving } = observed

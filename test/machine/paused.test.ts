@@ -6,8 +6,6 @@ import { ask, failureOf, Observed, phases, slowly, stateOf } from './observed.js
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 t.test('paused by its user', { skip }, async (t) => {
   const observed = await Observed.boot(t)
   const { moving } = observed

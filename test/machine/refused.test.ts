@@ -17,8 +17,6 @@ import { afterHandshake, impostor } from './impostor.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(120_000)
-
 interface Ends { source?: Machine, destination?: Machine }
 
 interface Refusal { error: BlockferryError, events: string[], target: string }

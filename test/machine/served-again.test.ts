@@ -7,8 +7,6 @@ import { Observed, phases, slowly, stateOf } from './observed.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 for (const [phase, reached] of Object.entries(phases)) {
   t.test(`killed in ${phase}`, { skip }, async (t) => {
     const observed = await Observed.boot(t)

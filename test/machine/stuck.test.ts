@@ -9,8 +9,6 @@ import { failureOf, Observed, stateOf } from './observed.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 t.test('stuck in the blackout', { skip }, async (t) => {
   const link = { rateBitsPerSecond: 100e6, delayMs: 5 }
   const observed = await Observed.boot(t, { hosts: { link }, linkTimeout: '60s' })

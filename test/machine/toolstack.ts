@@ -1,10 +1,10 @@
 // Stands in for Xen's programs where there is no Xen: domains are files in the folder XEN_HOST, and say
 // what they do. It keeps to what the real ones say to each other, and to when they let a domain run.
-// `hold-STEP` in that folder holds it at a step.
+// `hold-STEP` in that folder holds it at a step, and `at-STEP` says that it is there.
 //
 //   toolstack.js PROGRAM ARGUMENTS …
 import { spawn } from 'node:child_process'
-import { createReadStream, createWriteStream, existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createReadStream, createWriteStream, existsSync, readdirSync, readFileSync, renameSync, rmSync, watch, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,7 +19,7 @@ const kLetters = { running: 'r-----', paused: '--p---', suspended: '---s--' }
 
 const host = process.env['XEN_HOST']!
 /** What a test has put into the file `settings` there. */
-const settings = { disks: 1, backend: 'vbd', free: 512, caps: 'pv hap shadow', commandLine: 'dom0_mem=512M', refusal: '', ...given() }
+const settings = { events: true, disks: 1, backend: 'vbd', free: 512, caps: 'pv hap shadow', commandLine: 'dom0_mem=512M', refusal: '', ...given() }
 
 function given (): object {
   try {
@@ -45,6 +45,22 @@ function names (): string[] {
   return readdirSync(host).filter((name) => /^domain-[^~]+$/.test(name)).map((name) => name.slice('domain-'.length))
 }
 
+/** Says so when a domain is suspended, or is no more. */
+function watchReleases (): void {
+  const active = () => new Set(names().filter((name) => load(name).state !== 'suspended').map((name) => load(name).id))
+  let before = new Set<number>()
+  const look = () => {
+    try {
+      const now = active()
+      if (settings.events && [...before].some((id) => !now.has(id))) console.log('@releaseDomain')
+      before = now
+    } catch {} // one is being changed: it is looked at again
+  }
+  console.log('@releaseDomain') // as at each registration
+  look()
+  watch(host, look)
+}
+
 /** By name or number. */
 const nameOf = (which: string) => names().find((name) => name === which || load(name).id === Number(which))
 
@@ -61,6 +77,7 @@ function list (args: string[]): void {
 }
 
 async function reached (step: string): Promise<void> {
+  if (existsSync(join(host, `hold-${step}`))) writeFileSync(join(host, `at-${step}`), '')
   while (existsSync(join(host, `hold-${step}`))) await sleep(20)
 }
 
@@ -202,4 +219,4 @@ async function xl ([command, ...args]: string[]): Promise<number> {
 const [program, ...args] = process.argv.slice(2) as [string, ...string[]]
 if (program === 'xl') process.exit(await xl(args))
 if (program === 'xenstore-ls') console.log(`/local/domain/0/backend/${settings.backend}/3/51712 = ""`)
-if (program === 'xenstore-watch') setInterval(() => {}, 1000)
+if (program === 'xenstore-watch') watchReleases()

@@ -6,8 +6,6 @@ import { failureOf, Observed, phases } from './observed.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 t.test('two machines', { skip }, async (t) => {
   const link = { rateBitsPerSecond: 200e6, delayMs: 2 }
   const one = await Observed.boot(t, { hosts: { link } })

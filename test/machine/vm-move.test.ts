@@ -11,8 +11,6 @@ import { missingNeed } from '../hosts/needs.js'
 
 const skip = (await missingNeed()) ?? false
 
-t.setTimeout(300_000)
-
 t.test('there and back', { skip }, async (t) => {
   const hosts = await Hosts.make()
   t.teardown(() => hosts.close())

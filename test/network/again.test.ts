@@ -9,8 +9,6 @@ import { kFresh, kMachine } from './sites.js'
 
 const skip = await missing()
 
-t.setTimeout(240_000)
-
 t.test('prepared, undone, prepared again', { skip }, async (t) => {
   const setting = await Setting.make(t)
   const before = { a: await setting.network('a'), b: await setting.network('b') }

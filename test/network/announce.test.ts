@@ -10,8 +10,6 @@ import { missing } from './setting.js'
 const skip = await missing()
 const kMac = '02:00:00:00:00:10'
 
-t.setTimeout(60_000)
-
 interface Lan { a: Namespace, b: Namespace, middle: Namespace, client: Namespace, machine: Namespace }
 
 /** Two hosts and a client on a switch; the machine's device is at B, with nothing to say. */

@@ -14,8 +14,6 @@ import { kFresh, kHostA, kHostB, kMachine, kName, kNames, kRouterA } from './sit
 
 const skip = await missing()
 
-t.setTimeout(240_000)
-
 /** As in the README. Each site has a folder of its own here, which hosts have anyway. */
 function writeFile (setting: Setting, place: 'a' | 'b', change: object = {}): string {
   const path = join(setting.folder, `redirect-${place}.json`)

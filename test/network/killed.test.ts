@@ -13,8 +13,6 @@ import { kFresh, kMachine } from './sites.js'
 
 const skip = await missing()
 
-t.setTimeout(240_000)
-
 for (const place of ['a', 'b'] as const) {
   t.test(`after each change at site ${place}`, { skip }, async (t) => {
     const setting = await Setting.make(t)

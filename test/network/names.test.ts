@@ -17,8 +17,6 @@ import { kFresh, kMachine, kName, kNames } from './sites.js'
 
 const skip = await missing()
 
-t.setTimeout(240_000)
-
 interface Resolved { addresses: string[] }
 
 async function withNames (t: Test): Promise<{ setting: Setting, names: NameServer, dns: object }> {

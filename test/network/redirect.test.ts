@@ -10,8 +10,6 @@ import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
 
 const skip = await missing()
 
-t.setTimeout(180_000)
-
 for (const family of [4, 6] as const) {
   t.test(`old connections go on, new ones arrive, IPv${family}`, { skip }, async (t) => {
     await connectionsGoOn(t, family)

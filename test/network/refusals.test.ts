@@ -10,8 +10,6 @@ import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
 
 const skip = await missing()
 
-t.setTimeout(180_000)
-
 t.test('at the sites', { skip }, async (t) => {
   const setting = await Setting.make(t)
   const { sites } = setting

@@ -19,8 +19,6 @@ import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
 const skip = await missing()
 const kPort = 4792
 
-t.setTimeout(240_000)
-
 const plain: TunnelOf = () => ({ kind: 'tun', tls: false })
 
 /** Options with a pre-shared key: the same at both sites, unless the old one's is another. */

@@ -17,8 +17,6 @@ import { kFresh, kHostA, kHostB, kMachine, kRouterA, Sites } from './sites.js'
 
 const skip = (await missingNeed()) ?? await missing()
 
-t.setTimeout(300_000)
-
 t.test('to another site', { skip }, async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'redirect-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))

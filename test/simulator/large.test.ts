@@ -8,8 +8,6 @@ import { simulate } from './migration.js'
 import { zipf } from './patterns.js'
 import { Random } from './random.js'
 
-t.setTimeout(180_000)
-
 const cases = [
   {
     name: '10 TiB at 10 Gbit/s',

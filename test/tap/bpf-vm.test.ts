@@ -20,8 +20,6 @@ import { loopDevice } from '../support/root.js'
 const skip = kNeedsBpf !== false ? kNeedsBpf : ((await missingNeed()) ?? false)
 const diskBytes = 2 ** 28
 
-t.setTimeout(300_000)
-
 async function boot(t: Test, { namespace, tapDevice }: Host, options: Partial<GuestOptions>) {
   const place = { namespace, tapDevice, folder: temporary(t), address: guestNetwork }
   const guest = await Guest.start({ ...place, ...options })

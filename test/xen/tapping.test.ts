@@ -14,8 +14,6 @@ import { XenGuest } from './guest.js'
 import { XenHost } from './xen-host.js'
 import { lostWrites } from './writes.js'
 
-t.setTimeout(900_000)
-
 const kMiB = 2 ** 20
 const kWebMiB = 16
 const kWeb = '/dev/mapper/web'

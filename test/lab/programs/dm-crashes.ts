@@ -14,8 +14,6 @@ import { temporary } from '../../support/images.js'
 const kSource = new URL('../../../../test/lab/programs/dm-kill.c', import.meta.url).pathname
 const kMostSteps = 200
 
-t.setTimeout(520_000)
-
 function preload (t: Test): string {
   const library = join(temporary(t), 'dm-kill.so')
   execFileSync('cc', ['-shared', '-fPIC', '-O1', '-o', library, kSource, '-ldl'])

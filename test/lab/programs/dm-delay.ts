@@ -14,8 +14,6 @@ import { destination } from '../../support/destination.js'
 import { deviceOf, dmsetup, nameOf, traces, works } from '../../support/dm.js'
 import { temporary } from '../../support/images.js'
 
-t.setTimeout(390_000)
-
 const kLimit = 2_000_000
 
 /** What is written a second, over two of them. */

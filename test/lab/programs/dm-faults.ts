@@ -16,8 +16,6 @@ import { keepStatistics } from '../../support/root.js'
 
 const kSlowMs = 12_000  // more than the watchdog waits for a sign of life
 
-t.setTimeout(400_000)
-
 const isSuspended = (device: string): boolean =>
   dmsetup('info', '-c', '--noheadings', '-o', 'suspended', nameOf(device)) === 'Suspended'
 

@@ -14,8 +14,6 @@ import { deviceOf, kKinds, nameOf, dmsetup, store, traces, works } from '../../s
 import { destination } from '../../support/destination.js'
 import { temporary } from '../../support/images.js'
 
-t.setTimeout(500_000)
-
 function busyFiles (t: Test, point: string, seed: number): { end: () => Promise<void> } {
   const child = spawn('fio', [
     '--name=files', '--thread', `--directory=${point}`, '--rw=randwrite', '--bsrange=512-64k',

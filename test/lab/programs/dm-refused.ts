@@ -17,8 +17,6 @@ import { noise, temporary } from '../../support/images.js'
 const kLoader = '/proc/sys/kernel/modprobe'
 const kLibrary = new URL('../../../lib/index.js', import.meta.url).href
 
-t.setTimeout(500_000)
-
 const errorOf = async (opening: Promise<AsyncDisposable>): Promise<BlockferryError> =>
   await opening.then(async (opened) => {
     await opened[Symbol.asyncDispose]()

@@ -14,8 +14,6 @@ import { kFresh, kMachine } from '../../network/sites.js'
 
 const kLoader = '/proc/sys/kernel/modprobe'
 
-t.setTimeout(500_000)
-
 // The devices that the modules of gre and ipip make by themselves would look like something left.
 writeFileSync('/proc/sys/net/core/fb_tunnels_only_for_init_net', '2')
 

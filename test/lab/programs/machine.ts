@@ -15,8 +15,6 @@ import { temporary } from '../../support/images.js'
 import { loopDevice } from '../../support/root.js'
 import { bootSector, countIn, kGuestBytes, lostBlocks } from '../writer-guest.js'
 
-t.setTimeout(500_000)
-
 function drive (node: object): string[] {
   return [
     '-blockdev', JSON.stringify({ ...node, 'node-name': 'disk' }),

@@ -13,7 +13,6 @@ import { makePair, type Pair } from '../../support/pair.js'
 const kDevice = '/dev/nbd0'
 const kBytes = 64 << 20
 
-t.setTimeout(500_000)
 execFileSync('modprobe', ['nbd', 'nbds_max=1'])
 
 function attach (t: Test, { socket }: Pair): void {
