@@ -69,11 +69,16 @@ export function toBlockferryError (thrown: unknown, details: ErrorDetails = {}):
   if (thrown instanceof BlockferryError && thrown.owner !== null) return thrown
   const error = thrown as Partial<BlockferryError> & Error
   const known = typeof error?.code === 'string' && typeof error.errno === 'number'
-  const code = known ? error.code as ErrorCode : 'INVALID'
+  const code = known ? error.code as ErrorCode : isOutOfMemory(error) ? 'NO_MEMORY' : 'INVALID'
   const message = error instanceof Error ? error.message : String(thrown)
   return new BlockferryError(code, message, {
     errno: known ? error.errno as number : 0,
     cause: thrown,
     ...details
   })
+}
+
+/** What the addon's own calls throw where an operation that runs on a thread answers NO_MEMORY. */
+function isOutOfMemory (error: unknown): boolean {
+  return error instanceof Error && error.message === 'std::bad_alloc'
 }

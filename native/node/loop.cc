@@ -29,7 +29,8 @@ std::shared_ptr<Loop> Loop::of(Napi::Env env) {
 }
 
 void Loop::post(Job job) {
-  auto* data = new Job(std::move(job));
+  Job* data = nullptr;
+  insist([&] { data = new Job(std::move(job)); });
   if (napi_call_threadsafe_function(function_, data, napi_tsfn_blocking) != napi_ok) delete data;
 }
 
@@ -114,7 +115,7 @@ Napi::Promise Loop::finish(std::function<void()> work) {
 Status Loop::start(Task* task) {
   std::lock_guard lock(mutex_);
   Status status = start_thread(&tasks_[task], [this, task] {
-    task->status = task->work();
+    task->status = contain(task->work);
     post([this, task](Napi::Env env) {
       std::thread thread;
       {

@@ -32,6 +32,10 @@ t.test('sources', async (t) => {
     { code: 'BUSY' }, 'a file that somebody holds for writing')
 })
 
+t.test('a disk in memory that is not to be had', async (t) => {
+  t.match(await failureOf(openTap({ source: { memory: '200TiB' } })), { code: 'NO_MEMORY' })
+})
+
 t.test('destinations', async (t) => {
   const dir = temporary(t)
   const image = makeImage(join(dir, 'source'), kSize)

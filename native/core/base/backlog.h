@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 namespace blockferry {
 
@@ -17,17 +18,15 @@ class Backlog {
 
   // Waits until it fits beside the others. What is larger than the limit goes alone. Null: closed.
   Share take(size_t size) {
+    auto use = std::make_shared<Use>(state_);
     std::unique_lock lock(state_->mutex);
     state_->changed.wait(lock, [&] {
       return state_->closed || state_->used == 0 || state_->used + size <= limit_;
     });
     if (state_->closed) return nullptr;
     state_->used += size;
-    return Share(state_.get(), [state = state_, size](void*) {
-      std::lock_guard returning(state->mutex);
-      state->used -= size;
-      state->changed.notify_all();
-    });
+    use->size = size;
+    return use;
   }
   // Nobody waits any more.
   void close() {
@@ -43,6 +42,18 @@ class Backlog {
     std::condition_variable changed;
     size_t used = 0;
     bool closed = false;
+  };
+  struct Use {
+    explicit Use(std::shared_ptr<State> of) : state(std::move(of)) {}
+    Use(const Use&) = delete;
+    ~Use() {
+      if (size == 0) return;
+      std::lock_guard lock(state->mutex);
+      state->used -= size;
+      state->changed.notify_all();
+    }
+    std::shared_ptr<State> state;
+    size_t size = 0;
   };
   size_t limit_;
   std::shared_ptr<State> state_ = std::make_shared<State>();

@@ -1,36 +1,39 @@
 #include "disk/io_queue.h"
 
+#include "base/out_of_memory.h"
 #include "disk/thread_queue.h"
 #include "disk/uring_queue.h"
 
 namespace blockferry {
 
-void perform(Origin& origin, IoRequest* request) {
-  uint64_t offset = request->offset;
-  uint64_t length = request->length;
-  switch (request->kind) {
+namespace {
+
+Status done(Origin& origin, const IoRequest& request) {
+  uint64_t offset = request.offset, length = request.length;
+  Status status;
+  switch (request.kind) {
     case IoKind::read:
-      request->status = origin.read(request->buffer, offset, length);
-      break;
+      return origin.read(request.buffer, offset, length);
     case IoKind::write:
-      request->status = origin.write(request->buffer, offset, length, request->durable);
-      break;
+      return origin.write(request.buffer, offset, length, request.durable);
     case IoKind::write_zeroes:
-      request->status =
-          origin.write_zeroes(offset, length, request->zero_mode, request->fast_only);
-      if (request->status.ok() && request->durable) request->status = origin.flush();
+      status = origin.write_zeroes(offset, length, request.zero_mode, request.fast_only);
       break;
     case IoKind::discard:
-      request->status = origin.discard(offset, length);
-      if (request->status.ok() && request->durable) request->status = origin.flush();
+      status = origin.discard(offset, length);
       break;
     case IoKind::flush:
-      request->status = origin.flush();
-      break;
+      return origin.flush();
     case IoKind::prefetch:
-      request->status = origin.prefetch(offset, length);
-      break;
+      return origin.prefetch(offset, length);
   }
+  return status.ok() && request.durable ? origin.flush() : status;
+}
+
+}  // namespace
+
+void perform(Origin& origin, IoRequest* request) {
+  request->status = contain([&] { return done(origin, *request); });
 }
 
 Status failed_io(const Origin& origin, const char* what, uint64_t offset, uint64_t length, int error) {

@@ -24,6 +24,7 @@ struct IoRequest {
   bool fast_only = false;
   Status status;                        // set when reaped
   uint64_t progress = 0;                // the queue's own
+  IoRequest* next = nullptr;            // and this
 };
 
 class IoQueue {

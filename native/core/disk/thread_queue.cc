@@ -10,6 +10,7 @@ namespace blockferry {
 
 ThreadQueue::ThreadQueue(Origin& origin, unsigned depth, int event)
     : origin_(origin), max_threads_(std::clamp(depth, 1u, kMaxThreads)), event_(event) {
+  threads_.reserve(max_threads_);
   if (event_ >= 0) return;
   own_event_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   event_ = own_event_.get();
@@ -27,19 +28,20 @@ ThreadQueue::~ThreadQueue() {
 
 void ThreadQueue::submit(IoRequest* request) {
   std::unique_lock lock(mutex_);
-  waiting_.push_back(request);
-  if (has_thread()) return wanted_.notify_one();
-  waiting_.pop_back();
+  if (has_thread()) {
+    waiting_.push(request);
+    return wanted_.notify_one();
+  }
   lock.unlock();
   perform(origin_, request);
   lock.lock();
   finish(request);
 }
 
-// For what waits; one more as long as all are at work.
+// For one more than waits; another as long as all are at work.
 bool ThreadQueue::has_thread() {
   if (event_ < 0) return false;
-  if (waiting_.size() > idle_ && threads_.size() < max_threads_) {
+  if (waiting_.size() >= idle_ && threads_.size() < max_threads_) {
     Status status = start_thread(&threads_.emplace_back(), [this] { work(); });
     if (!status.ok()) threads_.pop_back();
   }
@@ -53,8 +55,7 @@ void ThreadQueue::work() {
     wanted_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
     idle_--;
     if (waiting_.empty()) return;
-    IoRequest* request = waiting_.front();
-    waiting_.pop_front();
+    IoRequest* request = waiting_.pop();
     lock.unlock();
     perform(origin_, request);
     lock.lock();
@@ -63,16 +64,13 @@ void ThreadQueue::work() {
 }
 
 void ThreadQueue::finish(IoRequest* request) {
-  finished_.push_back(request);
+  finished_.push(request);
   if (event_ >= 0) eventfd_write(event_, 1);
 }
 
 IoRequest* ThreadQueue::pop_finished() {
   std::lock_guard lock(mutex_);
-  if (finished_.empty()) return nullptr;
-  IoRequest* request = finished_.front();
-  finished_.pop_front();
-  return request;
+  return finished_.empty() ? nullptr : finished_.pop();
 }
 
 IoRequest* ThreadQueue::reap() {

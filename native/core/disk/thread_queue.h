@@ -3,7 +3,6 @@
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -12,6 +11,30 @@
 #include "disk/io_queue.h"
 
 namespace blockferry {
+
+// In the order of their coming; needs no memory.
+class RequestList {
+ public:
+  bool empty() const { return first_ == nullptr; }
+  size_t size() const { return size_; }
+  void push(IoRequest* request) {
+    request->next = nullptr;
+    (empty() ? first_ : last_->next) = request;
+    last_ = request;
+    size_++;
+  }
+  IoRequest* pop() {
+    IoRequest* request = first_;
+    first_ = request->next;
+    size_--;
+    return request;
+  }
+
+ private:
+  IoRequest* first_ = nullptr;
+  IoRequest* last_ = nullptr;
+  size_t size_ = 0;
+};
 
 class ThreadQueue : public IoQueue {
  public:
@@ -37,8 +60,7 @@ class ThreadQueue : public IoQueue {
   int event_;
   std::mutex mutex_;
   std::condition_variable wanted_;
-  std::deque<IoRequest*> waiting_;
-  std::deque<IoRequest*> finished_;
+  RequestList waiting_, finished_;
   std::vector<std::thread> threads_;
   unsigned idle_ = 0;
   bool stop_ = false;

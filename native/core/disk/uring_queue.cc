@@ -11,6 +11,7 @@
 #include <cerrno>
 
 #include "base/file_descriptor.h"
+#include "base/out_of_memory.h"
 #include "disk/thread_queue.h"
 
 namespace blockferry {
@@ -22,7 +23,10 @@ constexpr uint64_t kMaxTransfer = 1u << 30;
 class UringQueue : public IoQueue {
  public:
   UringQueue(Origin& origin, unsigned depth)
-      : origin_(origin), depth_(depth), event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+      : origin_(origin),
+        depth_(depth),
+        event_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+        threads_(origin, depth, event_.get()) {}
 
   bool start() {
     if (!event_.open() || io_uring_queue_init(depth_, &ring_, 0) != 0) return false;
@@ -43,7 +47,7 @@ class UringQueue : public IoQueue {
   void submit(IoRequest* request) override {
     request->progress = 0;
     request->status = {};
-    if (!suits_ring(*request) || !enter(request)) threads().submit(request);
+    if (!suits_ring(*request) || !enter(request)) hand_over(request);
   }
 
   IoRequest* reap() override {
@@ -57,9 +61,9 @@ class UringQueue : public IoQueue {
   const char* backend() const override { return "io_uring"; }
 
  private:
-  ThreadQueue& threads() {
-    if (!threads_) threads_ = std::make_unique<ThreadQueue>(origin_, depth_, event_.get());
-    return *threads_;
+  void hand_over(IoRequest* request) {
+    in_threads_++;
+    threads_.submit(request);
   }
 
   // What syncs goes through the origin (durability.h).
@@ -106,7 +110,9 @@ class UringQueue : public IoQueue {
       in_ring_--;
       if (finish(request, result)) return request;
     }
-    return threads_ ? threads_->reap() : nullptr;
+    IoRequest* request = in_threads_ == 0 ? nullptr : threads_.reap();
+    if (request != nullptr) in_threads_--;
+    return request;
   }
 
   // False when it goes on: a part was done, it was interrupted, or what the ring can't do a blocking
@@ -116,11 +122,13 @@ class UringQueue : public IoQueue {
     if (request->progress >= request->length) return true;
     if (is_final(result)) {
       const char* what = request->kind == IoKind::read ? "read" : "write";
-      request->status = failed_io(origin_, what, request->offset, request->length, -result);
+      request->status = contain([&] {
+        return failed_io(origin_, what, request->offset, request->length, -result);
+      });
       return true;
     }
     bool goes_on = result > 0 || result == -EINTR || result == -EAGAIN;
-    if (!goes_on || !enter(request)) threads().submit(request);
+    if (!goes_on || !enter(request)) hand_over(request);
     return false;
   }
 
@@ -138,8 +146,8 @@ class UringQueue : public IoQueue {
   FileDescriptor event_;
   io_uring ring_{};
   bool ready_ = false;
-  unsigned in_ring_ = 0;
-  std::unique_ptr<ThreadQueue> threads_;
+  unsigned in_ring_ = 0, in_threads_ = 0;
+  ThreadQueue threads_;  // starts none before it is needed
 };
 
 }  // namespace

@@ -28,28 +28,33 @@ void MachinePort::accept_connections() {
     if (stop_.wait_for(socket_.fd(), POLLIN, -1) == 0) continue;
     int error = 0;
     FileDescriptor local = socket_.accept(&error);
-    if (local.open()) start_relay(std::move(local));
+    if (local.open()) {
+      Status status = contain([&] { return start_relay(std::move(local)); });
+      if (!status.ok()) fail(std::move(status));
+    }
     if (error != 0) stop_.wait(kPauseMs);
   }
 }
 
-void MachinePort::start_relay(FileDescriptor local) {
+void MachinePort::fail(Status status) {
+  insist([&] { failed_(status); });
+}
+
+Status MachinePort::start_relay(FileDescriptor local) {
   std::unique_ptr<Socket> peer;
   std::unique_ptr<FrameReader> reader;
   Status status = connect_(&peer, &reader);
-  if (!status.ok()) return failed_(std::move(status));
-  std::unique_lock lock(mutex_);
-  if (stop_.raised() || connections_.size() >= kMaxConnections) return;
+  if (!status.ok()) return status;
+  std::lock_guard lock(mutex_);
+  if (stop_.raised() || connections_.size() >= kMaxConnections) return {};
+  auto relay = std::make_unique<MachineRelay>(std::move(local), *peer, *reader, limits_, counters_);
   Connection& connection = connections_.emplace_back();
   connection.peer = std::move(peer);
   connection.reader = std::move(reader);
-  connection.relay = std::make_unique<MachineRelay>(
-      std::move(local), *connection.peer, *connection.reader, limits_, counters_);
+  connection.relay = std::move(relay);
   status = start_thread(&connection.thread, [this, &connection] { run_relay(connection); });
-  if (status.ok()) return;
-  connections_.pop_back();
-  lock.unlock();  // failed_ may ask for stats()
-  failed_(std::move(status));
+  if (!status.ok()) connections_.pop_back();
+  return status;
 }
 
 void MachinePort::run_relay(Connection& connection) {
@@ -60,7 +65,7 @@ void MachinePort::run_relay(Connection& connection) {
     connection.done = true;
   }
   connection.peer->shut_down();
-  if (!status.ok() && !stop_.raised()) failed_(std::move(status));
+  if (!status.ok() && !stop_.raised()) fail(std::move(status));
 }
 
 MachineStats MachinePort::stats() const {

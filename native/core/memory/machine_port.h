@@ -46,8 +46,9 @@ class MachinePort {
   };
 
   void accept_connections();
-  void start_relay(FileDescriptor local);
+  Status start_relay(FileDescriptor local);
   void run_relay(Connection& connection);
+  void fail(Status status);
 
   RelayLimits& limits_;
   Connect connect_;

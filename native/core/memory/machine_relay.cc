@@ -54,9 +54,13 @@ MachineRelay::MachineRelay(FileDescriptor local, Socket& peer, FrameReader& read
 Status MachineRelay::run() {
   Status received;
   std::thread receiver;
-  Status sent = start_thread(&receiver, [&] { received = from_peer(); });
+  Status sent = start_thread(&receiver, [&] {
+    received = contain([this] { return from_peer(); });
+    if (!received.ok()) break_off();
+  });
   if (sent.ok()) {
-    sent = to_peer();
+    sent = contain([this] { return to_peer(); });
+    if (!sent.ok()) break_off();
     receiver.join();
   }
   break_off();
@@ -93,7 +97,6 @@ Status MachineRelay::to_peer() {
       return {};
     }
     Status status = send_piece(piece.data(), static_cast<size_t>(got));
-    if (!status.ok()) break_off();
     if (!status.ok() || got == 0) return status;
   }
 }
@@ -139,10 +142,7 @@ Status MachineRelay::from_peer() {
       return {};
     }
     if (status.ok()) status = receive_piece(header);
-    if (!status.ok()) {
-      break_off();
-      return status;
-    }
+    if (!status.ok()) return status;
     if (!write_local(content_.data(), header.length)) {
       break_off();
       return {};

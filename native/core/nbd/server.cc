@@ -101,7 +101,11 @@ void NbdServer::Impl::accept_loop(ListenSocket& socket) {
     if (stop_.wait_for(socket.fd(), POLLIN, -1) == 0) continue;
     int error = 0;
     FileDescriptor connection = socket.accept(&error);
-    if (connection.open() && may_enter(socket, connection)) welcome(std::move(connection));
+    Status status = contain([&] {
+      if (connection.open() && may_enter(socket, connection)) welcome(std::move(connection));
+      return Status{};
+    });
+    if (!status.ok()) refused_++;
     if (error != 0) free_descriptors();
   }
 }

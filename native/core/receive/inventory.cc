@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/aligned_buffer.h"
+#include "base/out_of_memory.h"
 #include "disk/block_hash.h"
 #include "receive/session.h"
 
@@ -59,17 +60,21 @@ Status ReceiverSession::join_inventory(Socket& socket) {
 }
 
 void ReceiverSession::run_inventory(Socket& socket) {
-  Status status;
-  for (uint32_t disk = 0; disk < disks_.size() && status.ok(); disk++) {
-    if (disks_[disk]->inventory) status = tell_inventory(socket, disk);
-  }
-  std::vector<uint64_t> none;
-  if (status.ok()) status = send_hashes(socket, 0, 0, 0, none);
+  Status status = contain([&] { return tell_all(socket); });
   if (!status.ok()) fail(std::move(status));
   std::lock_guard lock(mutex_);
   other_sockets_.erase(&socket);
   running_streams_--;
   changed_.notify_all();
+}
+
+Status ReceiverSession::tell_all(Socket& socket) {
+  for (uint32_t disk = 0; disk < disks_.size(); disk++) {
+    Status status = disks_[disk]->inventory ? tell_inventory(socket, disk) : Status{};
+    if (!status.ok()) return status;
+  }
+  std::vector<uint64_t> none;
+  return send_hashes(socket, 0, 0, 0, none);
 }
 
 // Flushed first: what is counted as there must be on stable storage.

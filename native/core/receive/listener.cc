@@ -39,6 +39,12 @@ std::string random_id() {
   return to_hex(bytes);
 }
 
+// One who can't be told, or has gone, shows in the first read.
+void say_welcome(Socket& socket, const std::string& id) {
+  Status status = contain([&] { return send_text(socket, FrameType::welcome, id); });
+  if (!status.ok()) socket.shut_down();
+}
+
 Status too_many() {
   return Status::failure(Code::busy, "too many connections that have not said who they are");
 }
@@ -66,19 +72,30 @@ void MigrationListener::accept_connections() {
     FileDescriptor socket = socket_.accept(&error);
     reap_connections();
     if (error != 0) stop_.wait(kPauseMs);
-    if (!socket.open()) continue;
-    PeerAddress peer = peer_address(socket.get());
-    Status status = make_room();
-    if (status.ok()) {
-      tune_socket(socket.get(), options_.link_timeout_ms);
-      status = start_connection(std::move(socket), peer);
-    }
-    if (!status.ok()) refuse(peer, status);
+    if (socket.open()) take(std::move(socket));
   }
 }
 
+// Or drops it.
+void MigrationListener::take(FileDescriptor socket) {
+  PeerAddress peer;
+  Status status = contain([&] {
+    peer = peer_address(socket.get());
+    Status room = make_room();
+    if (!room.ok()) return room;
+    tune_socket(socket.get(), options_.link_timeout_ms);
+    return start_connection(std::move(socket), peer);
+  });
+  if (!status.ok()) refuse(peer, status);
+}
+
+// Nobody waits for it: without memory it is not told.
 void MigrationListener::refuse(const PeerAddress& peer, const Status& why) {
-  if (!stop_.raised()) on_refused_({peer, why});
+  if (stop_.raised()) return;
+  (void)contain([&] {
+    on_refused_({peer, why});
+    return Status{};
+  });
 }
 
 // Code::busy when the newcomer must be dropped.
@@ -128,13 +145,18 @@ Status MigrationListener::start_connection(FileDescriptor fd, const PeerAddress&
 void MigrationListener::serve(Connection& connection, std::unique_ptr<Socket> socket) {
   std::unique_ptr<FrameReader> reader;
   std::string hello;
-  Status status = greet(*socket, &reader, &hello);
+  Status status = contain([&] { return greet(*socket, &reader, &hello); });
   greeted(connection);
-  if (!status.ok() && connection.displaced) status = too_many();
-  if (status.ok()) status = welcome(connection, socket, *reader, hello);
+  if (status.ok()) {
+    status = contain([&] { return welcome(connection, socket, *reader, hello); });
+  } else if (connection.displaced) {
+    status = contain(too_many);
+  }
   if (!status.ok()) refuse(connection.peer, status);
   // Whether the peer still hears why makes no difference here.
-  if (!status.ok() && socket) (void)send_text(*socket, FrameType::error, error_text(status));
+  if (!status.ok() && socket) {
+    (void)contain([&] { return send_text(*socket, FrameType::error, error_text(status)); });
+  }
   if (socket) socket->shut_down();
   std::lock_guard lock(mutex_);
   connection.socket = nullptr;
@@ -196,8 +218,12 @@ Status MigrationListener::welcome_control(Connection& connection, std::unique_pt
   session->adopt_control(std::move(socket), std::move(reader));
   sessions_[session->id()] = session;
   lock.unlock();
-  on_session_(session);
-  return {};
+  status = contain([&] {
+    on_session_(session);
+    return Status{};
+  });
+  if (!status.ok()) forget(session->id());  // nobody knows of it
+  return status;
 }
 
 // Whoever opened it, and nobody else, may join it.
@@ -224,8 +250,7 @@ Status MigrationListener::welcome_data(Socket& socket, FrameReader& reader,
   if (!session) return Status::failure(Code::not_found, "no such session");
   Status status = session->join_stream(index, count, socket);
   if (!status.ok()) return status;
-  // A peer that is gone already shows in the first read.
-  status = send_text(socket, FrameType::welcome, id);
+  say_welcome(socket, session->id());
   session->run_stream(index, socket, reader);
   return {};
 }
@@ -237,7 +262,7 @@ Status MigrationListener::welcome_machine(Socket& socket, FrameReader& reader,
   FileDescriptor local;
   Status status = session->join_machine(socket, &local);
   if (!status.ok()) return status;
-  status = send_text(socket, FrameType::welcome, id);
+  say_welcome(socket, session->id());
   session->run_machine(std::move(local), socket, reader);
   return {};
 }
@@ -247,7 +272,7 @@ Status MigrationListener::welcome_inventory(Socket& socket, const std::string& i
   if (!session) return Status::failure(Code::not_found, "no such session");
   Status status = session->join_inventory(socket);
   if (!status.ok()) return status;
-  status = send_text(socket, FrameType::welcome, id);
+  say_welcome(socket, session->id());
   session->run_inventory(socket);
   return {};
 }

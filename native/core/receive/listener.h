@@ -66,6 +66,7 @@ class MigrationListener {
   };
 
   void accept_connections();
+  void take(FileDescriptor socket);
   Status make_room();
   Connection* longest_of_the_most();
   Status start_connection(FileDescriptor fd, const PeerAddress& peer);

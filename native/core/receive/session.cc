@@ -61,8 +61,7 @@ Status ReceiverSession::join_stream(unsigned index, unsigned count, Socket& sock
 }
 
 void ReceiverSession::run_stream(unsigned index, Socket& socket, FrameReader& reader) {
-  StreamReceiver receiver(*this, index, stream_count_, reader);
-  Status status = receiver.run();
+  Status status = contain([&] { return StreamReceiver(*this, index, stream_count_, reader).run(); });
   socket.shut_down();
   fail(std::move(status));
   std::lock_guard lock(mutex_);
@@ -96,6 +95,15 @@ Status ReceiverSession::join_machine(Socket& socket, FileDescriptor* local) {
 }
 
 void ReceiverSession::run_machine(FileDescriptor local, Socket& socket, FrameReader& reader) {
+  Status status = contain([&] { return relay_machine(std::move(local), socket, reader); });
+  if (!status.ok()) fail(std::move(status));
+  std::lock_guard lock(mutex_);
+  other_sockets_.erase(&socket);
+  running_streams_--;
+  changed_.notify_all();
+}
+
+Status ReceiverSession::relay_machine(FileDescriptor local, Socket& socket, FrameReader& reader) {
   MachineRelay relay(std::move(local), socket, reader, machine_limits_, machine_counters_);
   {
     std::lock_guard lock(mutex_);
@@ -103,12 +111,9 @@ void ReceiverSession::run_machine(FileDescriptor local, Socket& socket, FrameRea
     if (stop_.load()) relay.break_off();
   }
   Status status = relay.run();
-  if (!status.ok()) fail(std::move(status));
   std::lock_guard lock(mutex_);
   relays_.erase(&relay);
-  other_sockets_.erase(&socket);
-  running_streams_--;
-  changed_.notify_all();
+  return status;
 }
 
 void ReceiverSession::stream_marked(unsigned index, uint64_t number) {
@@ -128,9 +133,7 @@ void ReceiverSession::run_checkpoints() {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return stop_.load() || least_mark() >= number; });
     }
-    Backlog::Share share = reports_.take(1);
-    if (!share) return;
-    Status status = checkpoint(number, std::move(share));
+    Status status = contain([&] { return checkpoint(number); });
     if (!status.ok()) {
       fail(std::move(status));
       return;
@@ -138,7 +141,9 @@ void ReceiverSession::run_checkpoints() {
   }
 }
 
-Status ReceiverSession::checkpoint(uint64_t number, Backlog::Share share) {
+Status ReceiverSession::checkpoint(uint64_t number) {
+  Backlog::Share share = reports_.take(1);
+  if (!share) return Status::failure(Code::closed, "the session has ended");
   auto begin = Clock::now();
   for (auto& disk : disks_) {
     Status status = disk->tap->origin().flush();
@@ -182,7 +187,7 @@ Status ReceiverSession::seal(std::vector<uint32_t>* changed) {
   Status status;
   if (verified_mark_ != least_mark()) status = Status::failure(Code::closed, "the session has ended");
   lock.unlock();
-  if (status.ok()) status = compare_with_flushed(changed);
+  if (status.ok()) status = contain([&] { return compare_with_flushed(changed); });
   lock.lock();
   running_streams_--;
   changed_.notify_all();
@@ -204,7 +209,8 @@ Status ReceiverSession::compare_with_flushed(std::vector<uint32_t>* changed) con
 
 void ReceiverSession::fail(Status status) {
   if (failed_.exchange(true)) return;
-  events_.failed(std::move(status));  // before the peer can notice and tell its own view of it
+  // Before the peer can notice and tell its own view of it.
+  insist([&] { events_.failed(status); });
   std::lock_guard lock(mutex_);
   shut_down();
 }

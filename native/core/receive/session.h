@@ -118,12 +118,14 @@ class ReceiverSession {
  private:
   friend class StreamReceiver;
 
+  Status tell_all(Socket& socket);
   Status tell_inventory(Socket& socket, uint32_t disk);
   Status tell_stripe(Socket& socket, uint32_t disk, uint64_t offset, uint64_t length);
   void shut_down();
   void stream_marked(unsigned index, uint64_t number);
+  Status relay_machine(FileDescriptor local, Socket& socket, FrameReader& reader);
   void run_checkpoints();
-  Status checkpoint(uint64_t number, Backlog::Share share);
+  Status checkpoint(uint64_t number);
   uint64_t least_mark() const;
   Status compare_with_flushed(std::vector<uint32_t>* changed) const;
   void fail(Status status);

@@ -72,7 +72,7 @@ Status Sender::open_inventory() {
   inventory_socket_ = std::move(socket);
   inventory_reader_ = std::move(reader);
   return start_thread(&inventory_, [this] {
-    Status taken = take_inventory();
+    Status taken = contain([this] { return take_inventory(); });
     if (!taken.ok()) fail(std::move(taken));
   });
 }
@@ -304,7 +304,8 @@ Status Sender::remark(uint32_t disk, BlockRange range) {
 
 void Sender::fail(Status status) {
   if (failed_.exchange(true)) return;
-  events_.failed(std::move(status));  // before the peer can notice and tell its own view of it
+  // Before the peer can notice and tell its own view of it.
+  insist([&] { events_.failed(status); });
   stop_streams();
 }
 

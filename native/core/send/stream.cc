@@ -39,7 +39,7 @@ void StreamSender::join() {
 }
 
 void StreamSender::run() {
-  Status status = work();
+  Status status = contain([this] { return work(); });
   if (!status.ok()) sender_.fail(std::move(status));
 }
 

@@ -28,7 +28,12 @@ Status TunnelDialer::start() {
 void TunnelDialer::run() {
   int pause = kFirstPauseMs;
   while (!stop_.raised()) {
-    pause = attempt() ? kFirstPauseMs : std::min(2 * pause, kLongestPauseMs);
+    bool greeted = false;
+    (void)contain([&] {
+      greeted = attempt();
+      return Status{};
+    });
+    pause = greeted ? kFirstPauseMs : std::min(2 * pause, kLongestPauseMs);
     stop_.wait(pause);
   }
 }

@@ -59,7 +59,7 @@ class TunnelListener : public TunnelEnd {
   };
 
   void accept_connections();
-  void begin(FileDescriptor fd);
+  Status take(FileDescriptor fd);
   void serve(Connection& connection);
   void make_room();
   void reap(bool all);

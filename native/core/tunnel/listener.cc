@@ -33,28 +33,35 @@ void TunnelListener::accept_connections() {
     int error = 0;
     FileDescriptor fd = socket_.accept(&error);
     reap(false);
-    if (fd.open() && is_peer(fd.get(), address_.remote)) begin(std::move(fd));
+    if (fd.open()) (void)contain([&] { return take(std::move(fd)); });
     // Out of descriptors: what is going on must not starve.
     if (error != 0) stop_.wait(kPauseMs);
   }
 }
 
-// Without a thread to be had, the connection is dropped.
-void TunnelListener::begin(FileDescriptor fd) {
+// Without a thread or memory to be had, the connection is dropped: its end tries again.
+Status TunnelListener::take(FileDescriptor fd) {
+  if (!is_peer(fd.get(), address_.remote)) return {};
   make_room();
   tune_socket(fd.get(), address_.link_timeout_ms, kTunnelUnsent);
+  auto socket = std::make_shared<Socket>(std::move(fd));
   std::lock_guard lock(mutex_);
   Connection& connection = connections_.emplace_back();
-  connection.socket = std::make_shared<Socket>(std::move(fd));
+  connection.socket = std::move(socket);
   Status status = start_thread(&connection.thread, [this, &connection] { serve(connection); });
   if (!status.ok()) connections_.pop_back();
+  return status;
 }
 
 void TunnelListener::serve(Connection& connection) {
-  serve_(connection.socket, [&] {
-    std::lock_guard lock(mutex_);
-    connection.greeting = false;
+  Status status = contain([&] {
+    serve_(connection.socket, [&] {
+      std::lock_guard lock(mutex_);
+      connection.greeting = false;
+    });
+    return Status{};
   });
+  if (!status.ok()) connection.socket->cut();
   std::lock_guard lock(mutex_);
   connection.greeting = false;
   connection.done = true;

@@ -98,7 +98,7 @@ void Tunnel::serve(const std::shared_ptr<Socket>& socket, const std::function<vo
   if (stop_.raised()) return;
   greeted();
   install(socket, mtu);
-  status = receive_packets(*socket, mtu);
+  status = contain([&] { return receive_packets(*socket, mtu); });
   socket->shut_down();
   uninstall(socket, status);
 }
@@ -136,7 +136,7 @@ void Tunnel::install(const std::shared_ptr<Socket>& socket, uint32_t mtu) {
   }
   connections_++;
   if (before) before->cut();
-  else on_change_(true, {});
+  else insist([&] { on_change_(true, {}); });
 }
 
 void Tunnel::uninstall(const std::shared_ptr<Socket>& socket, const Status& why) {
@@ -145,7 +145,7 @@ void Tunnel::uninstall(const std::shared_ptr<Socket>& socket, const Status& why)
     if (current_ != socket) return;
     current_.reset();
   }
-  if (!stop_.raised()) on_change_(false, why);
+  if (!stop_.raised()) insist([&] { on_change_(false, why); });
 }
 
 void Tunnel::note(const Status& failure) {
@@ -177,23 +177,31 @@ void Tunnel::deliver(const uint8_t* packet, size_t length) {
   (taken ? received_ : dropped_)++;
 }
 
-// Ends, and all with it, when the device has been taken away.
+// When it ends so does all.
 void Tunnel::send_packets() {
-  PacketBatch batch;
-  for (;;) {
-    short events = stop_.wait_for(device_->fd(), POLLIN, -1);
-    if (stop_.raised()) return;
-    if ((events & (POLLERR | POLLHUP | POLLNVAL)) != 0) break;
-    batch.clear();
-    read_packets(batch);
-    if (batch.count() > 0) send(batch);
-  }
+  Status status = contain([this] { return send_from_device(); });
+  if (status.ok()) return;
   stop_.raise();
   {
     std::lock_guard lock(mutex_);
     if (current_) current_->cut();
   }
-  on_change_(false, Status::failure(Code::not_found, "the tunnel's device has been removed"));
+  insist([&] { on_change_(false, status); });
+}
+
+// Until it is stopped, or the device has been taken away.
+Status Tunnel::send_from_device() {
+  PacketBatch batch;
+  for (;;) {
+    short events = stop_.wait_for(device_->fd(), POLLIN, -1);
+    if (stop_.raised()) return {};
+    if ((events & (POLLERR | POLLHUP | POLLNVAL)) != 0) {
+      return Status::failure(Code::not_found, "the tunnel's device has been removed");
+    }
+    batch.clear();
+    read_packets(batch);
+    if (batch.count() > 0) send(batch);
+  }
 }
 
 void Tunnel::read_packets(PacketBatch& batch) {

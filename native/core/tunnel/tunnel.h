@@ -64,6 +64,7 @@ class Tunnel {
   Status receive_packets(Socket& socket, uint32_t mtu);
   void deliver(const uint8_t* packet, size_t length);
   void send_packets();
+  Status send_from_device();
   void read_packets(PacketBatch& batch);
   void send(PacketBatch& batch);
 

@@ -31,16 +31,20 @@ Status ControlChannel::read_message(FrameReader& reader, std::string* text) {
 }
 
 void ControlChannel::run(FrameReader reader) {
-  Status status;
+  Status status = contain([&] { return receive(reader); });
+  if (!closed_.load()) events_.ended(std::move(status));
+}
+
+// Until there are no more.
+Status ControlChannel::receive(FrameReader& reader) {
   for (;;) {
     std::string text;
-    status = read_message(reader, &text);
-    if (!status.ok()) break;
+    Status status = read_message(reader, &text);
+    if (!status.ok()) return status;
     Backlog::Share share = backlog_.take(kMessageCost + text.size());
-    if (!share) return;
+    if (!share) return Status::failure(Code::closed, "closed");
     events_.message(std::move(text), std::move(share));
   }
-  if (!closed_.load()) events_.ended(std::move(status));
 }
 
 // The whole frame goes in one call: a part that does not fit means a peer that does not read.

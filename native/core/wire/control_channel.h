@@ -36,6 +36,7 @@ class ControlChannel {
 
  private:
   void run(FrameReader reader);
+  Status receive(FrameReader& reader);
   Status read_message(FrameReader& reader, std::string* text);
 
   std::unique_ptr<Socket> socket_;

@@ -66,7 +66,7 @@ class BpfWatch : public WriteWatch {
   void collect() override;
   Status settle(Clock::duration limit) override;
   Status check() const override;
-  Status begin() override { return account_->begin(); }
+  Status begin() override;
   WatchStats stats() const override;
 
  private:
@@ -75,6 +75,7 @@ class BpfWatch : public WriteWatch {
   void use_program();
   void run();
   void collect_locked();
+  void collect_all();
   void mark_map(const KernelMarks::Taken& taken);
   void mark_flights_again();
   uint64_t counter(block_writes_counter which) const { return program_->counters[which].load(); }
@@ -87,6 +88,7 @@ class BpfWatch : public WriteWatch {
   std::unique_ptr<WriteAccount> account_;
   WatchStats before_;  // what was counted before this process
   uint64_t sectors_ = 0;
+  std::atomic<bool> lost_marks_{false};  // since begin()
 
   std::mutex mutex_;  // one collects at a time; map_, stop_
   std::condition_variable changed_;
@@ -197,7 +199,16 @@ void BpfWatch::collect() {
   if (map_) collect_locked();
 }
 
+// What the kernel's marks were taken for and not brought into the map is lost.
 void BpfWatch::collect_locked() {
+  Status status = contain([this] {
+    collect_all();
+    return Status{};
+  });
+  if (!status.ok()) lost_marks_ = true;
+}
+
+void BpfWatch::collect_all() {
   for (uint64_t at = 0; at < marks_->summary_words();) {
     at = marks_->take(at, &taken_);
     if (taken_.empty()) continue;
@@ -223,12 +234,20 @@ void BpfWatch::mark_flights_again() {
 }
 
 Status BpfWatch::check() const {
+  if (lost_marks_) {
+    return Status::failure(Code::unaccounted, "out of memory for the marks of " + device_->path());
+  }
   uint64_t sectors = 0;
   Status status = device_->sectors(&sectors);
   if (status.ok() && sectors != sectors_) {
     return Status::failure(Code::bad_size, device_->path() + " has changed its size");
   }
   return status.ok() ? account_->check() : status;
+}
+
+Status BpfWatch::begin() {
+  lost_marks_ = false;
+  return account_->begin();
 }
 
 Status BpfWatch::settle(Clock::duration limit) {

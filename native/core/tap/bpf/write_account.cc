@@ -28,7 +28,8 @@ Status WriteAccount::drained_balance(bool mildly, int64_t* balance) const {
   std::thread drain;
   Status drain_status;
   Status status = start_thread(&drain, [&] {
-    drain_status = mildly ? device_.drain_queue() : device_.drain_queue_by_depth();
+    drain_status = contain(
+        [&] { return mildly ? device_.drain_queue() : device_.drain_queue_by_depth(); });
     drained = true;
   });
   if (!status.ok()) return status;

@@ -81,7 +81,7 @@ void DmWatch::run() {
     auto begin = Clock::now();
     {
       std::lock_guard device(device_mutex_);
-      if (!held_ && !refusing_ && failure().ok()) (void)fail(checkpoint());
+      if (!held_ && !refusing_ && failure().ok()) (void)fail(contain([this] { return checkpoint(); }));
     }
     auto pause = std::max<Clock::duration>(kPause, kShare * (Clock::now() - begin));
     pause = std::max(pause, kHoldShare * hold_time_);
