@@ -35,6 +35,8 @@ export class Packages {
       'Dir::Etc::sourceparts=-',
       `Dir::State::lists=${join(folder, 'lists')}`,
       `Dir::Cache=${join(folder, 'cache')}`,
+      'Acquire::Retries=3',
+      'APT::Update::Error-Mode=any', // else a list that can't be had now is silently left out
       'APT::Sandbox::User=root', // the folder may be one that only its owner can enter
     ].flatMap((option) => ['-o', option])
   }

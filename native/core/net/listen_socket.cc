@@ -1,6 +1,5 @@
 #include "net/listen_socket.h"
 
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -8,37 +7,20 @@
 #include <sys/un.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <memory>
 #include <utility>
+
+#include "net/resolve.h"
 
 namespace blockferry {
 
 namespace {
 
 constexpr int kBacklog = SOMAXCONN;
+constexpr std::chrono::seconds kResolveTime{10};
 constexpr int kSocketFlags = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
-
-struct FreeAddresses {
-  void operator()(addrinfo* list) const { freeaddrinfo(list); }
-};
-using Addresses = std::unique_ptr<addrinfo, FreeAddresses>;
-
-Status resolve(const std::string& host, uint16_t port, Addresses* addresses) {
-  addrinfo hints{};
-  hints.ai_family = AF_UNSPEC;
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-  addrinfo* list = nullptr;
-  int error = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list);
-  if (error == 0) {
-    addresses->reset(list);
-    return {};
-  }
-  std::string operation = "find the address of " + host;
-  if (error == EAI_SYSTEM) return Status::from_errno(errno, operation);
-  return Status::failure(Code::not_found, operation + ": " + gai_strerror(error));
-}
 
 sockaddr_un unix_address(const std::string& path) {
   sockaddr_un address{};
@@ -118,7 +100,8 @@ Status ListenSocket::bind_unix(const std::string& path) {
 Status ListenSocket::open_tcp(const std::string& host, uint16_t port) {
   if (host.empty()) return Status::failure(Code::invalid, "listen: no host was named");
   Addresses addresses;
-  Status status = resolve(host, port, &addresses);
+  auto deadline = std::chrono::steady_clock::now() + kResolveTime;
+  Status status = resolve(host, port, AI_PASSIVE, deadline, &addresses);
   if (!status.ok()) return status;
   int error = EADDRNOTAVAIL;
   for (addrinfo* at = addresses.get(); at != nullptr; at = at->ai_next) {

@@ -3,14 +3,14 @@
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <memory>
+
+#include "net/resolve.h"
 
 namespace blockferry {
 
@@ -48,18 +48,13 @@ int connect_one(int fd, const sockaddr* address, socklen_t length, Deadline dead
 Status connect_tcp(const std::string& host, uint16_t port, uint32_t timeout_ms,
                    FileDescriptor* socket) {
   std::string where = host + ":" + std::to_string(port);
-  addrinfo hints = {};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = AI_ADDRCONFIG;
-  addrinfo* list = nullptr;
-  int error = getaddrinfo(host.c_str(), std::to_string(port).c_str(), &hints, &list);
-  if (error != 0) {
-    return Status::failure(Code::unreachable, "resolve " + host + ": " + gai_strerror(error));
-  }
-  std::unique_ptr<addrinfo, decltype(&freeaddrinfo)> owner(list, freeaddrinfo);
   Deadline deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
+  Addresses list;
+  Status status = resolve(host, port, AI_ADDRCONFIG, deadline, &list);
+  if (status.code == Code::not_found) status.code = Code::unreachable;
+  if (!status.ok()) return status;
   int last = EHOSTUNREACH;
-  for (addrinfo* entry = list; entry != nullptr; entry = entry->ai_next) {
+  for (addrinfo* entry = list.get(); entry != nullptr; entry = entry->ai_next) {
     FileDescriptor fd(::socket(entry->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!fd.open()) {
       last = errno;
