@@ -14,8 +14,8 @@
 
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
 import { join, relative } from 'node:path'
+import { runInParallel } from './in-parallel.mjs'
 import { buildPrograms, fixedAddresses, flavours, listFiles, programOf } from './native-build.mjs'
 import { Results, matches } from './results.mjs'
 import { Failure, isMain, main, root } from './support.mjs'
@@ -27,21 +27,13 @@ const timeoutMs = 300_000
 export async function runNativeTests(patterns, results, part) {
   const tests = listFiles('native/test', '_test.cc').filter((path) => matches(path, patterns))
   const tools = patterns.length === 0 ? listFiles('native/test', '_main.cc') : []
-  const runs = []
+  const jobs = []
   for (const flavour of flavours) {
     const chosen = tests.filter((path) => flavoursOf(path).includes(flavour))
     buildPrograms(flavour, flavour === 'plain' ? [...chosen, ...tools] : chosen)
-    runs.push(...chosen.map((path) => () => runTest(flavour, path, part, results)))
+    jobs.push(...chosen.map((path) => ({ share: 1, run: () => runTest(flavour, path, part, results) })))
   }
-  await inParallel(runs, availableParallelism())
-}
-
-async function inParallel(runs, many) {
-  const left = [...runs]
-  const worker = async () => {
-    for (let next = left.shift(); next !== undefined; next = left.shift()) await next()
-  }
-  await Promise.all(Array.from({ length: many }, worker))
+  await runInParallel(jobs)
 }
 
 function flavoursOf(path) {

@@ -1,53 +1,53 @@
-// Runs the compiled tests under tap, shows a line per file and all of a failure, and counts the
-// assertions.
+// Runs the compiled tests, each by Node alone: tap's own runner puts a loader into every process that
+// they start. Shows a line per file and all of a failure, and counts the assertions.
 
 import { spawn } from 'node:child_process'
-import { existsSync, readFileSync, readdirSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { runInParallel } from './in-parallel.mjs'
 import { matches } from './results.mjs'
 import { Failure, root } from './support.mjs'
+
+/** What takes longer hangs: a guard, never a verdict on how fast a machine is. */
+const timeoutSeconds = 900
+/** For a test's own word on its timeout. */
+const graceSeconds = 60
 
 /** Runs the tests whose path holds one of the patterns (all without a pattern). */
 export async function runTapTests(patterns, results) {
   const files = testFiles().filter((path) => matches(path, patterns) && (patterns.length > 0 || !isLong(path)))
-  if (files.length === 0) return
-  const runner = join(root, 'node_modules', '.bin', 'tap')
-  await runTap(runner, ['run', '--reporter=tap', ...files], process.env, results)
+  const inOrder = files.toSorted((one, other) => rank(one) - rank(other))
+  await runInParallel(inOrder.map((file) => ({ share: shareOf(file), run: () => runFile(file, {}, results) })))
 }
 
-/** Runs the one test whose path holds `part`, without tap's runner, which takes its time; of its
- * subtests only those whose name the regular expression `pattern` finds, where it is given. */
+/** Runs the one test whose path holds `part`; of its subtests only those whose name the regular
+ * expression `pattern` finds, where it is given. */
 export async function runTapTest(part, pattern, results) {
   const found = testFiles().filter((path) => path.includes(part))
   const files = found.filter((path) => path.endsWith(`/${part}.test.js`))
   const [file, ...others] = files.length > 0 ? files : found
   if (file === undefined) throw new Failure(`no test's path holds ${part}`)
   if (others.length > 0) throw new Failure(`which one?\n  ${[file, ...others].join('\n  ')}`)
-  console.log(`# ${file}`)
-  const env = { ...process.env, TAP_TIMEOUT: timeout() }
-  if (pattern !== undefined) env.TAP_GREP = pattern
-  await runTap(process.execPath, ['--enable-source-maps', file], env, results)
-}
-
-function timeout() {
-  return /^timeout: (\d+)$/m.exec(readFileSync(join(root, '.taprc'), 'utf8'))[1]
-}
-
-async function runTap(command, args, env, results) {
-  const { Parser } = await import('tap-parser')
-  const parser = new Parser()
-  watchFiles(parser, results)
-  const finished = new Promise((resolve) => parser.on('complete', resolve))
-  const failuresBefore = results.failures.length
-  const exit = await pipeTap(command, args, env, parser)
-  const final = await finished
-  const isBlamed = results.failures.length > failuresBefore
-  if (exit !== 0 && !isBlamed) results.fail(`tap ended with ${exit}`)
-  if (final.bailout) results.fail(`tap bailed out: ${final.bailout}`)
+  await runFile(file, pattern === undefined ? {} : { TAP_GREP: pattern }, results)
 }
 
 // Minutes of two emulated hosts each: `npm run test:xen`.
 const isLong = (path) => path.includes('/xen/moves/')
+
+// Those that take the longest begin first, so that none is left alone at the end.
+const longest = ['/lab/', '/faults/', '/machine/', '/network/', '/xen/', '/model/']
+
+function rank(path) {
+  const found = longest.findIndex((folder) => path.includes(folder))
+  return found < 0 ? longest.length : found
+}
+
+// Of a processor: what emulates a machine needs one, the others wait most of the time.
+const emulating = ['/lab/', '/machine/', '/hosts/', '/xen/', '/network/vm-', '/tap/bpf-vm']
+
+function shareOf(path) {
+  return emulating.some((part) => path.includes(part)) ? 1 : 0.5
+}
 
 // The sources decide: a compiled test may be the leftover of one that is gone.
 function testFiles() {
@@ -58,46 +58,66 @@ function testFiles() {
     .map((path) => `dist/test/${path.slice(0, -'.ts'.length)}.js`)
 }
 
-function pipeTap(command, args, env, parser) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
-    child.stdout.pipe(parser)
-    child.on('error', (error) => reject(new Failure(`tap: ${error.message}`)))
-    child.on('exit', (code, signal) => resolve(code ?? signal))
-  })
+/** Runs one compiled test, relative to the repository or not. */
+export async function runFile(file, environment, results) {
+  const { Parser } = await import('tap-parser')
+  const parser = new Parser()
+  const failuresBefore = results.failures.length
+  count(parser, [file], results)
+  const finished = new Promise((resolve) => parser.on('complete', resolve))
+  const started = performance.now()
+  const env = { ...process.env, TAP: '1', TAP_TIMEOUT: String(timeoutSeconds), ...environment }
+  const exit = await pipeTap(file, env, parser)
+  const final = await endOf(parser, finished)
+  const seconds = (performance.now() - started) / 1000
+  const isBlamed = results.failures.slice(failuresBefore).some((name) => name.startsWith(file))
+  if (final.bailout) results.fail(`${file}: bailed out: ${final.bailout}`)
+  else if (exit !== 0 && !isBlamed) results.fail(`${file}: ended with ${exit}`)
+  const isOk = exit === 0 && !isBlamed && !final.bailout
+  results.took(file, seconds)
+  console.log(`${isOk ? 'ok' : 'not ok'} ${file} (${seconds.toFixed(1)} s)`)
 }
 
-function watchFiles(parser, results) {
-  parser.on('child', (file) => count(file, [], results))
-  parser.on('assert', (result) => {
-    if (isLeftOut(result)) return
-    const seconds = (result.time ?? 0) / 1000
-    results.took(result.name, seconds)
-    console.log(`${result.ok ? 'ok' : 'not ok'} ${result.name} (${seconds.toFixed(1)} s)`)
+// What a test has started and left may hold its output open.
+async function endOf(parser, finished) {
+  const timer = setTimeout(() => parser.end(), graceSeconds * 1000)
+  const final = await finished
+  clearTimeout(timer)
+  return final
+}
+
+function pipeTap(file, env, parser) {
+  return new Promise((resolve, reject) => {
+    const args = ['--enable-source-maps', file]
+    const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
+    const timer = setTimeout(() => child.kill('SIGKILL'), (timeoutSeconds + graceSeconds) * 1000)
+    child.stdout.pipe(parser)
+    child.on('error', (error) => reject(new Failure(`${file}: ${error.message}`)))
+    child.on('exit', (code, signal) => {
+      clearTimeout(timer)
+      resolve(code ?? signal)
+    })
   })
-  closeSubtests(parser, [], results)
 }
 
 // Counts the assertions of one level. A subtest ends with an assertion of its own in the level
 // above, which says nothing new unless it failed and no assertion inside did (a crash, a plan).
 function count(parser, path, results) {
-  const here = [...path, parser.name]
-  parser.on('child', (child) => count(child, here, results))
-  closeSubtests(parser, here, results)
-  parser.on('extra', (text) => {
-    if (!text.startsWith('# ')) process.stdout.write(`  ${text}`)
-  })
-}
-
-function closeSubtests(parser, path, results) {
   let failuresBefore
-  parser.on('child', () => (failuresBefore = results.failures.length))
+  parser.on('child', (child) => {
+    failuresBefore = results.failures.length
+    count(child, [...path, child.name], results)
+  })
   parser.on('assert', (result) => {
     const isSubtest = failuresBefore !== undefined
-    const blamed = isSubtest && results.failures.length > failuresBefore
+    const name = [...path, result.name].join(' > ')
+    const blamed = isSubtest && results.failures.slice(failuresBefore).some((failed) => failed.startsWith(name))
     failuresBefore = undefined
     if (isSubtest && !result.skip && (result.ok || blamed)) return
-    record(result, [...path, result.name].join(' > '), results)
+    record(result, name, results)
+  })
+  parser.on('extra', (text) => {
+    if (!text.startsWith('# ')) process.stdout.write(`  ${text}`)
   })
 }
 

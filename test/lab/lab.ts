@@ -12,7 +12,7 @@ import { end, start } from '../hosts/process.js'
 import { qemu } from '../hosts/qemu.js'
 import { guestFolder, labKernel, type LabKernel } from './lab-kernel.js'
 
-/** More than a program in it has (TAP_TIMEOUT), less than a test file has (.taprc): what hangs is told
+/** More than a program in it has (TAP_TIMEOUT), less than a test file has (scripts/tap-tests.mjs): what hangs is told
  * from where it hangs. */
 const timeoutMs = 840_000
 const memoryMiB = 1024

@@ -7,10 +7,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <sstream>
+#include <thread>
 #include <vector>
 
 #include "base/kernel_files.h"
@@ -22,6 +24,9 @@ namespace blockferry {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kLooks = 10;
+constexpr std::chrono::milliseconds kBetweenLooks{50};
 
 // A file, or a device and all through which it can be written.
 class Disk {
@@ -100,6 +105,16 @@ std::string find_process(const Disk& disk) {
   return "";
 }
 
+// One that only looks at devices (udev, losetup) has each open for a moment.
+std::string find_lasting_process(const Disk& disk) {
+  std::string user = find_process(disk);
+  for (int looks = 1; looks < kLooks && !user.empty(); looks++) {
+    std::this_thread::sleep_for(kBetweenLooks);
+    user = find_process(disk);
+  }
+  return user;
+}
+
 // The kernel has what lies under a loop device open, no process does.
 std::string find_loop(const Disk& disk) {
   for (const auto& device : entries_of("/sys/block")) {
@@ -140,7 +155,7 @@ Status busy(const std::string& path, const std::string& user) {
 Status check_no_writer(int fd, const std::string& path) {
   Disk disk;
   if (!disk.open("/proc/self/fd/" + std::to_string(fd)).ok()) return {};
-  std::string user = find_process(disk);
+  std::string user = find_lasting_process(disk);
   if (user.empty()) user = find_loop(disk);
   if (user.empty()) user = xen_user_of(disk.numbers());
   return user.empty() ? Status{} : busy(path, user);

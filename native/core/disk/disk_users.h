@@ -8,7 +8,7 @@
 
 namespace blockferry {
 
-// Of an open file or device. Code::busy, and who it is, when another process has it open for writing, a
+// Of an open file or device. Code::busy, and who it is, when another process keeps it open for writing, a
 // loop device lies over it, or a guest of Xen's has it. Of a device its partitions count, all that is made
 // of it, and the disk that it is a part of. Whoever has mapped a file and closed it is not found: to read
 // what processes have mapped takes long, and for ever when one of them is stuck in the kernel.

@@ -85,6 +85,16 @@ void who_writes() {
   CHECK(check().ok());
 }
 
+// As udev and losetup do with every device.
+void who_only_looks() {
+  Other other([] {
+    if (fork() != 0) return true;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (;; usleep(300)) FileDescriptor(open(image.c_str(), O_RDWR | O_CLOEXEC));
+  });
+  for (int i = 0; i < 1000; i++) CHECK(check().ok());
+}
+
 void another_file_of_that_name() {
   Other other([] { return open(image.c_str(), O_RDWR) >= 0; });
   CHECK(rename(image.c_str(), (folder / "old").c_str()) == 0);
@@ -139,6 +149,7 @@ int main() {
   RUN(the_own_process_is_no_other());
   RUN(who_reads());
   RUN(who_writes());
+  RUN(who_only_looks());
   RUN(another_file_of_that_name());
   RUN(a_guest_of_xen());
   if (geteuid() == 0) {
