@@ -9,13 +9,13 @@ import { matches } from './results.mjs'
 import { Failure, root } from './support.mjs'
 
 /** What takes longer hangs: a guard, never a verdict on how fast a machine is. */
-const timeoutSeconds = 900
+const secondsOf = (path) => isLong(path) ? 3600 : 900
 /** For a test's own word on its timeout. */
 const graceSeconds = 60
 
 /** Runs the tests whose path holds one of the patterns (all without a pattern). */
 export async function runTapTests(patterns, results) {
-  const files = testFiles().filter((path) => matches(path, patterns) && (patterns.length > 0 || !isLong(path)))
+  const files = testFiles().filter((path) => matches(path, patterns) && (patterns.length > 0 || isFull || !isLong(path)))
   const inOrder = files.toSorted((one, other) => rank(one) - rank(other))
   await runInParallel(inOrder.map((file) => ({ share: shareOf(file), run: () => runFile(file, {}, results) })))
 }
@@ -31,7 +31,9 @@ export async function runTapTest(part, pattern, results) {
   await runFile(file, pattern === undefined ? {} : { TAP_GREP: pattern }, results)
 }
 
-// Minutes of two emulated hosts each: `npm run test:xen`.
+const isFull = process.env.BLOCKFERRY_FULL === '1'
+
+// Minutes of two emulated hosts each: `npm run test:xen`, or test:full.
 const isLong = (path) => path.includes('/xen/moves/')
 
 // Those that take the longest begin first, so that none is left alone at the end.
@@ -66,7 +68,7 @@ export async function runFile(file, environment, results) {
   count(parser, [file], results)
   const finished = new Promise((resolve) => parser.on('complete', resolve))
   const started = performance.now()
-  const env = { ...process.env, TAP: '1', TAP_TIMEOUT: String(timeoutSeconds), ...environment }
+  const env = { ...process.env, TAP: '1', TAP_TIMEOUT: String(secondsOf(file)), ...environment }
   const exit = await pipeTap(file, env, parser)
   const final = await endOf(parser, finished)
   const seconds = (performance.now() - started) / 1000
@@ -90,7 +92,7 @@ function pipeTap(file, env, parser) {
   return new Promise((resolve, reject) => {
     const args = ['--enable-source-maps', file]
     const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
-    const timer = setTimeout(() => child.kill('SIGKILL'), (timeoutSeconds + graceSeconds) * 1000)
+    const timer = setTimeout(() => child.kill('SIGKILL'), (secondsOf(file) + graceSeconds) * 1000)
     child.stdout.pipe(parser)
     child.on('error', (error) => reject(new Failure(`${file}: ${error.message}`)))
     child.on('exit', (code, signal) => {

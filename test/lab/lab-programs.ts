@@ -2,6 +2,7 @@
 import type { Test } from 'tap'
 
 import type { Suite } from '../hosts/packages.js'
+import { kIsFull } from '../support/full.js'
 import { inLab } from './lab.js'
 
 const kFolder = new URL('..', import.meta.url).pathname
@@ -11,7 +12,7 @@ export async function passInLab (t: Test, programs: readonly string[], suite: Su
   const runs = programs.map((name) =>
     `'${process.execPath}' '${kFolder}${name}.js' && echo 'passed: ${name}'`)
   const modules = 'modprobe -a loop zram dm_mod nbd'
-  const { output } = await inLab(`${modules}; export TAP=1 TAP_TIMEOUT=780; ${runs.join('; ')}`, suite)
+  const { output } = await inLab(`${modules}; export TAP=1 TAP_TIMEOUT=780 BLOCKFERRY_FULL=${kIsFull ? 1 : 0}; ${runs.join('; ')}`, suite)
   for (const name of programs) t.match(output, `passed: ${name}\n`, name)
   t.match(output, /^ok \d+ - /m, 'something was tested')
   t.notMatch(output, /# SKIP/, 'nothing was left out')

@@ -6,8 +6,6 @@ import t from 'tap'
 import { missingNeed } from '../../hosts/needs.js'
 import { domains, kMoments, Shuttle, until } from './shuttle.js'
 
-t.setTimeout(2_400_000)
-
 const kBlockScript = '/etc/xen/scripts/block'
 const kCutMs = 12_000
 

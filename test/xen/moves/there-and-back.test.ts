@@ -14,8 +14,6 @@ import { lostWrites } from '../writes.js'
 import type { XenHost } from '../xen-host.js'
 import { XenHosts } from '../xen-hosts.js'
 
-t.setTimeout(1_500_000)
-
 const kDisk = '/dev/mapper/web'
 
 t.test('there and back', { skip: (await missingNeed()) ?? false }, async (t) => {

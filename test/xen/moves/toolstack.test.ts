@@ -9,8 +9,6 @@ import { XenGuest } from '../guest.js'
 import type { XenHost } from '../xen-host.js'
 import { kMoments, Shuttle, until } from './shuttle.js'
 
-t.setTimeout(2_400_000)
-
 const kCutMs = 12_000
 /** Of memory, left free at a host: less than the guest has. */
 const kFreeMiB = 24
