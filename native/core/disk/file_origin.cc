@@ -9,7 +9,6 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <mutex>
 
 #include "base/aligned_buffer.h"
@@ -105,14 +104,6 @@ class FileOrigin : public SizedOrigin {
   bool truly_direct_ = false;
   Durability durability_;
 };
-
-// A file's name is durable with its folder. Some file systems have nothing to do for that (EINVAL).
-int make_name_durable(int file, const std::string& path) {
-  std::string folder = std::filesystem::path(path).parent_path();
-  FileDescriptor fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.open() && errno == EACCES) return syncfs(file) == 0 ? 0 : errno;  // one that can't be listed
-  return fd.open() && (fsync(fd.get()) == 0 || errno == EINVAL) ? 0 : errno;
-}
 
 Status FileOrigin::open_descriptor(const FileOriginOptions& options) {
   int flags = O_CLOEXEC | O_NONBLOCK | (options.read_only ? O_RDONLY : O_RDWR);
