@@ -124,8 +124,8 @@ export const kLinkHelp =
   `  --link-timeout TIME    a peer that is silent for so long is gone (default 20s, at least 1s)`
 
 export const kSizeHelp =
-  `  --size NAME=SIZE       the disk is the first so many bytes of what it lies on, which is larger; needed
-                         where that has been rounded up (LVM) and no --journal knows (repeatable)`
+  `  --size NAME=SIZE       the disk is the first so many bytes of what it lies on, which is larger:
+                         where storage rounds up (LVM), unless the --journal knows (repeatable)`
 
 export const kForceHelp =
   `  --force                take disks although another program has them open for writing, or they

@@ -140,6 +140,11 @@ Status FileOrigin::measure() {
   if (block_device_ && ioctl(fd_.get(), BLKGETSIZE64, &bytes) != 0) {
     return Status::from_errno(errno, "ask the size of " + path_);
   }
+  // What lies in a part of a sector at a device's end nobody can read (a loop device over such a file).
+  int sector = 0;
+  if (block_device_ && ioctl(fd_.get(), BLKSSZGET, &sector) == 0 && sector > 0) {
+    bytes -= bytes % static_cast<uint64_t>(sector);
+  }
   if (bytes == 0 || bytes % kSector != 0) {
     return Status::failure(Code::bad_size, path_ + " has " + std::to_string(bytes) +
                                                " bytes: not a positive multiple of 512");

@@ -163,6 +163,15 @@ void a_device_of_large_sectors(bool direct, uint64_t seed) {
   CHECK(get(device.path(), kSize, behind.size()) == behind);
 }
 
+// Nobody can read there.
+void a_device_has_no_part_of_a_sector(bool direct) {
+  LoopDevice device(kSize, 4096);
+  auto origin = open_origin(device.path(), direct);
+  CHECK(origin->size() == kSize - kPart && origin->capacity() == kSize - kPart);
+  CHECK(origin->set_size(kSize).code == Code::too_small);
+  CHECK(read_of(*origin, 0, origin->size()) == Bytes(origin->size(), 0));
+}
+
 struct FileSystem {
   FileSystem() : device(64 * kMiB, 4096) {
     CHECK(system(("mkfs.ext4 -q -F " + device.path()).c_str()) == 0);
@@ -245,6 +254,7 @@ int main() {
   }
   RUN(space_that_is_not_there());
   for (bool direct : {true, false}) RUN(a_device_of_large_sectors(direct, seed));
+  for (bool direct : {true, false}) RUN(a_device_has_no_part_of_a_sector(direct));
   RUN(a_file_on_large_sectors(seed));
   for (bool direct : {true, false}) RUN(the_end_is_read_again_from_the_device(direct));
   RUN(a_part_is_stable_at_once());
