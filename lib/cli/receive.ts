@@ -30,9 +30,9 @@ export const receive: Command = {
 Prints the address where it listens and waits for a \`blockferry send\` of every disk. The first
 form writes to files or devices and ends when the disks are here; a missing file is created. The
 second asks a running serve to take disks that have moved away from it back into the same files.
-What a disk's file holds is overwritten, as far as the disk goes: what a larger one holds behind that
-is neither touched nor served. A file that has all of its space allocated keeps it; others become as
-sparse as the disk.
+What a disk's file holds is overwritten, as far as the disk goes: what a larger one holds behind
+that is neither touched nor served. A file that has all of its space allocated keeps it; others
+become as sparse as the disk.
 
   --disk NAME=PATH       the disk's name at the sender, and where it goes (repeatable)
   --listen HOST:PORT     port 0 takes a free one

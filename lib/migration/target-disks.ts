@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError, toBlockferryError } from '../errors.js'
 import { native } from '../native.js'
 import type { OwnedDisk } from '../ownership/journal.js'
 import { partOf } from '../ownership/journal.js'
@@ -145,7 +145,12 @@ function makeFit ({ tap, offered: { name, size } }: TargetTap): void {
   if (tap.capacity < size) {
     throw new BlockferryError('TOO_SMALL', `${tap.source} has ${tap.capacity} bytes, ${name} needs ${size}`)
   }
-  tap.setSize(size)
+  try {
+    tap.setSize(size)
+  } catch (error) {
+    const { code, message } = toBlockferryError(error)
+    throw new BlockferryError(code, `${message}: serve it with the size that comes (--size ${name}=${size})`)
+  }
 }
 
 /** Whoever came to know the new one meanwhile relies on that. */

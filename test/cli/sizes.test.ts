@@ -44,6 +44,7 @@ t.test('what has come to larger storage is served and sent on at its size', asyn
   const words = await receive(t, path('b'), ['--disk', `web=${path('a')}`], '--journal', path('journal'))
   t.match(words, new RegExp(`web has ${kSize} bytes and .* ${6 * kMiB}: .* --size web=${kSize}`))
 
+  t.match((await run(t, 'recover', '--journal', path('journal'))).stdout, `web (epoch 1, the first ${kSize} bytes): owned here`)
   const known = await serve(t, path, path('b'), '--journal', path('journal'))
   t.equal(sizeAt(path('nbd')), kSize, 'the journal knows')
   await known.said(/the other 2094080 of .* are not served/)

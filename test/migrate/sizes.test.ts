@@ -84,7 +84,7 @@ t.test('a disk that is served already comes as large as it is', async (t) => {
   const early = await NbdClient.open({ path: join(dir, 'b.nbd'), exportName: 'web' })
   t.equal(early.size, 6 * kMiB)
   const error = await failureOf(move(join(dir, 'a'), target))
-  t.match(error, { code: 'BAD_SIZE', owner: 'source' }, 'not while somebody was told of another size')
+  t.match(error, { code: 'BAD_SIZE', owner: 'source', message: `--size web=${kSize}` }, 'not while somebody was told of another size')
   t.equal(target.size, 6 * kMiB)
   await early.disconnect()
   const network = { prepare: () => { throw new Error('no') }, switchOver: () => {}, undo: () => {} }
