@@ -4,9 +4,12 @@
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <random>
 #include <string>
 #include <thread>
@@ -28,6 +31,34 @@ constexpr uint64_t kPart = 3072;  // the last unit's share of a disk
 constexpr uint64_t kSize = 4 * kMiB + kPart;
 
 using Bytes = std::vector<uint8_t>;
+
+// Writes under way: in whole units, by pwrite(), and in parts, by pwritev2().
+std::atomic<int> whole_now{0}, parts_now{0};
+std::atomic<bool> are_watched{false};
+
+template <typename Write>
+ssize_t watch(std::atomic<int>& own, const std::atomic<int>& others, Write write) {
+  own++;
+  for (int i = 0; i < 20 && are_watched; i++) {
+    CHECK(others == 0);
+    std::this_thread::yield();
+  }
+  ssize_t result = write();
+  own--;
+  return result;
+}
+
+}  // namespace
+
+extern "C" ssize_t pwrite(int fd, const void* bytes, size_t length, off_t offset) {
+  return watch(whole_now, parts_now, [&] { return syscall(SYS_pwrite64, fd, bytes, length, offset); });
+}
+
+extern "C" ssize_t pwritev2(int fd, const iovec* parts, int count, off_t offset, int flags) {
+  return watch(parts_now, whole_now, [&] { return syscall(SYS_pwritev2, fd, parts, count, offset, 0, flags); });
+}
+
+namespace {
 
 Bytes noise(uint64_t seed, uint64_t length) {
   Bytes bytes(length);
@@ -191,6 +222,33 @@ void a_file_on_large_sectors(uint64_t seed) {
   CHECK(size_of(host.folder / "disk") == kSize);
 }
 
+// Next to each other, in what may be one folio: they take turns.
+void parts_and_whole_units_at_once() {
+  FileSystem host;
+  put(host.folder / "disk", Bytes(kSize, 1));
+  auto origin = open_origin(host.folder / "disk", true);
+  constexpr uint64_t kPages = 16;
+  auto write_pages = [&](bool parts) {
+    for (int i = 0; i < 50; i++) {
+      for (uint64_t page = parts ? 0 : 1; page < kPages; page += 2) {
+        uint64_t length = parts ? 512 : kUnit;
+        write_to(*origin, page * kUnit, Bytes(length, static_cast<uint8_t>(page + static_cast<uint64_t>(i))));
+        CHECK(read_of(*origin, page * kUnit, 512) == Bytes(512, static_cast<uint8_t>(page + static_cast<uint64_t>(i))));
+      }
+    }
+  };
+  are_watched = true;
+  std::thread other([&] { write_pages(true); });
+  write_pages(false);
+  other.join();
+  are_watched = false;
+  for (uint64_t page = 0; page < kPages; page++) {
+    Bytes last(512, static_cast<uint8_t>(page + 49));
+    CHECK(read_of(*origin, page * kUnit, 512) == last);
+    CHECK(read_of(*origin, page * kUnit, 512, true) == last);
+  }
+}
+
 // What is read again comes from below the page cache, though the disk's end is in a page of that.
 void the_end_is_read_again_from_the_device(bool direct) {
   LoopDevice device(5 * kMiB, 4096);
@@ -256,6 +314,7 @@ int main() {
   for (bool direct : {true, false}) RUN(a_device_of_large_sectors(direct, seed));
   for (bool direct : {true, false}) RUN(a_device_has_no_part_of_a_sector(direct));
   RUN(a_file_on_large_sectors(seed));
+  RUN(parts_and_whole_units_at_once());
   for (bool direct : {true, false}) RUN(the_end_is_read_again_from_the_device(direct));
   RUN(a_part_is_stable_at_once());
 }
