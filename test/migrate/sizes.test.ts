@@ -1,6 +1,6 @@
 // A destination that is larger than the disk, as storage rounds sizes up: the disk stays as large as it
 // was, wherever it goes, and what lies behind its end there is nobody's.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import type { Test } from 'tap'
@@ -126,6 +126,9 @@ t.test('by its path again: its size is the journal\'s, or has to be said', async
     for (const tap of receiver.taps.values()) await tap.close()
     return readFileSync(join(dir, 'back'))
   }
+  const missing = { disks: [{ source: join(dir, 'missing') }], destination: '127.0.0.1:1', journal: join(dir, 'new') }
+  t.match(await failureOf(migrate(missing)), { code: 'NOT_FOUND' })
+  t.notOk(existsSync(join(dir, 'new')), 'to ask makes no journal')
   t.match(await failureOf(back({})), { code: 'TOO_SMALL' }, 'nobody knows')
   t.match(await failureOf(back({}, { size: 7 * kMiB })), { code: 'TOO_SMALL' }, 'larger than what it lies on')
   t.ok((await back({}, { size: kSize })).equals(image))

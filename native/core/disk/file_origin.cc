@@ -19,6 +19,7 @@
 #include "disk/image_lock.h"
 #include "disk/io_queue.h"
 #include "disk/origin.h"
+#include "disk/space.h"
 
 namespace blockferry {
 
@@ -294,20 +295,14 @@ Status FileOrigin::discard(uint64_t offset, uint64_t length) {
 }
 
 Status FileOrigin::allocate() {
-  int result = 0;
-  while (!block_device_) {
-    result = fallocate(fd_.get(), FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size()));
-    if (result == 0 || errno != EINTR) break;
-  }
-  if (result != 0) return failed(errno, "allocate", 0, size());
+  int error = block_device_ ? 0 : allocate_space(fd_.get(), size());
+  if (error != 0) return failed(error, "allocate", 0, size());
   keeps_space_.store(true);
   return {};
 }
 
 bool FileOrigin::allocated() const {
-  struct stat info;
-  if (keeps_space_.load() || block_device_) return keeps_space_.load();
-  return fstat(fd_.get(), &info) == 0 && info.st_blocks * int64_t{kSector} >= info.st_size;
+  return keeps_space_.load() || (!block_device_ && has_all_space(fd_.get()));
 }
 
 Status FileOrigin::flush() {

@@ -60,8 +60,7 @@ std::shared_ptr<Tracking> Tap::tracking() const {
 Status Tap::set_size(uint64_t size) {
   std::lock_guard lock(wakers_mutex_);
   if (size == origin_->size()) return {};
-  const char* why = watch_             ? "is used past us, as large as it is"
-                    : kept_            ? "has a map file for that size"
+  const char* why = kept_              ? "has a map file for that size"
                     : !wakers_.empty() ? "has a client who was told so"
                                        : nullptr;
   if (why != nullptr) {
