@@ -200,7 +200,7 @@ class Teller {
   #noteSize ({ name, target, bytes, capacity }: DestinationReport['disks'][number]): void {
     if (capacity === bytes) return
     this.#output.note(`${name} has ${bytes} bytes and ${target} ${capacity}: where it is served or sent without ` +
-      `this journal, say --size ${name}=${bytes}`)
+      `a journal that knows, say --size ${name}=${bytes}`)
   }
 
   /** The exit code of a process that waits for nothing any more. */
