@@ -2,6 +2,7 @@
 // disk's is read and written, to the last byte, and nothing else is.
 // sanitizers: address, thread
 #include <fcntl.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -203,6 +204,7 @@ void a_device_has_no_part_of_a_sector(bool direct) {
   CHECK(read_of(*origin, 0, origin->size()) == Bytes(origin->size(), 0));
 }
 
+// Seen by this process alone, and gone with it.
 struct FileSystem {
   FileSystem() : device(64 * kMiB, 4096) {
     CHECK(system(("mkfs.ext4 -q -F " + device.path()).c_str()) == 0);
@@ -311,6 +313,7 @@ int main() {
     puts("skip devices and file systems: they need root");
     return 0;
   }
+  CHECK(unshare(CLONE_NEWNS) == 0 && mount("none", "/", "", MS_REC | MS_PRIVATE, "") == 0);
   RUN(space_that_is_not_there());
   for (bool direct : {true, false}) RUN(a_device_of_large_sectors(direct, seed));
   for (bool direct : {true, false}) RUN(a_device_has_no_part_of_a_sector(direct));
