@@ -27,6 +27,7 @@ export interface NativeTap {
   describe (): {
     name: string
     size: number
+    capacity: number
     alignment: number
     readOnly: boolean
     blank: boolean
@@ -54,6 +55,8 @@ export interface NativeTap {
   beginAgain (): Promise<void>
   /** Another word when the disk has been changed; '' where that can't be told. */
   witness (): Promise<string>
+  setSize (bytes: number): void
+  allocate (): Promise<void>
   flush (): Promise<void>
   stats (): NativeTapStats
   close (): Promise<void>
@@ -63,6 +66,8 @@ export interface NativeTapOptions {
   kind: 'file' | 'memory' | 'null' | 'bpf' | 'dm'
   path?: string
   size?: number
+  /** Of a file or device: 0 for all of it. */
+  diskSize?: number
   readOnly?: boolean
   direct?: boolean
   createSize?: number

@@ -4,12 +4,13 @@
 import { BlockferryError, toBlockferryError } from './errors.js'
 import type { NativeTap, NativeTapStats, NativeThrottle } from './native.js'
 import { native } from './native.js'
+import { nativeOptions } from './tap/native-options.js'
 import type { Slowing } from './tap/limit/slowing.js'
 import { WriteDelay } from './tap/limit/write-delay.js'
 import { WriterLimit } from './tap/limit/writer-limit.js'
 import type { Place } from './tap/places.js'
 import { placesOf } from './tap/places.js'
-import { parseSize } from './units.js'
+import { checkBlockSize, parseSize } from './units.js'
 
 export interface TapOptions {
   /** A regular file or block device; or memory or null of a size, for tests and benchmarks. */
@@ -31,6 +32,10 @@ export interface TapOptions {
    * name, or a block device of its own, whose content is lost. It takes 12 bytes for each 32 KiB
    * of the disk and 16 MiB. Default: memory. */
   metadata?: string
+  /** Bytes, of a file or device: the disk is the first so many of it, a positive multiple of 512, and what
+   * lies behind can neither be read nor written: it was moved to larger storage, which LVM and others
+   * round up to. TOO_SMALL when there are fewer. Default: all of it. */
+  size?: number | string
   /** Open for reading only. Default false. */
   readOnly?: boolean
   /** O_DIRECT: no page cache; requests must be aligned to the logical block size. Default false. */
@@ -76,22 +81,19 @@ export interface Extent { offset: number, length: number }
 
 export class Tap implements AsyncDisposable {
   readonly name: string
-  /** Bytes. */
-  readonly size: number
   /** The path behind it, or what stands for one. */
   readonly source: string
   /** Where a transport of one's own reads the disk. The source, but for a 'dm' tap: reads of the tapped
    * device wait while it is quiesced. */
   readonly readPath: string
   readonly readOnly: boolean
-  /** 1, or what requests must be aligned to with direct I/O. */
-  readonly alignment: number
   /** The block size of its map file; null without one. */
   readonly mapBlockSize: number | null
   readonly kind: TapKind
   /** For lib/ only. */
   readonly native: NativeTap
   readonly #limit: Slowing | BlockferryError | null
+  #facts: ReturnType<NativeTap['describe']>
   #migrating = false
   #closed = false
 
@@ -101,17 +103,31 @@ export class Tap implements AsyncDisposable {
     name: string, tap: NativeTap, kind: TapKind, path?: string,
     limit: Slowing | BlockferryError | null = null
   ) {
-    const { size, name: source, readOnly, alignment, mapBlockSize } = tap.describe()
+    this.#facts = tap.describe()
+    const { name: source, readOnly, mapBlockSize } = this.#facts
     this.name = name
     this.kind = kind
     this.#limit = limit
     this.native = tap
-    this.size = size
     this.source = path ?? source
     this.readPath = source
     this.readOnly = readOnly
-    this.alignment = alignment
     this.mapBlockSize = mapBlockSize === 0 ? null : mapBlockSize
+  }
+
+  /** Bytes. A disk that comes here changes it to its own. */
+  get size (): number {
+    return this.#facts.size
+  }
+
+  /** Bytes: what the source has room for. More than `size` where the disk ends before. */
+  get capacity (): number {
+    return this.#facts.capacity
+  }
+
+  /** 1, or what requests must be aligned to with direct I/O. */
+  get alignment (): number {
+    return this.#facts.alignment
   }
 
   /** There is nothing but holes in it: everything reads as zeroes. False when that can't be
@@ -272,6 +288,23 @@ export class Tap implements AsyncDisposable {
     if (this.mapBlockSize === null) this.native.untrack()
   }
 
+  /** For lib/ only: the disk that comes has another size. TOO_SMALL; BAD_SIZE when it can't be changed, as
+   * an NBD client was told of the one before, or a map file is for it. */
+  setSize (bytes: number): void {
+    try {
+      this.native.setSize(bytes)
+    } catch (error) {
+      throw toBlockferryError(error)
+    }
+    this.#facts = this.native.describe()
+  }
+
+  /** For lib/ only: takes all the space that the disk can need. NO_SPACE; UNSUPPORTED where the file system
+   * can't. */
+  async allocate (): Promise<void> {
+    await this.native.allocate().catch((error: unknown) => { throw toBlockferryError(error) })
+  }
+
   /** For lib/ only: where its bytes lie. */
   async places (): Promise<Place[]> {
     const { descriptor } = this.native.describe()
@@ -287,16 +320,8 @@ export class Tap implements AsyncDisposable {
   }
 }
 
-export function checkBlockSize (what: string, value: number | string): number {
-  const size = parseSize(what, value)
-  if (size < 4096 || size > 2 ** 20 || (size & (size - 1)) !== 0) {
-    throw new BlockferryError('INVALID', `${what}: ${value} is no power of two from 4 KiB to 1 MiB`)
-  }
-  return size
-}
-
 /** Opens a tap on a disk. Errors: NOT_FOUND, IS_DIRECTORY, BAD_SIZE (not a positive multiple of
- * 512), BUSY (the disk, or the map file), READ_ONLY, NO_PERMISSION, UNSUPPORTED (no file, no device; an
+ * 512), TOO_SMALL (for `size`), BUSY (the disk, or the map file), READ_ONLY, NO_PERMISSION, UNSUPPORTED (no file, no device; an
  * image in another format; no direct I/O; a kernel or a device that the tap can't be attached to), NO_SPACE
  * for the map file, REFUSED when what lies there is none, or for a device that an earlier 'dm' tap has
  * fenced. */
@@ -326,30 +351,6 @@ async function open (options: TapOptions, raw: boolean): Promise<Tap> {
   }
 }
 
-function nativeOptions (source: TapOptions['source'], options: TapOptions) {
-  if (options.tap !== undefined && options.tap !== 'nbd') return watchOptions(options)
-  if (options.metadata !== undefined) throw new BlockferryError('INVALID', 'metadata: only of a dm tap')
-  if (typeof source === 'string') {
-    const { readOnly = false, direct = false, createSize = 0, force = false } = options
-    return {
-      kind: 'file' as const,
-      path: source,
-      readOnly,
-      direct,
-      force,
-      createSize: parseSize('createSize', createSize),
-      ...mapOptions(options.map)
-    }
-  }
-  if (options.map !== undefined) throw new BlockferryError('INVALID', 'map: only for a file or device')
-  const memory = 'memory' in source
-  const size = parseSize('source', memory ? source.memory : source.null)
-  if (size === 0 || size % 512 !== 0) {
-    throw new BlockferryError('BAD_SIZE', `source: ${size} bytes is no positive multiple of 512`)
-  }
-  return { kind: memory ? 'memory' as const : 'null' as const, size }
-}
-
 /** Or why there is none: a tap that only watches is of use. NOT_FOUND and the like come from the tap. */
 async function findLimit ({ source, cgroup }: TapOptions): Promise<WriterLimit | BlockferryError> {
   try {
@@ -369,22 +370,4 @@ async function openDelayed (options: TapOptions, obstacle: BlockferryError): Pro
     if (toBlockferryError(error).code === 'UNSUPPORTED') return null
     throw error
   })
-}
-
-function mapOptions (map: TapOptions['map']): { map?: string, blockSize?: number } {
-  if (map === undefined) return {}
-  const { path, blockSize = 4096 } = typeof map === 'string' ? { path: map } : map
-  if (typeof path !== 'string' || path === '') throw new BlockferryError('INVALID', 'map: must be a path')
-  return { map: path, blockSize: checkBlockSize('map.blockSize', blockSize) }
-}
-
-function watchOptions ({ source, tap, ...others }: TapOptions) {
-  if (tap !== 'bpf' && tap !== 'dm') throw new BlockferryError('INVALID', "tap: must be 'nbd', 'bpf' or 'dm'")
-  if (typeof source !== 'string') throw new BlockferryError('INVALID', `source: a ${tap} tap takes a device`)
-  const allowed = ['name', 'cgroup', tap === 'dm' ? 'metadata' : 'map']
-  const wrong = Object.keys(others).find((key) => !allowed.includes(key))
-  if (wrong !== undefined) throw new BlockferryError('INVALID', `${wrong}: no option of a ${tap} tap`)
-  const { metadata = '' } = others
-  if (typeof metadata !== 'string') throw new BlockferryError('INVALID', 'metadata: must be a path')
-  return { kind: tap, path: source, metadata, ...mapOptions(others.map) }
 }

@@ -32,6 +32,21 @@ export function parseSize (what: string, value: number | string): number {
   return Math.round(bytes)
 }
 
+/** Of a disk. BAD_SIZE when none can have it. */
+export function checkSize (what: string, value: number | string): number {
+  const size = parseSize(what, value)
+  if (size > 0 && size % 512 === 0) return size
+  throw new BlockferryError('BAD_SIZE', `${what}: ${size} bytes is no positive multiple of 512`)
+}
+
+export function checkBlockSize (what: string, value: number | string): number {
+  const size = parseSize(what, value)
+  if (size < 4096 || size > 2 ** 20 || (size & (size - 1)) !== 0) {
+    throw new BlockferryError('INVALID', `${what}: ${value} is no power of two from 4 KiB to 1 MiB`)
+  }
+  return size
+}
+
 /** Bytes a second of a number or a text like '50Mbit/s' or '6MB/s'. */
 export function parseRate (what: string, value: number | string): number {
   const match = typeof value === 'string'

@@ -1,8 +1,7 @@
 // Reads the values of options; what makes no sense is a UsageError that names the option.
 import { BlockferryError } from '../errors.js'
 import { machineOf } from '../machine/machine-spec.js'
-import { checkBlockSize } from '../tap.js'
-import { parseHostPort, parseListen, parseRate, parseTime } from '../units.js'
+import { checkBlockSize, checkSize, parseHostPort, parseListen, parseRate, parseTime } from '../units.js'
 import type { Values } from './command.js'
 import { UsageError } from './command.js'
 
@@ -48,6 +47,14 @@ export function namedPaths (option: string, values: readonly string[]): NamedPat
   })
   unique(option, disks.map(({ name }) => name))
   return disks
+}
+
+/** --size NAME=SIZE of disks that are given by their paths: bytes by name. */
+export function sizes (values: Values, disks: readonly NamedPath[]): Map<string, number> {
+  return new Map(namedPaths('--size', texts(values, 'size')).map(({ name, path: size }) => {
+    if (!disks.some((disk) => disk.name === name)) throw new UsageError(`--size: ${name} is no disk here`)
+    return [name, checked(() => checkSize('--size', size))]
+  }))
 }
 
 /** Names without a path. */
@@ -115,6 +122,10 @@ export function machine (values: Values): { machine?: string } {
 
 export const kLinkHelp =
   `  --link-timeout TIME    a peer that is silent for so long is gone (default 20s, at least 1s)`
+
+export const kSizeHelp =
+  `  --size NAME=SIZE       the disk is the first so many bytes of what it lies on, which is larger:
+                         where storage rounds up (LVM), unless the --journal knows (repeatable)`
 
 export const kForceHelp =
   `  --force                take disks although another program has them open for writing, or they

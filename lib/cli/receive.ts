@@ -7,6 +7,7 @@ import type { ReceiveRequest } from '../control/protocol.js'
 import { startRemote } from '../control/remote.js'
 import { BlockferryError } from '../errors.js'
 import type { Refused } from '../migration/events.js'
+import type { DestinationReport } from '../migration/report.js'
 import { NbdServer } from '../nbd/server.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
@@ -29,7 +30,9 @@ export const receive: Command = {
 Prints the address where it listens and waits for a \`blockferry send\` of every disk. The first
 form writes to files or devices and ends when the disks are here; a missing file is created. The
 second asks a running serve to take disks that have moved away from it back into the same files.
-What a disk's file holds is overwritten.
+What a disk's file holds is overwritten, as far as the disk goes: what a larger one holds behind
+that is neither touched nor served. A file that has all of its space allocated keeps it; others
+become as sparse as the disk.
 
   --disk NAME=PATH       the disk's name at the sender, and where it goes (repeatable)
   --listen HOST:PORT     port 0 takes a free one
@@ -44,6 +47,8 @@ What a disk's file holds is overwritten.
 ${kRedirectHelp}
   --journal PATH         with --disk NAME=PATH: remember here, across crashes, who owns the disks
   --direct               O_DIRECT: bypass the page cache
+  --allocate             take all the space that the disks can need before they come, so that it
+                         can't run out; on a device: give none back
 ${args.kForceHelp}
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does; nor does an offer that is refused)
@@ -63,6 +68,7 @@ ${kExitHelp}`,
     serve: { type: 'string' },
     control: { type: 'string' },
     direct: { type: 'boolean' },
+    allocate: { type: 'boolean' },
     force: { type: 'boolean' },
     journal: { type: 'string' },
     'keep-listening': { type: 'boolean' },
@@ -80,6 +86,7 @@ async function run (values: Values, output: Output): Promise<number> {
     listen,
     ...tlsAt(values, '--listen', listen),
     keepListening: args.flag(values, 'keep-listening'),
+    ...(args.flag(values, 'allocate') && { allocate: true }),
     ...args.machine(values),
     ...await redirectFile(values, 'new'),
     ...args.linkTimeout(values)
@@ -186,7 +193,14 @@ class Teller {
     if (event.event === 'done' && 'equal' in event.report) {
       const { equal, digest } = event.report
       this.#output.line(equal === null ? 'received, not compared' : `received, equal: digest ${digest}`)
+      for (const disk of event.report.disks) if ('capacity' in disk) this.#noteSize(disk)
     }
+  }
+
+  #noteSize ({ name, target, bytes, capacity }: DestinationReport['disks'][number]): void {
+    if (capacity === bytes) return
+    this.#output.note(`${name} has ${bytes} bytes and ${target} ${capacity}: where it is served or sent without ` +
+      `a journal that knows, say --size ${name}=${bytes}`)
   }
 
   /** The exit code of a process that waits for nothing any more. */

@@ -135,7 +135,8 @@ function codeFor (recovered: Recovered[]): number {
 const kWords = { here: 'owned here', elsewhere: 'owned by the other side', unknown: 'owner unknown' }
 
 function lines ({ migration, disks, here, advice, token }: Recovered): string {
-  const names = disks.map(({ name, epoch }) => `${name} (epoch ${epoch})`).join(', ')
+  const names = disks.map(({ name, epoch, size }) => (
+    `${name} (epoch ${epoch}${size === undefined ? '' : `, the first ${size} bytes`})`)).join(', ')
   return [
     `${names}: ${kWords[here]}`,
     `  ${advice}`,

@@ -55,8 +55,9 @@ Moves what a running \`blockferry serve\` holds while its clients go on writing;
                          that a send which follows on one that was killed neither reads nor sends
                          again what has not changed (see serve); a bpf tap stays in the kernel until
                          then, or until \`blockferry recover --device\`
+${args.kSizeHelp}
 ${args.kForceHelp}
-                         (without --control and --tap)
+                         (--size and --force: without --control and --tap)
   --to HOST:PORT         where a \`blockferry receive\` listens
   --journal PATH         without --control: remember here, across crashes, who owns the disks
   --machine MACHINE      with --control or --tap: the machine that uses the disks moves, too: the
@@ -90,6 +91,7 @@ ${kExitHelp}`,
     cgroup: { type: 'string' },
     maps: { type: 'string' },
     force: { type: 'boolean' },
+    size: { type: 'string', multiple: true },
     to: { type: 'string' },
     ...args.kBudgetOptions,
     switchover: { type: 'string' },
@@ -130,6 +132,9 @@ async function run (values: Values, output: Output): Promise<number> {
   }
   const force = args.flag(values, 'force')
   if (force && (control ?? tap) !== undefined) throw new UsageError('--force: does not go with --control and --tap')
+  if (values['size'] !== undefined && (control ?? tap) !== undefined) {
+    throw new UsageError('--size: does not go with --control and --tap')
+  }
   const redirect = await redirectFile(values, 'old')
   if (redirect.redirect !== undefined && control === undefined) {
     throw new UsageError('--redirect: belongs to --control')
@@ -152,7 +157,7 @@ async function run (values: Values, output: Output): Promise<number> {
     return kExit.ownerUnknown
   }
   const started = control === undefined
-    ? startHere(disksOf(disks, tap, cgroup, maps, force), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
+    ? startHere(disksOf(disks, values, tap, cgroup, maps, force), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, endAtOnce)
   try {
@@ -196,13 +201,16 @@ function readSettings (values: Values): Settings {
 }
 
 function disksOf (
-  disks: string[], tap?: SourceDisk['tap'], cgroup?: string, maps?: string, force = false
+  disks: string[], values: Values, tap?: SourceDisk['tap'], cgroup?: string, maps?: string, force = false
 ): SourceDisk[] {
   if (disks.length === 0) throw new UsageError('--control or --disk: one of them is needed')
-  return args.namedPaths('--disk', disks)
+  const named = args.namedPaths('--disk', disks)
+  const sizes = args.sizes(values, named)
+  return named
     .map(({ name, path }) => ({
       name,
       source: path,
+      ...(sizes.has(name) && { size: sizes.get(name)! }),
       ...(tap !== undefined && { tap }),
       ...(cgroup !== undefined && { cgroup }),
       ...(force && { force }),

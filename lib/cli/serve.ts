@@ -2,6 +2,7 @@
 import { DiskHost } from '../control/disk-host.js'
 import type { Journal } from '../ownership/journal.js'
 import { NbdServer } from '../nbd/server.js'
+import type { Tap } from '../tap.js'
 import { openTap } from '../tap.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
@@ -32,6 +33,7 @@ such migrations. Where a disk is not owned, writes to it fail.
   --away                 the disks are owned elsewhere: refuse writes until \`blockferry receive\`
                          has brought them here
   --direct               O_DIRECT: bypass the page cache
+${args.kSizeHelp}
 ${args.kForceHelp}
   --maps FOLDER          keep what is tracked of each disk in a file here, so that a migration which
                          goes on after a crash of this process neither reads nor sends again what
@@ -49,6 +51,7 @@ cancelled then, and the exit code is 130, or 4 when the owner of its disks is un
     'read-only': { type: 'boolean' },
     away: { type: 'boolean' },
     direct: { type: 'boolean' },
+    size: { type: 'string', multiple: true },
     force: { type: 'boolean' },
     maps: { type: 'string' },
     track: { type: 'boolean' },
@@ -59,6 +62,7 @@ cancelled then, and the exit code is 130, or 4 when the owner of its disks is un
 
 async function run (values: Values, output: Output): Promise<number> {
   const disks = args.namedPaths('--disk', args.texts(values, 'disk'))
+  const sizes = args.sizes(values, disks)
   const listen = args.texts(values, 'listen')
     .map((address) => args.listenAddress('--listen', address))
   if (disks.length === 0) throw new UsageError('--disk: is needed')
@@ -74,14 +78,18 @@ async function run (values: Values, output: Output): Promise<number> {
   const path = args.text(values, 'control')
   try {
     for (const disk of disks) {
+      const known = sizes.has(disk.name) ? null : journal?.sizeOf(disk.name) ?? null
+      const size = sizes.get(disk.name) ?? known
       const tap = await openTap({
         source: disk.path,
         name: disk.name,
+        ...(size !== null && { size }),
         readOnly: args.flag(values, 'read-only'),
         direct: args.flag(values, 'direct'),
         force: args.flag(values, 'force'),
         ...mapOf(args.text(values, 'maps'), disk.name)
       })
+      if (known !== null) noteSize(tap, output)
       if (args.flag(values, 'away') || !isOwnedHere(journal, disk.name, output)) tap.refuse()
       host.add(tap)
     }
@@ -95,6 +103,13 @@ async function run (values: Values, output: Output): Promise<number> {
   } finally {
     await host.close()
   }
+}
+
+/** Of a disk that came to larger storage. */
+function noteSize ({ name, size, capacity, source }: Tap, output: Output): void {
+  if (size === capacity) return
+  output.note(`${name} has ${size} bytes, as the journal says; the other ${capacity - size} of ${source} are not ` +
+    'served (--size changes that)')
 }
 
 /** What the journal says; without a word in it the disk is ours. */

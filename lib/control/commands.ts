@@ -34,7 +34,7 @@ const kCommands: { [C in CommandName]: Entry<C> } = {
   },
   receive: {
     checks: {
-      disks: isTexts, listen: isText, tls: isAny, keepListening: isFlag, machine: isText,
+      disks: isTexts, listen: isText, tls: isAny, keepListening: isFlag, allocate: isFlag, machine: isText,
       redirect: isObject, linkTimeout: isAny
     },
     run: async (host, request, emit) => {

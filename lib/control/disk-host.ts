@@ -131,7 +131,7 @@ export class DiskHost {
 
   async #receive (
     disks: TargetDisk[],
-    { disks: _names, keepListening = false, machine, redirect, ...options }: ReceiveRequest,
+    { disks: _names, keepListening = false, allocate = false, machine, redirect, ...options }: ReceiveRequest,
     server: NbdServer | null, emit: Emit, arrived: (tap: Tap) => void
   ): Promise<void> {
     const names = disks.map(({ target, name }) => name ?? (target as Tap).name)
@@ -141,7 +141,7 @@ export class DiskHost {
       ...options,
       ...this.#journal(),
       ...machineIn(machine),
-      disks,
+      disks: disks.map((disk) => ({ ...disk, allocate })),
       keepListening,
       arrived,
       ...(server !== null && { serve: server }),

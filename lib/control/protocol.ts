@@ -66,6 +66,8 @@ export interface ReceiveRequest {
   tls?: TlsOptions | false
   /** A migration that fails does not end the listening. Default false. */
   keepListening?: boolean
+  /** As in TargetDisk. Default false. */
+  allocate?: boolean
   /** The machine that waits here, as in --machine. */
   machine?: string
   /** As in SendRequest. */

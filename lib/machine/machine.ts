@@ -53,6 +53,9 @@ export interface MemoryMachine extends Machine {
   /** Source: the machine runs at the destination: what is left of it here can go. */
   release? (): Promise<void>
 
+  /** Destination: it opens the disks' storage itself, and sees all of it: so that must be as large as the
+   * disks. Default: it is served, or nobody knows. */
+  readonly opensDisks?: boolean
   /** Destination: refuses what can't work with a machine like that. */
   expect (description: MachineDescription): Promise<void>
   /** Destination: listens for the memory on a Unix socket at this path. */

@@ -51,6 +51,10 @@ export class XenMachine implements MemoryMachine {
     return true
   }
 
+  get opensDisks (): boolean {
+    return true
+  }
+
   /** How its memory travels, known from prepare() or expect() on. */
   get way (): Way {
     return this.#way

@@ -229,9 +229,9 @@ export class Incoming {
     await this.#unlessOver(this.#host.freed(this, names, offer.machine !== null))
     await this.#unlessOver(this.#machine.expect(offer.machine))
     const disks = this.#disks = await TargetDisks.open(offer.disks, this.#host.options.disks)
+    this.#machine.checkSees(disks)
     await this.#unlessOver(this.#network.prepare())
-    this.#ownership = await DestinationOwnership.begin(
-      this.#host.journal, offer.migration, offer.disks, this.peer)
+    this.#ownership = await DestinationOwnership.begin(this.#host.journal, offer.migration, disks.owned(), this.peer)
     return disks
   }
 

@@ -5,6 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { ErrorDetails } from '../errors.js'
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { NativeTrust } from '../native.js'
+import { partOf } from '../ownership/journal.js'
+import { knownSizes } from '../ownership/known-sizes.js'
 import { SourceOwnership } from '../ownership/source-ownership.js'
 import type { Forecast } from '../policy/types.js'
 import { atDate } from './at-date.js'
@@ -145,9 +147,11 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       unlisten.signal = this.#listenToSignal()
       const { disks, blockSize, journal, throttle, tls } = this.#options
       this.#tls = await loadTls(tls, { connects: true })
-      this.#disks = await SourceDisks.open(disks, blockSize, canPause(this.#options.machine))
+      const sizes = await knownSizes(journal, disks)
+      this.#disks = await SourceDisks.open(disks, sizes, blockSize, canPause(this.#options.machine))
       await this.#disks.checkOptions(throttle, typeof journal === 'string' ? journal : journal?.path)
-      this.#ownership = await SourceOwnership.begin(journal, this.id, planOf(this.#options))
+      this.#ownership = await SourceOwnership.begin(
+        journal, this.id, planOf(this.#options), this.#disks.taps.map(({ tap }) => partOf(tap)))
       const report = await this.#move()
       this.emit({ event: 'done', report })
       return report

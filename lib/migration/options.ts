@@ -8,8 +8,8 @@ import { Journal } from '../ownership/journal.js'
 import type { Budgets } from '../policy/types.js'
 import { SharedBandwidth } from '../shared-bandwidth.js'
 import type { TapKind } from '../tap.js'
-import { checkBlockSize, Tap } from '../tap.js'
-import { parseHostPort, parseRate, parseTime } from '../units.js'
+import { Tap } from '../tap.js'
+import { checkBlockSize, checkSize, parseHostPort, parseRate, parseTime } from '../units.js'
 import type { TlsOptions, Welcome } from './tls.js'
 import { checkTls } from './tls.js'
 
@@ -32,6 +32,10 @@ export interface SourceDisk {
   /** Of a path without a tap in the kernel: take it although another program has it open for writing. See
    * TapOptions. Default false: BUSY. */
   force?: boolean
+  /** Of a path without a tap in the kernel, bytes: see TapOptions. Default: what the journal knows of a disk
+   * that has come to larger storage, else all of it. With a tap in the kernel the disk is the whole device,
+   * as its writers see it. */
+  size?: number | string
   /** What the destination calls it. Default: the tap's name, or 'disk'. */
   name?: string
 }
@@ -103,6 +107,7 @@ export interface CheckedMigrateOptions {
     map?: string
     cgroup?: string
     force?: boolean
+    size?: number
   }>
   host: string
   port: number
@@ -125,7 +130,8 @@ export interface CheckedMigrateOptions {
 }
 
 export interface TargetDisk {
-  /** A path (a missing file is created with the source's size) or a tap. A device that a 'dm' tap has fenced
+  /** A path (a missing file is created with the source's size) or a tap. One that is larger is the disk only
+   * up to its size; what lies behind is not touched, and is not served. A device that a 'dm' tap has fenced
    * since its disk has moved is unfenced when a disk comes: BUSY while somebody has it open, REFUSED when it is
    * not known that the disk has moved. */
   target: Tap | string
@@ -134,8 +140,14 @@ export interface TargetDisk {
   /** O_DIRECT for a path. Default false. */
   direct?: boolean
   /** Of a path: take it although another program has it open for writing (see TapOptions), else BUSY, or
-   * although it goes by the name of the source's own storage, else REFUSED. Default false. */
+   * although it goes by the name of the source's own storage, else REFUSED; and of a larger device for a
+   * machine that opens it itself (Xen), which sees all of it, else BAD_SIZE. Default false. */
   force?: boolean
+  /** Take all the space that the disk can need before it comes: NO_SPACE then, and not in the middle;
+   * UNSUPPORTED where a file system can't. A block device has what it has: its zeroes are written then, where
+   * it might otherwise give space back. Default false: a file that has all of its space keeps it, others are
+   * as sparse as the disk. */
+  allocate?: boolean
 }
 
 export interface ReceiveOptions {
@@ -159,7 +171,7 @@ export interface ReceiveOptions {
 }
 
 export interface CheckedReceiveOptions {
-  disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean, force: boolean }>
+  disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean, force: boolean, allocate: boolean }>
   host: string
   port: number
   tls: Welcome
@@ -281,7 +293,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
-    const { source, name, tap, map, cgroup, force } = isObject(disk) ? disk : {} as SourceDisk
+    const { source, name, tap, map, cgroup, force, size } = isObject(disk) ? disk : {} as SourceDisk
     const isPath = typeof source === 'string' && source !== ''
     if (!isPath && !(source instanceof Tap)) throw nonsense(`disks[${index}].source`, 'a Tap or a path')
     if (tap !== undefined && !isPath) throw nonsense(`disks[${index}].tap`, 'left out: the source is a Tap')
@@ -295,6 +307,9 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
       throw nonsense(`disks[${index}].force`, 'left out: it is for a path without a tap in the kernel')
     }
     checkFlag(`disks[${index}].force`, force)
+    if (size !== undefined && (!isPath || (tap ?? 'nbd') !== 'nbd')) {
+      throw nonsense(`disks[${index}].size`, 'left out: it is for a path without a tap in the kernel')
+    }
     oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'dm', 'auto'])
     return {
       source,
@@ -302,7 +317,8 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
       tap: source instanceof Tap ? source.kind : tap ?? 'nbd',
       ...(map !== undefined && { map }),
       ...(cgroup !== undefined && { cgroup }),
-      ...(force !== undefined && { force })
+      ...(force !== undefined && { force }),
+      ...(size !== undefined && { size: checkSize(`disks[${index}].size`, size) })
     }
   })
   checkNames(disks.map((disk) => disk.name))
@@ -354,12 +370,13 @@ export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: TargetDisk, index) => {
-    const { target, name, direct = false, force = false } = isObject(disk) ? disk : {} as TargetDisk
+    const { target, name, direct = false, force = false, allocate = false } = isObject(disk) ? disk : {} as TargetDisk
     const isPath = typeof target === 'string' && target !== ''
     if (!isPath && !(target instanceof Tap)) throw nonsense(`disks[${index}].target`, 'a Tap or a path')
     checkFlag(`disks[${index}].force`, force)
+    checkFlag(`disks[${index}].allocate`, allocate)
     if (force && !isPath) throw nonsense(`disks[${index}].force`, 'left out: the target is a Tap')
-    return { target, name: name ?? (target instanceof Tap ? target.name : 'disk'), direct, force }
+    return { target, name: name ?? (target instanceof Tap ? target.name : 'disk'), direct, force, allocate }
   })
   checkNames(disks.map((disk) => disk.name))
   const listen = checkAddress('listen', options.listen ?? '127.0.0.1:0')

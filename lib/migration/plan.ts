@@ -13,6 +13,8 @@ export interface MigrationPlan extends Pick<MigrateOptions,
     map?: string
     cgroup?: string
     force?: boolean
+    /** Bytes. */
+    size?: number
   }>
   destination: string
   budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
@@ -28,13 +30,14 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
   const { host, port, budgets, machine, network } = options
   const { switchover, throttle, equality, reuse, compression, blockSize, streams } = options
   return {
-    disks: options.disks.map(({ name, source, tap, map, cgroup, force }) => ({
+    disks: options.disks.map(({ name, source, tap, map, cgroup, force, size }) => ({
       name,
       source: typeof source === 'string' ? source : source.source,
       ...(tap !== 'nbd' && { tap }), // else nobody would see the writes to it
       ...(map !== undefined && { map }),
       ...(cgroup !== undefined && { cgroup }),
-      ...(force !== undefined && { force })
+      ...(force !== undefined && { force }),
+      ...(size !== undefined && { size })
     })),
     destination: hostPortText({ host, port }),
     budgets: {

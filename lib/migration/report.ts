@@ -83,7 +83,9 @@ export interface DestinationReport {
   bytes: { disk: number, sent: number, wire: number, zero: number }
   equal: boolean | null
   digest: string | null
-  disks: Array<{ name: string, target: string, bytes: number, digest: string | null }>
+  /** `bytes`: of the disk; `capacity`: what the target has, more where that was larger. To serve it again, or
+   * to move it on, by its path needs the size (TapOptions.size), unless a journal has it. */
+  disks: Array<{ name: string, target: string, bytes: number, capacity: number, digest: string | null }>
 }
 
 /** The sum of 64-bit digests in hexadecimal: the digest of several disks as one. */

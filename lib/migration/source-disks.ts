@@ -43,16 +43,17 @@ export class SourceDisks {
     this.#written = taps.map(({ before }) => before.writtenBytes)
   }
 
-  /** Opens what is a path, claims every tap and begins to track. */
+  /** Opens what is a path, claims every tap and begins to track. `sizes`: of disks that are not told of in
+   * their options, bytes. */
   static async open (
-    disks: CheckedMigrateOptions['disks'], blockSize: number, canPause: boolean
+    disks: CheckedMigrateOptions['disks'], sizes: ReadonlyMap<string, number>, blockSize: number, canPause: boolean
   ): Promise<SourceDisks> {
     const taps: SourceTap[] = []
     try {
       for (const disk of disks) {
-        const { source, name } = disk
+        const { source, name, size = sizes.get(name) } = disk
         const own = !(source instanceof Tap)
-        const tap = own ? await openPath(source, disk, blockSize, canPause) : source
+        const tap = own ? await openPath(source, { ...disk, ...(size !== undefined && { size }) }, blockSize, canPause) : source
         const release = claim(tap)
         const opened: SourceTap = { name, tap, own, release, before: tap.stats(), witness: null }
         taps.push(opened)
@@ -210,12 +211,13 @@ export class SourceDisks {
 }
 
 async function openPath (
-  source: string, { name, tap, map: path, cgroup, force }: CheckedMigrateOptions['disks'][number],
+  source: string, { name, tap, map: path, cgroup, force, size }: CheckedMigrateOptions['disks'][number],
   blockSize: number, canPause: boolean
 ): Promise<Tap> {
   const kind = tap === 'auto' ? await chooseTap(source, canPause) : tap
   const map = path === undefined ? {} : { map: { path, blockSize } }
-  const how = kind === 'nbd' ? { readOnly: true, ...(force !== undefined && { force }) } : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
+  const plain = { readOnly: true, ...(force !== undefined && { force }), ...(size !== undefined && { size }) }
+  const how = kind === 'nbd' ? plain : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
   return await openTap({ source, name, ...map, ...how })
 }
 

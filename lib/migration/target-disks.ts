@@ -2,11 +2,14 @@
 import { existsSync } from 'node:fs'
 import { unlink } from 'node:fs/promises'
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError, toBlockferryError } from '../errors.js'
 import { native } from '../native.js'
+import type { OwnedDisk } from '../ownership/journal.js'
+import { partOf } from '../ownership/journal.js'
 import type { Tap } from '../tap.js'
-import { checkBlockSize, openRawTap, openTap } from '../tap.js'
+import { openRawTap, openTap } from '../tap.js'
 import { commonPlace, placesOf } from '../tap/places.js'
+import { checkBlockSize } from '../units.js'
 import type { OfferedDisk } from './messages.js'
 import type { CheckedReceiveOptions } from './options.js'
 import type { DestinationReport } from './report.js'
@@ -26,6 +29,8 @@ export interface TargetTap {
   target: Target
   /** The path did not exist before. */
   created: boolean
+  /** Bytes: of a tap, before this disk came. */
+  sizeBefore: number
   release: () => void
 }
 
@@ -34,7 +39,8 @@ export class TargetDisks {
 
   /** Opens and claims every disk that is offered. Errors: NOT_FOUND (no such name here), REFUSED
    * (owned here already; the very disk that is to move; fenced, and nobody knows whether its disk has
-   * moved), TOO_SMALL, READ_ONLY, BUSY and those of openTap(). */
+   * moved), TOO_SMALL, BAD_SIZE (it is served with another size), READ_ONLY, BUSY, NO_SPACE, and those of
+   * openTap(). */
   static async open (offered: OfferedDisk[], targets: readonly Target[]): Promise<TargetDisks> {
     const disks = new TargetDisks()
     try {
@@ -44,6 +50,11 @@ export class TargetDisks {
       throw error
     }
     return disks
+  }
+
+  /** As a journal has them. */
+  owned (): OwnedDisk[] {
+    return this.taps.map(({ offered: { name, epoch }, tap }) => ({ name, epoch, ...partOf(tap) }))
   }
 
   /** Writes go on here from now on. */
@@ -60,16 +71,19 @@ export class TargetDisks {
       equal: digests === null ? null : true,
       digest: digests === null ? null : sumDigests(digests),
       disks: this.taps.map(({ offered: { name, size }, tap }, index) => (
-        { name, target: tap.source, bytes: size, digest: digests?.[index] ?? null }))
+        { name, target: tap.source, bytes: size, capacity: tap.capacity, digest: digests?.[index] ?? null }))
     }
   }
 
   /** Gives up what never arrived. What was copied is kept, unless `remove`: then files that were
    * made for it are deleted. */
   async abandon (remove: boolean): Promise<void> {
-    for (const { tap, target, created, release } of this.taps) {
+    for (const { tap, target, created, sizeBefore, release } of this.taps) {
       release()
-      if (tap === target.target) continue
+      if (tap === target.target) {
+        restoreSize(tap, sizeBefore)
+        continue
+      }
       await tap.close()
       if (remove && created) await unlink(tap.source).catch(() => {})
     }
@@ -83,7 +97,7 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   if (offered.size === 0 || offered.size % 512 !== 0) {
     throw new BlockferryError('BAD_SIZE', `${offered.name}: ${offered.size} bytes is no positive multiple of 512`)
   }
-  const { target: where, name, direct, force } = target
+  const { target: where, name, direct, force, allocate } = target
   if (offered.size / offered.blockSize > kMaxBlocks) {
     throw new BlockferryError('INVALID', `${offered.name}: too many blocks, use a larger block size`)
   }
@@ -100,9 +114,10 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
     : where
   const release = tap.claimForMigration()
   tap.refuse()
-  const opened = { offered, tap, target, created, release }
+  const opened = { offered, tap, target, created, release, sizeBefore: tap.size }
   try {
-    checkTarget(opened)
+    makeFit(opened)
+    if (allocate) await tap.allocate()
   } catch (error) {
     const disks = new TargetDisks()
     disks.taps.push(opened)
@@ -124,10 +139,23 @@ async function checkElsewhere ({ places }: OfferedDisk, where: Tap | string): Pr
     `${path} here is the disk itself that is to move (${common}): shared storage does not have to be copied`)
 }
 
-function checkTarget ({ tap, offered }: TargetTap): void {
+/** The disk is as large here as there, however large what it comes to is. */
+function makeFit ({ tap, offered: { name, size } }: TargetTap): void {
   if (tap.readOnly) throw new BlockferryError('READ_ONLY', `${tap.source} is open for reading only`)
-  if (tap.size < offered.size) {
-    throw new BlockferryError(
-      'TOO_SMALL', `${tap.source} has ${tap.size} bytes, ${offered.name} needs ${offered.size}`)
+  if (tap.capacity < size) {
+    throw new BlockferryError('TOO_SMALL', `${tap.source} has ${tap.capacity} bytes, ${name} needs ${size}`)
   }
+  try {
+    tap.setSize(size)
+  } catch (error) {
+    const { code, message } = toBlockferryError(error)
+    throw new BlockferryError(code, `${message}: serve it with the size that comes (--size ${name}=${size})`)
+  }
+}
+
+/** Whoever came to know the new one meanwhile relies on that. */
+function restoreSize (tap: Tap, bytes: number): void {
+  try {
+    tap.setSize(bytes)
+  } catch {}
 }

@@ -5,6 +5,7 @@ import type { Machine, MachineDescription, MemoryMachine } from '../machine/mach
 import { isMemoryMachine } from '../machine/machine.js'
 import { machineCall } from './machine-call.js'
 import { privateSocket } from './memory-transfer.js'
+import type { TargetDisks } from './target-disks.js'
 
 export class TargetMachine {
   readonly #machine: MemoryMachine | null
@@ -47,6 +48,17 @@ export class TargetMachine {
       this.#state = 'gone'
       this.#onGone(reason)
     })
+  }
+
+  /** BAD_SIZE when it would see more than the disks. */
+  checkSees ({ taps }: TargetDisks): void {
+    if (this.#machine?.opensDisks !== true) return
+    const larger = taps.find(({ tap, target }) => tap.capacity > tap.size && !target.force)
+    if (larger === undefined) return
+    const { tap } = larger
+    throw new BlockferryError('BAD_SIZE',
+      `${tap.source} has ${tap.capacity} bytes and ${tap.name} ${tap.size}: the machine would see what lies ` +
+      'behind its end (a device-mapper or loop device of the exact size hides it; force lets it)')
   }
 
   /** Takes the memory in, once, to a socket that `listening` is told of; resolves when everything is

@@ -24,7 +24,7 @@ export class DestinationOwnership {
   ): Promise<DestinationOwnership> {
     if (journal !== null) for (const disk of disks) checkOffered(journal, disk)
     const ownership = new DestinationOwnership(
-      journal, migration, disks.map(({ name, epoch }) => ({ name, epoch })), peer)
+      journal, migration, disks, peer)
     await ownership.#write('receiving', 0, [])
     return ownership
   }
@@ -40,7 +40,7 @@ export class DestinationOwnership {
   }
 
   async #write (state: DestinationState, ahead: number, digests: string[]): Promise<void> {
-    const disks = this.#disks.map(({ name, epoch }) => ({ name, epoch: epoch + ahead }))
+    const disks = this.#disks.map((disk) => ({ ...disk, epoch: disk.epoch + ahead }))
     const peer = this.#peer === '' ? {} : { peer: this.#peer }
     await this.#journal?.write({ migration: this.#migration, role: 'destination', state, disks, digests, ...peer })
   }

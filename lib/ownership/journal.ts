@@ -18,6 +18,13 @@ export interface OwnedDisk {
   name: string
   /** Grows with each change of the owner; whoever has the newest committed one may write. */
   epoch: number
+  /** Bytes, where what it lies on is larger. */
+  size?: number
+}
+
+/** What tells a disk from the larger storage that it lies on. */
+export function partOf ({ size, capacity }: { size: number, capacity: number }): { size?: number } {
+  return size < capacity ? { size } : {}
 }
 
 export interface OwnershipRecord {
@@ -108,6 +115,11 @@ export class Journal implements AsyncDisposable {
     return null
   }
 
+  /** Bytes, of a disk that lies on larger storage; null: it has all of its storage, or is not known. */
+  sizeOf (name: string): number | null {
+    return this.ownershipOf(name)?.record.disks.find((disk) => disk.name === name)?.size ?? null
+  }
+
   /** Every disk that is in it. */
   names (): string[] {
     return [...new Set(this.#file.records.flatMap(({ disks }) => disks.map(({ name }) => name)))]
@@ -143,7 +155,7 @@ export class Journal implements AsyncDisposable {
   /** The next state of a migration that is known here. */
   async settle ({ at: _at, ...record }: OwnershipRecord, state: 'moved' | 'kept' | 'refused'): Promise<void> {
     const back = state !== 'moved' && record.state === 'committing'
-    const disks = back ? record.disks.map(({ name, epoch }) => ({ name, epoch: epoch - 1 })) : record.disks
+    const disks = back ? record.disks.map((disk) => ({ ...disk, epoch: disk.epoch - 1 })) : record.disks
     await this.write({ ...record, disks, state })
   }
 
@@ -165,7 +177,8 @@ export class Journal implements AsyncDisposable {
 function isRecord (record: any): record is OwnershipRecord {
   const { at, migration, role, state, disks, peer = '', digests = [], plan = {} } = record ?? {}
   const isText = (value: unknown) => typeof value === 'string'
-  const isDisk = (disk: any) => isText(disk?.name) && Number.isSafeInteger(disk.epoch)
+  const isSize = (size: unknown) => size === undefined || (Number.isSafeInteger(size) && (size as number) > 0)
+  const isDisk = (disk: any) => isText(disk?.name) && Number.isSafeInteger(disk.epoch) && isSize(disk.size)
   return [at, migration, peer].every(isText) && Object.hasOwn(kStates, role) &&
     kStates[role as OwnershipRecord['role']].includes(state) &&
     typeof plan === 'object' && plan !== null &&

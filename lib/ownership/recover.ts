@@ -22,7 +22,8 @@ export interface Recovered {
   migration: string
   /** The role of this side in it. */
   role: 'source' | 'destination'
-  disks: Array<{ name: string, epoch: number }>
+  /** `size`: bytes, of one that lies on larger storage. */
+  disks: Array<{ name: string, epoch: number, size?: number }>
   /** Who owns the disks. Unknown: start neither side. */
   owner: Owner
   /** May this side write to them? */

@@ -22,14 +22,16 @@ export class SourceOwnership {
     this.#disks = disks
   }
 
-  /** REFUSED when the journal says that a disk is not owned here. */
+  /** REFUSED when the journal says that a disk is not owned here. `sizes`: of each, see partOf(). */
   static async begin (
-    journal: Journal | string | null, migration: string, plan: MigrationPlan
+    journal: Journal | string | null, migration: string, plan: MigrationPlan,
+    sizes: ReadonlyArray<{ size?: number }>
   ): Promise<SourceOwnership> {
     const own = typeof journal === 'string'
     const opened = own ? await Journal.open(journal) : journal
     try {
-      const disks = plan.disks.map(({ name }) => ({ name, epoch: opened === null ? 0 : ownedEpoch(opened, name) }))
+      const disks = plan.disks.map(({ name }, index) => (
+        { name, epoch: opened === null ? 0 : ownedEpoch(opened, name), ...sizes[index] }))
       const ownership = new SourceOwnership(opened, own, migration, plan, disks)
       await ownership.copying()
       return ownership
@@ -67,7 +69,7 @@ export class SourceOwnership {
   }
 
   async #write (state: SourceState, ahead: number): Promise<void> {
-    const disks = this.#disks.map(({ name, epoch }) => ({ name, epoch: epoch + ahead }))
+    const disks = this.#disks.map((disk) => ({ ...disk, epoch: disk.epoch + ahead }))
     const [migration, plan] = [this.#migration, this.#plan]
     try {
       await this.#journal?.write({ migration, role: 'source', state, disks, peer: plan.destination, plan })

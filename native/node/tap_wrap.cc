@@ -76,6 +76,8 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::check_watch>("checkWatch"),
           InstanceMethod<&TapWrap::begin_again>("beginAgain"),
           InstanceMethod<&TapWrap::witness>("witness"),
+          InstanceMethod<&TapWrap::set_size>("setSize"),
+          InstanceMethod<&TapWrap::allocate>("allocate"),
           InstanceMethod<&TapWrap::flush>("flush"),
           InstanceMethod<&TapWrap::stats>("stats"),
           InstanceMethod<&TapWrap::close>("close"),
@@ -108,6 +110,7 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   bool raw = bool_or(options, "raw", false);
   std::string kind = string_or(options, "kind", "file");
   uint64_t size = uint_or(options, "size", 0);
+  uint64_t disk_size = uint_or(options, "diskSize", 0);
   std::string map = string_or(options, "map", "");
   std::string metadata = string_or(options, "metadata", "");
   bool delays = bool_or(options, "delays", false);
@@ -121,6 +124,7 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
             std::unique_ptr<Origin> origin;
             std::shared_ptr<Tracking> tracking;
             Status status = open_origin(kind, size, file, raw, &origin);
+            if (status.ok() && disk_size != 0) status = origin->set_size(disk_size);
             if (status.ok()) status = open_tracking(map, block_size, *origin, &tracking);
             if (status.ok()) *tap = std::make_shared<Tap>(std::move(origin), tracking);
             return status;
@@ -162,7 +166,9 @@ DirtyMap& TapWrap::map(const Napi::CallbackInfo& info) {
 Napi::Value TapWrap::describe(const Napi::CallbackInfo& info) {
   Origin& origin = tap(info).origin();
   Napi::Object object = make_object(
-      info.Env(), {{"size", origin.size()}, {"alignment", origin.alignment()}});
+      info.Env(), {{"size", origin.size()},
+                   {"capacity", origin.capacity()},
+                   {"alignment", origin.alignment()}});
   object.Set("name", origin.name());
   object.Set("readOnly", origin.read_only());
   object.Set("blank", origin.blank());
@@ -262,6 +268,15 @@ Napi::Value TapWrap::witness(const Napi::CallbackInfo& info) {
         std::string word = std::to_string(state->changed_ns) + ":" + std::to_string(state->sectors);
         return Napi::String::New(env, state->known ? word : "");
       });
+}
+
+void TapWrap::set_size(const Napi::CallbackInfo& info) {
+  throw_unless_ok(info.Env(), tap(info).set_size(to_uint(info[0])));
+}
+
+Napi::Value TapWrap::allocate(const Napi::CallbackInfo& info) {
+  tap(info);
+  return Loop::of(info.Env())->run([tap = tap_] { return tap->origin().allocate(); });
 }
 
 Napi::Value TapWrap::flush(const Napi::CallbackInfo& info) {

@@ -44,6 +44,8 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   void check_watch(const Napi::CallbackInfo& info);
   Napi::Value begin_again(const Napi::CallbackInfo& info);
   Napi::Value witness(const Napi::CallbackInfo& info);
+  void set_size(const Napi::CallbackInfo& info);
+  Napi::Value allocate(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

@@ -14,7 +14,8 @@
 
 class LoopDevice {
  public:
-  explicit LoopDevice(uint64_t size) { make(folder_ / "image", size); }
+  // With `sector`, in bytes, that is its logical block size.
+  explicit LoopDevice(uint64_t size, uint32_t sector = 512) : sector_(sector) { make(image(), size); }
   // Over a file elsewhere, which stays.
   LoopDevice(uint64_t size, const std::string& file) { make(file, size); }
   // Over another device, past the page cache: as slow as that.
@@ -26,6 +27,8 @@ class LoopDevice {
   LoopDevice& operator=(const LoopDevice&) = delete;
 
   const std::string& path() const { return path_; }
+  // What lies below, of a file of its own.
+  std::string image() const { return folder_ / "image"; }
 
  private:
   void make(const std::string& file, uint64_t size) {
@@ -45,11 +48,13 @@ class LoopDevice {
       loop_config config = {};
       config.fd = static_cast<uint32_t>(file_.get());
       config.info.lo_flags = flags;
+      config.block_size = sector_;
       if (device_.open() && ioctl(device_.get(), LOOP_CONFIGURE, &config) != 0) device_.reset();
     }
     CHECK(device_.open());
   }
   TemporaryFolder folder_;
+  uint32_t sector_ = 512;
   blockferry::FileDescriptor file_, device_;
   std::string path_;
 };

@@ -10,6 +10,7 @@ const wrong: Array<[string, object, RegExp]> = [
   ['a disk without source', { disks: [{}] }, /disks\[0\]\.source/],
   ['an empty name', { disks: [{ source: 'a', name: '' }] }, /disks\[0\]\.name/],
   ['a name twice', { disks: [{ source: 'a' }, { source: 'b' }] }, /disks\[1\]\.name/],
+  ['a size of a disk with a tap in the kernel', { disks: [{ source: 'a', tap: 'dm', size: 512 }] }, /disks\[0\]\.size/],
   ['a destination without a port', { destination: 'host' }, /destination/],
   ['a port that is none', { destination: { host: 'x', port: -1 } }, /destination/],
   ['an unknown option', { speed: 9 }, /speed/],
@@ -48,6 +49,7 @@ t.test('migrate: one tap twice', async (t) => {
 const wrongHere: Array<[string, object, RegExp]> = [
   ['no disks', { disks: [] }, /disks/],
   ['a target that is none', { disks: [{ target: 7 }] }, /disks\[0\]\.target/],
+  ['an allocate that is no flag', { disks: [{ target: 'x', allocate: 'yes' }] }, /disks\[0\]\.allocate/],
   ['a listen address that is none', { disks: [{ target: 'x' }], listen: 'here' }, /listen/],
   ['an unknown option', { disks: [{ target: 'x' }], port: 5 }, /port/]
 ]

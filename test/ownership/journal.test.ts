@@ -82,6 +82,29 @@ t.test('a flipped bit anywhere before the last record is damage, and never anoth
   t.pass()
 })
 
+t.test('the size of a disk on larger storage stays with it, however its migrations end', async (t) => {
+  const path = join(temporary(t), 'journal')
+  const disks = [{ name: 'web', epoch: 3, size: 4608 }]
+  await using journal = await Journal.open(path)
+  t.equal(journal.sizeOf('web'), null)
+  await journal.write({ migration: kMigration, role: 'source', state: 'committing', disks })
+  await journal.settle(journal.unknown()[0]!, 'kept')
+  t.match(journal.ownershipOf('web'), { epoch: 2, whereabouts: 'here' })
+  t.equal(journal.sizeOf('web'), 4608)
+})
+
+t.test('a size that none can have is of another version', async (t) => {
+  for (const size of ['4608', 0, -512, 0.5]) {
+    const path = join(temporary(t), 'journal')
+    {
+      await using journal = await Journal.open(path)
+      const disks = [{ name: 'web', epoch: 3, size: size as number }]
+      await journal.write({ migration: kMigration, role: 'source', state: 'kept', disks })
+    }
+    await t.rejects(Journal.open(path), { code: 'JOURNAL' })
+  }
+})
+
 t.test('one process at a time, and nobody else reads it', async (t) => {
   const path = join(temporary(t), 'journal')
   await using journal = await Journal.open(path)

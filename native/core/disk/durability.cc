@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <filesystem>
 #include <string>
 #include <utility>
 
@@ -18,6 +19,14 @@ constexpr size_t kMostIdle = 16;  // as many as one queue has threads
 
 FileDescriptor reopen(int fd, int flags) {
   return FileDescriptor(open(("/proc/self/fd/" + std::to_string(fd)).c_str(), flags | O_CLOEXEC));
+}
+
+// Some file systems have nothing to do for that (EINVAL).
+int make_name_durable(int file, const std::string& path) {
+  std::string folder = std::filesystem::path(path).parent_path();
+  FileDescriptor fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.open() && errno == EACCES) return syncfs(file) == 0 ? 0 : errno;  // one that can't be listed
+  return fd.open() && (fsync(fd.get()) == 0 || errno == EINVAL) ? 0 : errno;
 }
 
 void Durability::begin(int fd, bool cached) {

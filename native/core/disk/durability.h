@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <vector>
 
 #include "base/file_descriptor.h"
@@ -28,6 +29,9 @@ namespace blockferry {
 
 // Another open file description of what `fd` has open; not open when none can be had.
 FileDescriptor reopen(int fd, int flags);
+
+// A file's name is durable with its folder: an errno, or 0.
+int make_name_durable(int file, const std::string& path);
 
 class Durability {
  public:

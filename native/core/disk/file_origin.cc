@@ -6,17 +6,20 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
-#include <filesystem>
+#include <cstring>
 #include <mutex>
 
 #include "base/aligned_buffer.h"
 #include "base/file_descriptor.h"
+#include "disk/direct_io.h"
 #include "disk/disk_users.h"
 #include "disk/durability.h"
 #include "disk/image_lock.h"
 #include "disk/io_queue.h"
 #include "disk/origin.h"
+#include "disk/space.h"
 
 namespace blockferry {
 
@@ -35,23 +38,29 @@ const uint8_t* zeroes() {
   return buffer.get();
 }
 
-class FileOrigin : public Origin {
+class FileOrigin : public SizedOrigin {
  public:
   Status open(const FileOriginOptions& options);
 
-  uint64_t size() const override { return size_; }
-  uint32_t alignment() const override { return alignment_; }
+  uint32_t alignment() const override {
+    return size() % unit_ == 0 ? unit_ : static_cast<uint32_t>(kSector);
+  }
   bool read_only() const override { return read_only_; }
   bool blank() const override;
   const std::string& name() const override { return path_; }
   int descriptor() const override { return fd_.get(); }
+  // The ring knows nothing of part units.
+  int ring_descriptor() const override { return alignment() == unit_ ? fd_.get() : -1; }
 
   Status read(void* buffer, uint64_t offset, uint64_t length) override {
-    return read_from(fd_.get(), buffer, offset, length);
+    bool whole = is_whole(buffer, offset, length);
+    return read_from(whole ? fd_.get() : parts_.fd(), buffer, offset, length);
   }
   Status write(const void* buffer, uint64_t offset, uint64_t length, bool durable) override;
   Status write_zeroes(uint64_t offset, uint64_t length, ZeroMode mode, bool fast_only) override;
   Status discard(uint64_t offset, uint64_t length) override;
+  Status allocate() override;
+  bool allocated() const override;
   Status flush() override;
   Status extent_at(uint64_t offset, uint64_t length, OriginExtent* extent) override;
   Status hole_at(uint64_t offset, uint64_t length, uint64_t* hole) override;
@@ -63,10 +72,17 @@ class FileOrigin : public Origin {
   Status open_descriptor(const FileOriginOptions& options);
   Status measure();
   Status lock(const FileOriginOptions& options);
-  Status find_alignment(bool direct);
+  Status find_unit(bool direct);
   void open_reread();
   Status still_reaches(uint64_t end) const;
+  // In units that the descriptor takes.
+  bool is_whole(const void* buffer, uint64_t offset, uint64_t length) const {
+    return !parts_.begun() || (offset | length | reinterpret_cast<uintptr_t>(buffer)) % unit_ == 0;
+  }
+  ssize_t put(const void* bytes, uint64_t length, uint64_t offset, bool durable);
   Status read_from(int fd, void* buffer, uint64_t offset, uint64_t length);
+  Status reread_around(void* buffer, uint64_t offset, uint64_t length);
+  void drop_pages(uint64_t offset, uint64_t length);
   Status failed(int error, const char* what, uint64_t offset, uint64_t length) const {
     return failed_io(*this, what, offset, length, error);
   }
@@ -75,53 +91,20 @@ class FileOrigin : public Origin {
   FileDescriptor fd_;
   FileDescriptor reread_fd_;  // O_DIRECT, or not open when the file system has none
   uint32_t reread_alignment_ = 1;
-  uint64_t size_ = 0;
-  uint32_t alignment_ = 1;
+  uint32_t unit_ = 1;  // of requests: of direct I/O, or 1
+  PartUnits parts_;    // begun where a disk may end in one
   bool read_only_ = false;
   bool block_device_ = false;
   // The kernel lets one buffered write at a time into a file and spins meanwhile: writers that
   // are long at it wait here instead.
   bool spins_ = false;
   std::mutex turn_;
+  // By allocate().
+  std::atomic<bool> keeps_space_{false};
   // Reads past the page cache are what they are called.
   bool truly_direct_ = false;
   Durability durability_;
 };
-
-// The smallest unit in which O_DIRECT reads work: 512 where it does, else 4096, 0 if not at all. When
-// reading fails for another reason, so much as always works.
-Status direct_alignment(int fd, const std::string& path, uint32_t* alignment) {
-  auto buffer = make_aligned_buffer(4096);
-  for (uint32_t size : {uint32_t{kSector}, 4096u}) {
-    *alignment = size;
-    if (pread(fd, buffer.get(), size, 0) >= 0) return {};
-    if (errno == EINVAL) continue;
-    *alignment = 4096;
-    return Status::from_errno(errno, "read the start of " + path);
-  }
-  *alignment = 0;
-  return {};
-}
-
-// Some file systems take O_DIRECT and go through the page cache all the same (ext4 that journals data).
-bool passes_page_cache(int fd) {
-#ifdef STATX_DIOALIGN
-  struct statx info = {};
-  return statx(fd, "", AT_EMPTY_PATH, STATX_DIOALIGN, &info) == 0 &&
-         (info.stx_mask & STATX_DIOALIGN) != 0 && info.stx_dio_offset_align != 0;
-#else
-  (void)fd;
-  return false;  // nobody knows
-#endif
-}
-
-// A file's name is durable with its folder. Some file systems have nothing to do for that (EINVAL).
-int make_name_durable(int file, const std::string& path) {
-  std::string folder = std::filesystem::path(path).parent_path();
-  FileDescriptor fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.open() && errno == EACCES) return syncfs(file) == 0 ? 0 : errno;  // one that can't be listed
-  return fd.open() && (fsync(fd.get()) == 0 || errno == EINVAL) ? 0 : errno;
-}
 
 Status FileOrigin::open_descriptor(const FileOriginOptions& options) {
   int flags = O_CLOEXEC | O_NONBLOCK | (options.read_only ? O_RDONLY : O_RDWR);
@@ -154,14 +137,20 @@ Status FileOrigin::measure() {
   struct stat info;
   if (fstat(fd_.get(), &info) != 0) return Status::from_errno(errno, "stat " + path_);
   block_device_ = S_ISBLK(info.st_mode);
-  size_ = static_cast<uint64_t>(info.st_size);
-  if (block_device_ && ioctl(fd_.get(), BLKGETSIZE64, &size_) != 0) {
+  uint64_t bytes = static_cast<uint64_t>(info.st_size);
+  if (block_device_ && ioctl(fd_.get(), BLKGETSIZE64, &bytes) != 0) {
     return Status::from_errno(errno, "ask the size of " + path_);
   }
-  if (size_ == 0 || size_ % kSector != 0) {
-    return Status::failure(Code::bad_size, path_ + " has " + std::to_string(size_) +
+  // What lies in a part of a sector at a device's end nobody can read (a loop device over such a file).
+  int sector = 0;
+  if (block_device_ && ioctl(fd_.get(), BLKSSZGET, &sector) == 0 && sector > 0) {
+    bytes -= bytes % static_cast<uint64_t>(sector);
+  }
+  if (bytes == 0 || bytes % kSector != 0) {
+    return Status::failure(Code::bad_size, path_ + " has " + std::to_string(bytes) +
                                                " bytes: not a positive multiple of 512");
   }
+  measured(bytes);
   int device_read_only = 0;
   if (block_device_ && !read_only_ && ioctl(fd_.get(), BLKROGET, &device_read_only) == 0 &&
       device_read_only != 0) {
@@ -179,19 +168,12 @@ Status FileOrigin::lock(const FileOriginOptions& options) {
   return users.ok() ? status : users;
 }
 
-Status FileOrigin::find_alignment(bool direct) {
+Status FileOrigin::find_unit(bool direct) {
   if (!direct) return {};
-  Status status = direct_alignment(fd_.get(), path_, &alignment_);
+  Status status = direct_alignment(fd_.get(), path_, &unit_);
   if (!status.ok()) return status;
-  if (alignment_ == 0) {
-    return Status::failure(Code::unsupported, "no direct I/O on " + path_, EINVAL);
-  }
-  if (size_ % alignment_ != 0) {
-    return Status::failure(Code::bad_size, path_ + " has " + std::to_string(size_) +
-                                               " bytes: direct I/O needs a multiple of " +
-                                               std::to_string(alignment_));
-  }
-  return {};
+  if (unit_ == 0) return Status::failure(Code::unsupported, "no direct I/O on " + path_, EINVAL);
+  return unit_ > kSector ? parts_.begin(fd_.get(), read_only_) : Status{};
 }
 
 void FileOrigin::open_reread() {
@@ -212,7 +194,7 @@ Status FileOrigin::open(const FileOriginOptions& options) {
   Status status = open_descriptor(options);
   if (status.ok()) status = measure();
   if (status.ok()) status = lock(options);
-  if (status.ok()) status = find_alignment(options.direct);
+  if (status.ok()) status = find_unit(options.direct);
   if (!status.ok()) return status;
   // Only opening must not wait, for a pipe say. io_uring would take it for every request, and those
   // that would have to wait would fail, again and again, where the device can't tell (dm-crypt).
@@ -252,19 +234,25 @@ Status FileOrigin::read_from(int fd, void* buffer, uint64_t offset, uint64_t len
   return {};
 }
 
+ssize_t FileOrigin::put(const void* bytes, uint64_t length, uint64_t offset, bool durable) {
+  if (!is_whole(bytes, offset, length)) return parts_.write(bytes, length, offset);
+  auto turn = parts_.shared();
+  return durable ? durability_.write(bytes, length, offset)
+                 : pwrite(fd_.get(), bytes, length, static_cast<off_t>(offset));
+}
+
 Status FileOrigin::write(const void* buffer, uint64_t offset, uint64_t length, bool durable) {
   std::unique_lock<std::mutex> turn(turn_, std::defer_lock);
   if (spins_ && length >= kLongWrite) turn.lock();
   const uint8_t* at = static_cast<const uint8_t*>(buffer);
   while (length > 0) {
-    ssize_t put = durable ? durability_.write(at, length, offset)
-                          : pwrite(fd_.get(), at, length, static_cast<off_t>(offset));
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) return failed(errno, "write", offset, length);
-    if (put == 0) return failed(ENOSPC, "write", offset, length);
-    at += put;
-    offset += put;
-    length -= put;
+    ssize_t done = put(at, length, offset, durable);
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) return failed(errno, "write", offset, length);
+    if (done == 0) return failed(ENOSPC, "write", offset, length);
+    at += done;
+    offset += done;
+    length -= done;
   }
   return {};
 }
@@ -306,6 +294,17 @@ Status FileOrigin::discard(uint64_t offset, uint64_t length) {
   return failed(errno, "discard", offset, length);
 }
 
+Status FileOrigin::allocate() {
+  int error = block_device_ ? 0 : allocate_space(fd_.get(), size());
+  if (error != 0) return failed(error, "allocate", 0, size());
+  keeps_space_.store(true);
+  return {};
+}
+
+bool FileOrigin::allocated() const {
+  return keeps_space_.load() || (!block_device_ && has_all_space(fd_.get()));
+}
+
 Status FileOrigin::flush() {
   int error = durability_.flush();
   return error == 0 ? Status{} : Status::from_errno(error, "flush " + path_);
@@ -336,13 +335,39 @@ Status FileOrigin::extent_at(uint64_t offset, uint64_t length, OriginExtent* ext
 }
 
 Status FileOrigin::reread(void* buffer, uint64_t offset, uint64_t length) {
+  if (!truly_direct_) drop_pages(offset, length);
+  if (!reread_fd_.open()) return read(buffer, offset, length);
   bool aligned = (offset | length | reinterpret_cast<uintptr_t>(buffer)) % reread_alignment_ == 0;
-  bool direct = reread_fd_.open() && aligned;
-  if (!direct || !truly_direct_) {
-    posix_fadvise(fd_.get(), static_cast<off_t>(offset), static_cast<off_t>(length),
-                  POSIX_FADV_DONTNEED);
+  return aligned ? read_from(reread_fd_.get(), buffer, offset, length)
+                 : reread_around(buffer, offset, length);
+}
+
+// Whole pages: a page of which only a part is named stays.
+void FileOrigin::drop_pages(uint64_t offset, uint64_t length) {
+  uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+  uint64_t first = offset / page * page;
+  uint64_t end = (offset + length + page - 1) / page * page;
+  posix_fadvise(fd_.get(), static_cast<off_t>(first), static_cast<off_t>(end - first), POSIX_FADV_DONTNEED);
+}
+
+// The whole units that it lies in: a device has them, a file may end in the last.
+Status FileOrigin::reread_around(void* buffer, uint64_t offset, uint64_t length) {
+  uint64_t unit = reread_alignment_;
+  uint64_t first = offset / unit * unit;
+  uint64_t span = (offset + length + unit - 1) / unit * unit - first;
+  uint64_t wanted = offset + length - first;
+  auto around = make_aligned_buffer(span);
+  for (uint64_t at = 0; at < wanted;) {
+    ssize_t got = pread(reread_fd_.get(), around.get() + at, span - at, static_cast<off_t>(first + at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return failed(errno, "read", first + at, span - at);
+    uint64_t end = at + static_cast<uint64_t>(got);
+    if (end < wanted && end % unit != 0) end = end / unit * unit;
+    if (end == at) return Status::failure(Code::short_read, path_ + " ended at " + std::to_string(first + at));
+    at = end;
   }
-  return read_from(direct ? reread_fd_.get() : fd_.get(), buffer, offset, length);
+  memcpy(buffer, around.get() + (offset - first), length);
+  return {};
 }
 
 Status FileOrigin::prefetch(uint64_t offset, uint64_t length) {
@@ -352,7 +377,7 @@ Status FileOrigin::prefetch(uint64_t offset, uint64_t length) {
 }
 
 bool FileOrigin::read_without_waiting(void* buffer, uint64_t offset, uint64_t length) {
-  if (alignment_ != 1) return false;
+  if (unit_ != 1) return false;
   iovec part{buffer, length};
   return preadv2(fd_.get(), &part, 1, static_cast<off_t>(offset), RWF_NOWAIT) ==
          static_cast<ssize_t>(length);

@@ -12,17 +12,16 @@ namespace blockferry {
 
 namespace {
 
-class MemoryOrigin : public Origin {
+class MemoryOrigin : public SizedOrigin {
  public:
-  explicit MemoryOrigin(uint64_t size) : size_(size) {
+  explicit MemoryOrigin(uint64_t size) : SizedOrigin(size) {
     void* memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) throw std::bad_alloc();
     bytes_ = static_cast<uint8_t*>(memory);
   }
-  ~MemoryOrigin() override { munmap(bytes_, size_); }
+  ~MemoryOrigin() override { munmap(bytes_, capacity()); }
 
-  uint64_t size() const override { return size_; }
   uint32_t alignment() const override { return 1; }
   bool read_only() const override { return false; }
   bool blank() const override { return !written_; }
@@ -64,16 +63,14 @@ class MemoryOrigin : public Origin {
   }
 
  private:
-  uint64_t size_;
   uint8_t* bytes_;
   std::atomic<bool> written_{false};
   std::string name_ = "memory";
 };
 
-class NullOrigin : public Origin {
+class NullOrigin : public SizedOrigin {
  public:
-  explicit NullOrigin(uint64_t size) : size_(size) {}
-  uint64_t size() const override { return size_; }
+  explicit NullOrigin(uint64_t size) : SizedOrigin(size) {}
   uint32_t alignment() const override { return 1; }
   bool read_only() const override { return false; }
   bool blank() const override { return true; }
@@ -105,7 +102,6 @@ class NullOrigin : public Origin {
   }
 
  private:
-  uint64_t size_;
   std::string name_ = "null";
 };
 

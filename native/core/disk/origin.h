@@ -7,6 +7,7 @@
 // `buffer` aligned to it too.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -30,8 +31,13 @@ class Origin {
  public:
   virtual ~Origin() = default;
 
+  // Of the disk: what lies behind it in the origin is not the disk's, and is neither read nor written.
   virtual uint64_t size() const = 0;
-  // 1, or the logical block size when the origin does direct I/O.
+  // What there is room for: storage comes in larger units than disks.
+  virtual uint64_t capacity() const { return size(); }
+  // Only while nothing is read or written. Code::too_small, Code::bad_size (no positive multiple of 512).
+  virtual Status set_size(uint64_t size);
+  // 1, or with direct I/O the logical block size, where that divides the disk's size: else 512.
   virtual uint32_t alignment() const = 0;
   virtual bool read_only() const = 0;
   // There is not a byte of data in it now: everything reads as zeroes. False when that can't be
@@ -39,8 +45,10 @@ class Origin {
   virtual bool blank() const = 0;
   // Where the data is, for messages.
   virtual const std::string& name() const = 0;
-  // The descriptor that io_uring may read and write at plain offsets, or -1.
+  // Of what is open, or -1.
   virtual int descriptor() const = 0;
+  // The same, where io_uring may read and write it at plain offsets, else -1.
+  virtual int ring_descriptor() const { return descriptor(); }
 
   // Bytes past the end of a file that was cut short are Code::short_read, never zeroes.
   virtual Status read(void* buffer, uint64_t offset, uint64_t length) = 0;
@@ -50,6 +58,11 @@ class Origin {
   // take as long as writing them (NBD_CMD_FLAG_FAST_ZERO).
   virtual Status write_zeroes(uint64_t offset, uint64_t length, ZeroMode mode,
                               bool fast_only) = 0;
+  // Takes all the space that the disk can need, now. Code::no_space, Code::unsupported. A block device has
+  // what it has; from then on zeroes are written to it, and nothing is given back.
+  virtual Status allocate() { return Status::failure(Code::unsupported, "allocate " + name()); }
+  // All of its space is taken: by allocate(), or it was found so.
+  virtual bool allocated() const { return false; }
   // A hint: the range need not be kept. Ok, and nothing done, where it can't be taken.
   virtual Status discard(uint64_t offset, uint64_t length) = 0;
   // Everything that was written when this was called is on stable storage when it returns. Where a
@@ -68,6 +81,25 @@ class Origin {
   // Reads only what needs no waiting for a device; false when it would have to wait (or can't
   // tell), and then nothing is promised about the buffer.
   virtual bool read_without_waiting(void* buffer, uint64_t offset, uint64_t length) = 0;
+};
+
+// One whose disk may end before what it has room for.
+class SizedOrigin : public Origin {
+ public:
+  uint64_t size() const override { return size_.load(); }
+  uint64_t capacity() const override { return capacity_; }
+  Status set_size(uint64_t size) override;
+
+ protected:
+  explicit SizedOrigin(uint64_t capacity = 0) { measured(capacity); }
+  void measured(uint64_t capacity) {
+    capacity_ = capacity;
+    size_.store(capacity);
+  }
+
+ private:
+  uint64_t capacity_ = 0;
+  std::atomic<uint64_t> size_{0};
 };
 
 struct FileOriginOptions {

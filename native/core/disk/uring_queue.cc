@@ -153,7 +153,7 @@ class UringQueue : public IoQueue {
 }  // namespace
 
 std::unique_ptr<IoQueue> make_uring_queue(Origin& origin, unsigned depth) {
-  if (origin.descriptor() < 0) return nullptr;
+  if (origin.ring_descriptor() < 0) return nullptr;
   auto queue = std::make_unique<UringQueue>(origin, std::max(depth, 1u));
   if (!queue->start()) return nullptr;
   return queue;

@@ -57,6 +57,7 @@ void NbdConnection::serve() {
 
 bool NbdConnection::transmit(Tap& tap, const NbdSession& session) {
   WakerRegistration registration(tap, this);
+  if (tap.origin().size() != session.entry.size) return true;  // from here on it stays what it is
   NbdTransmission transmission(socket_.get(), event_.get(), stop_, tap, session,
                                options_.queue_depth);
   return transmission.run();

@@ -39,6 +39,14 @@ struct Client {
 };
 
 struct Entry {
+  // As it is now: the disk may have been another size before.
+  NbdExportInfo now() const {
+    NbdExportInfo current = info;
+    current.size = tap->origin().size();
+    current.alignment = tap->origin().alignment();
+    return current;
+  }
+
   NbdExportInfo info;
   std::shared_ptr<Tap> tap;
 };
@@ -200,7 +208,7 @@ void NbdServer::Impl::remove_export(const std::string& name) {
 std::vector<NbdExportInfo> NbdServer::Impl::exports() const {
   std::lock_guard lock(mutex_);
   std::vector<NbdExportInfo> list;
-  for (const auto& [name, entry] : exports_) list.push_back(entry.info);
+  for (const auto& [name, entry] : exports_) list.push_back(entry.now());
   return list;
 }
 
@@ -209,7 +217,7 @@ std::optional<NbdExportInfo> NbdServer::Impl::find_export(const std::string& nam
   auto found = exports_.find(name);
   if (found == exports_.end() && name.empty() && exports_.size() == 1) found = exports_.begin();
   if (found == exports_.end()) return std::nullopt;
-  return found->second.info;
+  return found->second.now();
 }
 
 std::shared_ptr<Tap> NbdServer::Impl::attach(NbdConnection* connection,

@@ -13,6 +13,7 @@ ReceivedDisk::ReceivedDisk(std::shared_ptr<Tap> the_tap, uint64_t the_size,
       size(the_size),
       block_size(the_block_size),
       inventory(with_inventory),
+      allocated(tap->origin().allocated()),
       digest(size, block_size, !inventory && tap->origin().blank()) {}
 
 void ReceiverSession::adopt_control(std::unique_ptr<Socket> socket, FrameReader reader) {

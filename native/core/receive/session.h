@@ -49,6 +49,7 @@ struct ReceivedDisk {
   uint64_t size;         // the source's; the origin may be larger
   uint32_t block_size;
   bool inventory;        // the source is told what is there
+  bool allocated;        // all of its space was taken when it began, and stays so
   DestinationDigest digest;
   DiskState flushed;     // how it looked behind the last checkpoint's flush
 };

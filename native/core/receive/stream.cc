@@ -108,7 +108,8 @@ Status StreamReceiver::apply_zero(const FrameHeader& header, ReceivedDisk& disk,
   disk.digest.expect(blocks, nullptr, mark_ & 1);
   session_.zero_bytes_ += header.length;
   if (zero_already) return {};
-  return disk.tap->origin().write_zeroes(header.offset, header.length, ZeroMode::may_trim, false);
+  ZeroMode mode = disk.allocated ? ZeroMode::keep_space : ZeroMode::may_trim;
+  return disk.tap->origin().write_zeroes(header.offset, header.length, mode, false);
 }
 
 Status StreamReceiver::apply_same(const FrameHeader& header, ReceivedDisk& disk,

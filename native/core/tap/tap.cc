@@ -57,6 +57,22 @@ std::shared_ptr<Tracking> Tap::tracking() const {
   return tracking_;
 }
 
+Status Tap::set_size(uint64_t size) {
+  std::lock_guard lock(wakers_mutex_);
+  if (size == origin_->size()) return {};
+  const char* why = kept_              ? "has a map file for that size"
+                    : !wakers_.empty() ? "has a client who was told so"
+                                       : nullptr;
+  if (why != nullptr) {
+    std::string bytes = std::to_string(origin_->size()) + " bytes, not " + std::to_string(size);
+    return Status::failure(Code::bad_size, origin_->name() + " is served with " + bytes + ": it " + why);
+  }
+  Status status = origin_->set_size(size);
+  auto tracking = this->tracking();
+  if (status.ok() && tracking) track(std::make_shared<Tracking>(size, tracking->dirty().block_size()));
+  return status;
+}
+
 void Tap::forget() {
   if (auto tracking = this->tracking()) tracking->forget();
 }

@@ -80,6 +80,10 @@ class Tap {
   ~Tap();
 
   Origin& origin() { return *origin_; }
+  // Origin::set_size(), of a disk that nobody writes; what was tracked of it is forgotten. Code::bad_size
+  // where that can't be: somebody who is served was told of another, or a map file is for another. Without
+  // a watch.
+  Status set_size(uint64_t size);
   // Null when the writes come through the gate.
   WriteWatch* watch() { return watch_.get(); }
 

@@ -54,6 +54,45 @@ void the_only_export_is_the_default() {
   CHECK(confused.ask(kOptStructuredReply) == kRepAck);
 }
 
+// Of a disk that came with another size than what it came to.
+void the_size_is_what_it_is_now() {
+  TestServer test;
+  auto tap = std::make_shared<Tap>(make_memory_origin(1 << 20));
+  CHECK(test.server.add_export({"sized", "", false, tap}).ok());
+  CHECK(tap->set_size(4096 + 512).ok());
+  RawClient client(test.path);
+  CHECK(client.go("sized").size == 4096 + 512);
+  CHECK(client.error_of(RawClient::request(kCmdTrim, 1, 4096, 512)) == kOk);
+  CHECK(client.error_of(RawClient::request(kCmdTrim, 1, 4096, 1024)) == kEinval);
+  CHECK(client.error_of(RawClient::write_request(1, 4096 + 512, Bytes(512))) == kEnospc);
+  CHECK(tap->set_size(1 << 20).code == Code::bad_size);
+  client.vanish();
+  test.wait_connections(0);
+  CHECK(tap->set_size(1 << 20).ok());
+}
+
+// It changes when a client has been told, and is not known to use it yet.
+class ShrinkingOrigin : public TestOrigin {
+ public:
+  ShrinkingOrigin() : TestOrigin(1 << 20) {}
+  uint64_t size() const override { return asked_++ < 2 ? 1 << 20 : 4096; }
+
+ private:
+  mutable std::atomic<int> asked_{0};
+};
+
+void a_client_that_was_told_another_size_is_cut_off() {
+  TestServer test;
+  auto tap = std::make_shared<Tap>(std::make_unique<ShrinkingOrigin>());
+  CHECK(test.server.add_export({"shrinking", "", false, tap}).ok());
+  RawClient client(test.path);
+  CHECK(client.go("shrinking").size == 1 << 20);
+  CHECK(client.ended());
+  RawClient next(test.path);
+  CHECK(next.go("shrinking").size == 4096);
+  CHECK(next.error_of(RawClient::request(kCmdFlush, 1, 0, 0)) == kOk);
+}
+
 void names_must_be_free_and_short() {
   TestServer test;
   CHECK(test.server.add_export({"disk", "", false, test.tap}).code == Code::busy);
@@ -227,6 +266,8 @@ int main() {
   RUN(go_agrees_on_an_export());
   RUN(info_tells_what_was_asked_for());
   RUN(the_only_export_is_the_default());
+  RUN(the_size_is_what_it_is_now());
+  RUN(a_client_that_was_told_another_size_is_cut_off());
   RUN(names_must_be_free_and_short());
   RUN(list_names_every_export());
   RUN(export_name_is_the_old_way());

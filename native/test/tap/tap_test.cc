@@ -71,6 +71,32 @@ void the_gate_says_what_its_state_says() {
   CHECK(tap->stats().writes == 2);
 }
 
+// Nobody who was told of a size finds another.
+void its_size_changes_only_unseen() {
+  auto tap = make_tap();
+  CountingWaker client;
+  tap->add_waker(&client);
+  CHECK(tap->set_size(kBlocks * kBlock).ok());
+  CHECK(tap->set_size(kBlock).code == Code::bad_size);
+  CHECK(tap->origin().size() == kBlocks * kBlock);
+  tap->remove_waker(&client);
+  tap->track(std::make_shared<Tracking>(kBlocks * kBlock, 2 * kBlock));
+  CHECK(tap->set_size(3 * kBlock).ok());
+  CHECK(tap->origin().size() == 3 * kBlock && tap->tracking()->dirty().size() == 3 * kBlock);
+  CHECK(tap->tracking()->dirty().block_size() == 2 * kBlock);
+  CHECK(tap->set_size((kBlocks + 1) * kBlock).code == Code::too_small);
+  CHECK(tap->set_size(kBlocks * kBlock).ok());
+  CHECK(tap->tracking()->dirty().size() == kBlocks * kBlock);
+}
+
+// What is written down of it is of one size.
+void its_size_stays_with_a_map_file() {
+  auto origin = make_memory_origin(kBlocks * kBlock);
+  auto kept = std::make_shared<Tracking>(kBlocks * kBlock, kBlock);
+  auto tap = std::make_shared<Tap>(std::move(origin), kept);
+  CHECK(tap->set_size(kBlock).code == Code::bad_size && tap->origin().size() == kBlocks * kBlock);
+}
+
 void every_change_wakes() {
   auto tap = make_tap();
   CountingWaker waker, gone;
@@ -257,6 +283,8 @@ void no_update_is_lost() {
 
 int main() {
   RUN(the_gate_says_what_its_state_says());
+  RUN(its_size_changes_only_unseen());
+  RUN(its_size_stays_with_a_map_file());
   RUN(every_change_wakes());
   RUN(marks_what_was_written());
   RUN(the_throttle_is_asked());
