@@ -7,7 +7,8 @@ import type { Tap } from '../tap.js'
 import { parseListen } from '../units.js'
 
 export interface NbdServerOptions {
-  /** More connections are closed at once. Default 64. */
+  /** One more takes the place of a client that has not chosen its export yet, else it is closed. Default
+   * 64. */
   maxConnections?: number
   /** A client must have chosen its export within this time, ms. Default 10,000. */
   handshakeTimeoutMs?: number

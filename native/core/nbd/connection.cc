@@ -46,7 +46,7 @@ void NbdConnection::run() {
 void NbdConnection::serve() {
   auto deadline = Clock::now() + std::chrono::milliseconds(options_.handshake_timeout_ms);
   NbdSession session;
-  HandshakeEnd end = NbdHandshake(socket_.get(), host_, deadline).run(&session);
+  HandshakeEnd end = NbdHandshake(socket_.get(), host_, deadline, chosen_).run(&session);
   bool broken = end == HandshakeEnd::broken;
   if (end == HandshakeEnd::transmission) {
     auto tap = host_.attach(this, session.entry);

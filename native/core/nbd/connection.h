@@ -31,6 +31,8 @@ class NbdConnection : public Waker {
   // NBD_ESHUTDOWN, then run() returns.
   void stop();
   void wake() override;
+  // An export, of those that there are.
+  bool has_chosen() const { return chosen_.load(); }
 
  private:
   void serve();
@@ -41,7 +43,7 @@ class NbdConnection : public Waker {
   FileDescriptor event_;
   NbdConnectionHost& host_;
   const NbdServerOptions options_;
-  std::atomic<bool> stop_{false};
+  std::atomic<bool> stop_{false}, chosen_{false};
 };
 
 }  // namespace blockferry

@@ -183,6 +183,7 @@ NbdHandshake::Next NbdHandshake::refuse(uint32_t option, uint32_t type, const st
 }
 
 void NbdHandshake::choose(const std::string& name, const NbdExportInfo& entry) {
+  chosen_ = true;
   session_.entry = entry;
   session_.allocation_context = context_chosen_ && context_export_ == name;
 }
@@ -233,10 +234,10 @@ NbdHandshake::Next NbdHandshake::info_or_go(uint32_t option, const Bytes& data) 
   auto entry = table_.find_export(name);
   if (!entry) return refuse(option, kRepErrUnknown, "no export of this name");
   if (!send_infos(option, *entry, wanted)) return Next::part;
-  Next next = reply(option, kRepAck);
-  if (next != Next::option || option == kOptInfo) return next;
+  if (option == kOptInfo) return reply(option, kRepAck);
   choose(name, *entry);
-  return Next::transmission;
+  Next next = reply(option, kRepAck);
+  return next == Next::option ? Next::transmission : next;
 }
 
 bool NbdHandshake::send_infos(uint32_t option, const NbdExportInfo& entry,

@@ -1,6 +1,7 @@
 // The fixed newstyle handshake, from the greeting to the choice of an export.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -45,10 +46,11 @@ enum class HandshakeEnd {
 
 class NbdHandshake {
  public:
-  // Ends as `parted` at `deadline`, however busy the client is.
+  // Ends as `parted` at `deadline`, however busy the client is. `chosen` is set when the client has
+  // chosen its export, before it is told so.
   NbdHandshake(int fd, const NbdExportTable& table,
-               std::chrono::steady_clock::time_point deadline)
-      : fd_(fd), table_(table), deadline_(deadline) {}
+               std::chrono::steady_clock::time_point deadline, std::atomic<bool>& chosen)
+      : fd_(fd), table_(table), deadline_(deadline), chosen_(chosen) {}
 
   HandshakeEnd run(NbdSession* session);
 
@@ -77,6 +79,7 @@ class NbdHandshake {
   int fd_;
   const NbdExportTable& table_;
   std::chrono::steady_clock::time_point deadline_;
+  std::atomic<bool>& chosen_;
   NbdSession session_;
   bool no_zeroes_ = false;
   // The contexts hold only for the export that they were asked for.

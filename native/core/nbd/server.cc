@@ -34,7 +34,8 @@ struct Client {
 
   NbdConnection connection;
   std::thread thread;
-  uint64_t export_id = 0;  // of what it uses; 0 while it has not chosen
+  uint64_t export_id = 0;  // of what it uses
+  bool displaced = false;  // by a newcomer, before it had chosen
   bool done = false;       // the thread has nothing left to do
 };
 
@@ -71,6 +72,7 @@ class NbdServer::Impl : public NbdConnectionHost {
  private:
   void accept_loop(ListenSocket& socket);
   void welcome(FileDescriptor connection);
+  bool make_room();
   bool may_enter(const ListenSocket& socket, const FileDescriptor& connection);
   void free_descriptors();
   void serve(Client& client);
@@ -138,7 +140,7 @@ void NbdServer::Impl::free_descriptors() {
 void NbdServer::Impl::welcome(FileDescriptor connection) {
   std::lock_guard lock(mutex_);
   join_done();
-  if (stop_.raised() || live() >= options_.max_connections) {
+  if (stop_.raised() || !make_room()) {
     refused_++;
     return;
   }
@@ -149,6 +151,21 @@ void NbdServer::Impl::welcome(FileDescriptor connection) {
     clients_.pop_back();
     refused_++;
   }
+}
+
+// Whoever says nothing keeps nobody out: the one that has not chosen an export for the longest time
+// goes. The list is in the order of their coming.
+bool NbdServer::Impl::make_room() {
+  if (live() < options_.max_connections) return true;
+  auto is_silent = [](const Client& client) {
+    return !client.connection.has_chosen() && !client.done && !client.displaced;
+  };
+  auto victim = std::find_if(clients_.begin(), clients_.end(), is_silent);
+  if (victim == clients_.end()) return false;
+  victim->displaced = true;
+  victim->connection.stop();
+  refused_++;
+  return true;
 }
 
 // On the client's own thread.
@@ -167,8 +184,8 @@ void NbdServer::Impl::join_done() {
 }
 
 uint32_t NbdServer::Impl::live() const {
-  return static_cast<uint32_t>(std::count_if(clients_.begin(), clients_.end(),
-                                             [](const Client& client) { return !client.done; }));
+  auto lives = [](const Client& client) { return !client.done && !client.displaced; };
+  return static_cast<uint32_t>(std::count_if(clients_.begin(), clients_.end(), lives));
 }
 
 Status NbdServer::Impl::add_export(const NbdExport& entry) {
@@ -249,7 +266,8 @@ void NbdServer::Impl::close() {
   std::unique_lock lock(mutex_);
   listeners_.clear();
   for (Client& client : clients_) client.connection.stop();
-  client_done_.wait(lock, [this] { return live() == 0; });
+  auto done = [](const Client& client) { return client.done; };
+  client_done_.wait(lock, [&] { return std::all_of(clients_.begin(), clients_.end(), done); });
   join_done();
   removed.swap(exports_);
   stop_.close();
