@@ -7,9 +7,9 @@ import { withPackages } from './packages.js'
 
 const suite = 'bookworm-backports'
 const own = ['qemu-system-x86', 'qemu-system-common', 'qemu-system-data', 'seabios']
-// What a simulated installation names and no machine of ours uses: firmware for network boot, and
-// the tools that the system has in another version.
-const unused = new Set(['ipxe-qemu', 'qemu-utils', 'qemu-block-extra', ...own])
+// What a simulated installation names and no machine of ours uses: firmware, for network boot too, and
+// other parts of QEMU, also those that Debian's own QEMU would get on a system that has it installed.
+const isUsed = (name: string) => !/^qemu-|-qemu$/.test(name) && !own.includes(name)
 
 /** A QEMU to run: `program` with `args` first, and `environment` on top of this process's. */
 export interface Qemu {
@@ -33,7 +33,7 @@ async function unpack(root: string): Promise<void> {
   await withPackages(root, async (packages) => {
     await packages.unpack(suite, own, root)
     const missing = await packages.missing(suite, 'qemu-system-x86')
-    const libraries = missing.filter((name) => !unused.has(name))
+    const libraries = missing.filter(isUsed)
     if (libraries.length > 0) await packages.unpack('bookworm', libraries, root)
   })
 }
