@@ -91,7 +91,11 @@ export class FrameProxy extends TcpProxy {
 }
 
 async function drained (socket: Socket): Promise<void> {
-  await Promise.race([once(socket, 'drain'), once(socket, 'close')]).catch(() => {})
+  const over = new AbortController()
+  const either = ['drain', 'close'].map((event) => once(socket, event, { signal: over.signal }))
+  await Promise.race(either).catch(() => {})
+  over.abort()
+  await Promise.allSettled(either)
 }
 
 function decode (from: Frame['from'], header: Buffer, payload: Buffer): Frame {
