@@ -95,7 +95,7 @@ void write_at_random(Tap& tap, uint64_t seed, const std::atomic<bool>& stop) {
       for (uint64_t block = run->first; block < run->end(); block++) {
         CHECK(disk.tap->origin().read(bytes.data(), block * kBlock, kBlock).ok());
         hash_blocks(reinterpret_cast<uint8_t*>(bytes.data()), kBlock, kBlock, &bytes[1]);
-        tracking->hashes()[block].store(bytes[1]);
+        tracking->hashes().set(block, bytes[1]);
       }
     }
     if (turn % 4 == 0) tracking->pending(mark++).clear_all();
@@ -116,7 +116,7 @@ uint64_t check_memory(Tap& tap) {
     uint64_t hash = 0;
     CHECK(tap.origin().read(bytes.data(), block * kBlock, kBlock).ok());
     hash_blocks(bytes.data(), kBlock, kBlock, &hash);
-    CHECK(hash == tracking->hashes()[block].load());
+    CHECK(hash == tracking->hashes().get(block));
   }
   return remembered;
 }

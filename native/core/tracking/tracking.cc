@@ -26,7 +26,7 @@ Tracking::Tracking(uint64_t size, uint32_t block_size, const Parts& parts,
       dirty_(size, block_size, parts.maps[0]),
       pending_{DirtyMap(size, block_size, parts.maps[1]),
                DirtyMap(size, block_size, parts.maps[2])},
-      hashes_(parts.hashes, blocks_of(size, block_size)) {}
+      hashes_(parts.hashes, blocks_of(size, block_size), parts.known) {}
 
 Tracking::Parts Tracking::share_out(Word* words, uint64_t blocks) {
   Parts parts;
@@ -48,6 +48,7 @@ Status Tracking::open(const std::string& path, Origin& origin, uint32_t block_si
   if (!status.ok()) return status;
   bool trusted = file->trusted();
   Parts parts = share_out(file->words(), blocks);
+  parts.known = trusted;
   tracking->reset(new Tracking(origin.size(), block_size, parts, std::move(file)));
   if (!trusted) return {};
   (*tracking)->in_flight_.recover(&(*tracking)->dirty_);
