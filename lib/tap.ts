@@ -42,6 +42,12 @@ export interface TapOptions {
    * it looks like an image in another format (qcow2, QED, VMDK, VHD, VHDX, VDI, Parallels), else UNSUPPORTED.
    * Default false. */
   force?: boolean
+  /** Of a file: whether what its file system tells as a hole is taken for zeroes without being read, in
+   * every pass, comparison and inventory, and for NBD clients that ask. 'trust': yes; 'read': no, all of it
+   * is read, however large it is; 'auto': yes on ext2 to ext4, XFS, Btrfs, F2FS and tmpfs, which answer as
+   * they read, no on all others (NFS, SMB, Ceph, FUSE, ZFS, overlays …). No digest shows a hole that was
+   * believed and was none. Default 'auto'. */
+  holes?: Holes
   /** A map file: what is tracked of the disk outlives the process there, so that a migration that
    * goes on after a crash neither reads nor sends again what has not changed. It takes 0.2 % of the
    * disk's size and holds for one boot of the host: a folder in /run is the place for it. Only for
@@ -60,6 +66,9 @@ export interface TapOptions {
    * an equal part. Such a thread begins in the root, where nothing is limited: move it to a group first. */
   cgroup?: string
 }
+
+export const kHoles = ['auto', 'trust', 'read'] as const
+export type Holes = typeof kHoles[number]
 
 export type TapKind = 'nbd' | 'bpf' | 'dm'
 
@@ -330,18 +339,21 @@ function nativeOptions (source: TapOptions['source'], options: TapOptions) {
   if (options.tap !== undefined && options.tap !== 'nbd') return watchOptions(options)
   if (options.metadata !== undefined) throw new BlockferryError('INVALID', 'metadata: only of a dm tap')
   if (typeof source === 'string') {
-    const { readOnly = false, direct = false, createSize = 0, force = false } = options
+    const { readOnly = false, direct = false, createSize = 0, force = false, holes = 'auto' } = options
+    if (!kHoles.includes(holes)) throw new BlockferryError('INVALID', "holes: must be 'auto', 'trust' or 'read'")
     return {
       kind: 'file' as const,
       path: source,
       readOnly,
       direct,
       force,
+      holes,
       createSize: parseSize('createSize', createSize),
       ...mapOptions(options.map)
     }
   }
   if (options.map !== undefined) throw new BlockferryError('INVALID', 'map: only for a file or device')
+  if (options.holes !== undefined) throw new BlockferryError('INVALID', 'holes: only of a file')
   const memory = 'memory' in source
   const size = parseSize('source', memory ? source.memory : source.null)
   if (size === 0 || size % 512 !== 0) {

@@ -57,6 +57,8 @@ Moves what a running \`blockferry serve\` holds while its clients go on writing;
                          then, or until \`blockferry recover --device\`
 ${args.kForceHelp}
                          (without --control and --tap)
+${args.kHolesHelp}
+                         (without --control and --tap)
   --to HOST:PORT         where a \`blockferry receive\` listens
   --journal PATH         without --control: remember here, across crashes, who owns the disks
   --machine MACHINE      with --control or --tap: the machine that uses the disks moves, too: the
@@ -90,6 +92,7 @@ ${kExitHelp}`,
     cgroup: { type: 'string' },
     maps: { type: 'string' },
     force: { type: 'boolean' },
+    holes: { type: 'string' },
     to: { type: 'string' },
     ...args.kBudgetOptions,
     switchover: { type: 'string' },
@@ -130,6 +133,13 @@ async function run (values: Values, output: Output): Promise<number> {
   }
   const force = args.flag(values, 'force')
   if (force && (control ?? tap) !== undefined) throw new UsageError('--force: does not go with --control and --tap')
+  const holes = args.holes(values)
+  if (holes.holes !== undefined && (control ?? tap) !== undefined) {
+    throw new UsageError('--holes: does not go with --control and --tap')
+  }
+  const how = {
+    ...(tap !== undefined && { tap }), ...(cgroup !== undefined && { cgroup }), ...(force && { force }), ...holes
+  }
   const redirect = await redirectFile(values, 'old')
   if (redirect.redirect !== undefined && control === undefined) {
     throw new UsageError('--redirect: belongs to --control')
@@ -152,7 +162,7 @@ async function run (values: Values, output: Output): Promise<number> {
     return kExit.ownerUnknown
   }
   const started = control === undefined
-    ? startHere(disksOf(disks, tap, cgroup, maps, force), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
+    ? startHere(disksOf(disks, how, maps), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, endAtOnce)
   try {
@@ -195,17 +205,13 @@ function readSettings (values: Values): Settings {
   }
 }
 
-function disksOf (
-  disks: string[], tap?: SourceDisk['tap'], cgroup?: string, maps?: string, force = false
-): SourceDisk[] {
+function disksOf (disks: string[], how: Omit<SourceDisk, 'source' | 'name'>, maps?: string): SourceDisk[] {
   if (disks.length === 0) throw new UsageError('--control or --disk: one of them is needed')
   return args.namedPaths('--disk', disks)
     .map(({ name, path }) => ({
       name,
       source: path,
-      ...(tap !== undefined && { tap }),
-      ...(cgroup !== undefined && { cgroup }),
-      ...(force && { force }),
+      ...how,
       ...mapOf(maps, name)
     }))
 }

@@ -33,6 +33,7 @@ such migrations. Where a disk is not owned, writes to it fail.
                          has brought them here
   --direct               O_DIRECT: bypass the page cache
 ${args.kForceHelp}
+${args.kHolesHelp}
   --maps FOLDER          keep what is tracked of each disk in a file here, so that a migration which
                          goes on after a crash of this process neither reads nor sends again what
                          has not changed; 0.2 % of the disks' size, for one boot (in /run)
@@ -50,6 +51,7 @@ cancelled then, and the exit code is 130, or 4 when the owner of its disks is un
     away: { type: 'boolean' },
     direct: { type: 'boolean' },
     force: { type: 'boolean' },
+    holes: { type: 'string' },
     maps: { type: 'string' },
     track: { type: 'boolean' },
     plain: { type: 'boolean' }
@@ -80,6 +82,7 @@ async function run (values: Values, output: Output): Promise<number> {
         readOnly: args.flag(values, 'read-only'),
         direct: args.flag(values, 'direct'),
         force: args.flag(values, 'force'),
+        ...args.holes(values),
         ...mapOf(args.text(values, 'maps'), disk.name)
       })
       if (args.flag(values, 'away') || !isOwnedHere(journal, disk.name, output)) tap.refuse()

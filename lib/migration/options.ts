@@ -7,8 +7,8 @@ import type { NbdServer } from '../nbd/server.js'
 import { Journal } from '../ownership/journal.js'
 import type { Budgets } from '../policy/types.js'
 import { SharedBandwidth } from '../shared-bandwidth.js'
-import type { TapKind } from '../tap.js'
-import { checkBlockSize, Tap } from '../tap.js'
+import type { Holes, TapKind } from '../tap.js'
+import { checkBlockSize, kHoles, Tap } from '../tap.js'
 import { parseHostPort, parseRate, parseTime } from '../units.js'
 import type { TlsOptions, Welcome } from './tls.js'
 import { checkTls } from './tls.js'
@@ -32,6 +32,8 @@ export interface SourceDisk {
   /** Of a path without a tap in the kernel: take it although another program has it open for writing. See
    * TapOptions. Default false: BUSY. */
   force?: boolean
+  /** Of a path without a tap in the kernel: whether its holes are read. See TapOptions. Default 'auto'. */
+  holes?: Holes
   /** What the destination calls it. Default: the tap's name, or 'disk'. */
   name?: string
 }
@@ -103,6 +105,7 @@ export interface CheckedMigrateOptions {
     map?: string
     cgroup?: string
     force?: boolean
+    holes?: Holes
   }>
   host: string
   port: number
@@ -136,6 +139,8 @@ export interface TargetDisk {
   /** Of a path: take it although another program has it open for writing (see TapOptions), else BUSY, or
    * although it goes by the name of the source's own storage, else REFUSED. Default false. */
   force?: boolean
+  /** Of a path: whether its holes are read (see TapOptions). Default 'auto'. */
+  holes?: Holes
 }
 
 export interface ReceiveOptions {
@@ -159,7 +164,7 @@ export interface ReceiveOptions {
 }
 
 export interface CheckedReceiveOptions {
-  disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean, force: boolean }>
+  disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean, force: boolean, holes: Holes }>
   host: string
   port: number
   tls: Welcome
@@ -281,7 +286,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
-    const { source, name, tap, map, cgroup, force } = isObject(disk) ? disk : {} as SourceDisk
+    const { source, name, tap, map, cgroup, force, holes } = isObject(disk) ? disk : {} as SourceDisk
     const isPath = typeof source === 'string' && source !== ''
     if (!isPath && !(source instanceof Tap)) throw nonsense(`disks[${index}].source`, 'a Tap or a path')
     if (tap !== undefined && !isPath) throw nonsense(`disks[${index}].tap`, 'left out: the source is a Tap')
@@ -295,6 +300,10 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
       throw nonsense(`disks[${index}].force`, 'left out: it is for a path without a tap in the kernel')
     }
     checkFlag(`disks[${index}].force`, force)
+    if (holes !== undefined && (!isPath || (tap ?? 'nbd') !== 'nbd')) {
+      throw nonsense(`disks[${index}].holes`, 'left out: it is for a path without a tap in the kernel')
+    }
+    oneOf(`disks[${index}].holes`, holes ?? 'auto', kHoles)
     oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'dm', 'auto'])
     return {
       source,
@@ -302,7 +311,8 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
       tap: source instanceof Tap ? source.kind : tap ?? 'nbd',
       ...(map !== undefined && { map }),
       ...(cgroup !== undefined && { cgroup }),
-      ...(force !== undefined && { force })
+      ...(force !== undefined && { force }),
+      ...(holes !== undefined && { holes })
     }
   })
   checkNames(disks.map((disk) => disk.name))
@@ -354,12 +364,15 @@ export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: TargetDisk, index) => {
-    const { target, name, direct = false, force = false } = isObject(disk) ? disk : {} as TargetDisk
+    const { target, name, direct = false, force = false, holes } = isObject(disk) ? disk : {} as TargetDisk
     const isPath = typeof target === 'string' && target !== ''
     if (!isPath && !(target instanceof Tap)) throw nonsense(`disks[${index}].target`, 'a Tap or a path')
     checkFlag(`disks[${index}].force`, force)
     if (force && !isPath) throw nonsense(`disks[${index}].force`, 'left out: the target is a Tap')
-    return { target, name: name ?? (target instanceof Tap ? target.name : 'disk'), direct, force }
+    if (holes !== undefined && !isPath) throw nonsense(`disks[${index}].holes`, 'left out: the target is a Tap')
+    oneOf(`disks[${index}].holes`, holes ?? 'auto', kHoles)
+    const own = target instanceof Tap ? target.name : 'disk'
+    return { target, name: name ?? own, direct, force, holes: holes ?? 'auto' }
   })
   checkNames(disks.map((disk) => disk.name))
   const listen = checkAddress('listen', options.listen ?? '127.0.0.1:0')

@@ -1,6 +1,7 @@
 // What a journal keeps of a migration's options, so that it can go on after a crash.
 import { BlockferryError } from '../errors.js'
 import { hostPortText } from '../units.js'
+import type { Holes } from '../tap.js'
 import type { CheckedMigrateOptions, MigrateOptions, SourceDisk } from './options.js'
 
 /** As MigrateOptions: no secrets, and nothing that lives in a process. */
@@ -13,6 +14,7 @@ export interface MigrationPlan extends Pick<MigrateOptions,
     map?: string
     cgroup?: string
     force?: boolean
+    holes?: Holes
   }>
   destination: string
   budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
@@ -28,13 +30,14 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
   const { host, port, budgets, machine, network } = options
   const { switchover, throttle, equality, reuse, compression, blockSize, streams } = options
   return {
-    disks: options.disks.map(({ name, source, tap, map, cgroup, force }) => ({
+    disks: options.disks.map(({ name, source, tap, map, cgroup, force, holes }) => ({
       name,
       source: typeof source === 'string' ? source : source.source,
       ...(tap !== 'nbd' && { tap }), // else nobody would see the writes to it
       ...(map !== undefined && { map }),
       ...(cgroup !== undefined && { cgroup }),
-      ...(force !== undefined && { force })
+      ...(force !== undefined && { force }),
+      ...(holes !== undefined && { holes })
     })),
     destination: hostPortText({ host, port }),
     budgets: {

@@ -210,12 +210,14 @@ export class SourceDisks {
 }
 
 async function openPath (
-  source: string, { name, tap, map: path, cgroup, force }: CheckedMigrateOptions['disks'][number],
+  source: string, { name, tap, map: path, cgroup, force, holes }: CheckedMigrateOptions['disks'][number],
   blockSize: number, canPause: boolean
 ): Promise<Tap> {
   const kind = tap === 'auto' ? await chooseTap(source, canPause) : tap
   const map = path === undefined ? {} : { map: { path, blockSize } }
-  const how = kind === 'nbd' ? { readOnly: true, ...(force !== undefined && { force }) } : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
+  const how = kind === 'nbd'
+    ? { readOnly: true, ...(force !== undefined && { force }), ...(holes !== undefined && { holes }) }
+    : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
   return await openTap({ source, name, ...map, ...how })
 }
 

@@ -17,6 +17,7 @@ Disk sparse(const std::string& path) {
   FileOriginOptions options;
   options.path = path;
   options.create_size = kSize;
+  options.holes = Holes::trust;  // whatever the tests run on
   std::unique_ptr<Origin> origin;
   CHECK(open_file_origin(options, &origin).ok());
   return Disk(std::move(origin));

@@ -14,6 +14,7 @@
 #include "base/file_descriptor.h"
 #include "disk/disk_users.h"
 #include "disk/durability.h"
+#include "disk/exact_holes.h"
 #include "disk/image_lock.h"
 #include "disk/io_queue.h"
 #include "disk/origin.h"
@@ -85,6 +86,7 @@ class FileOrigin : public Origin {
   std::mutex turn_;
   // Reads past the page cache are what they are called.
   bool truly_direct_ = false;
+  bool trusts_holes_ = false;
   Durability durability_;
 };
 
@@ -218,6 +220,8 @@ Status FileOrigin::open(const FileOriginOptions& options) {
   // that would have to wait would fail, again and again, where the device can't tell (dm-crypt).
   fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) & ~O_NONBLOCK);
   spins_ = !block_device_ && !options.direct;
+  trusts_holes_ = options.holes == Holes::automatic ? has_exact_holes(fd_.get())
+                                                    : options.holes == Holes::trust;
   open_reread();
   truly_direct_ = reread_fd_.open() && passes_page_cache(reread_fd_.get());
   durability_.begin(fd_.get(), !(options.direct && truly_direct_));
@@ -315,6 +319,7 @@ Status FileOrigin::hole_at(uint64_t offset, uint64_t length, uint64_t* hole) {
   off_t at = static_cast<off_t>(offset);
   off_t end = at + static_cast<off_t>(length);
   *hole = 0;
+  if (!trusts_holes_) return {};
   off_t data = lseek(fd_.get(), at, SEEK_DATA);
   if (data < 0 && errno != ENXIO) return {};  // a file system without holes: all data
   if (data < 0) data = end;                   // none up to the end of the file
