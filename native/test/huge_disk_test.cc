@@ -50,6 +50,8 @@ void move(uint32_t block_size, bool old) {
   pair.sender.mark(1);
   pair.verified.wait(1);
   write_at(source, kPlaces[2], 2);
+  // What the destination held there is gone by now.
+  if (old) write_at(source, kElsewhere, 9);
   pair.sender.finish(2);
   pair.verified.wait(2);
   CHECK(grew_less(before, 96 << 10));

@@ -193,8 +193,8 @@ void DirtyMap::settle_top(uint64_t region) {
   if (summary_[region].load() != 0 || full(region)) set(top_, region);
 }
 
-// A full region as a whole, with what was marked in its words meanwhile. Answers its blocks, 0 when
-// it is no longer full.
+// A full region as a whole. Answers its blocks, 0 when it is no longer full. What was marked in its
+// words while it became full stays dirty, and goes once more.
 uint64_t DirtyMap::take_region(uint64_t region) {
   uint64_t blocks = region_end(region) - region * kRegion;
   {
@@ -202,9 +202,6 @@ uint64_t DirtyMap::take_region(uint64_t region) {
     if (!full(region)) return 0;
     clear(full_, region);
     count_.fetch_sub(blocks, std::memory_order_relaxed);
-  }
-  for (uint64_t left = summary_[region].load(); left != 0; left &= left - 1) {
-    take(region * kBits + std::countr_zero(left), ~0ull);
   }
   settle_top(region);
   return blocks;

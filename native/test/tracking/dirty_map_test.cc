@@ -220,6 +220,61 @@ static void check_no_lost_update(uint64_t blocks, bool bulk) {
   CHECK(map.count() == 0);
 }
 
+// Who claims what was marked sees what was written before, and nothing else tells him: ThreadSanitizer
+// knows. Of a block whose region was dirty as a whole, of one that was dirty itself, of one that was clean.
+static void check_claim_sees_write() {
+  for (int before : {0, 1, 2}) {
+    DirtyMap map(4096 * 4096ull, 4096);
+    if (before == 1) map.mark_blocks({7, 1});
+    if (before == 2) map.mark_all();
+    uint64_t data = 0;
+    std::atomic<bool> marked{false};
+    std::thread writer([&] {
+      data = 1;
+      map.mark(7 * 4096, 4096);
+      marked.store(true, std::memory_order_relaxed);
+    });
+    while (!marked.load(std::memory_order_relaxed)) std::this_thread::yield();
+    auto run = map.claim(0, map.blocks(), map.blocks());
+    CHECK(run && run->first <= 7 && run->end() > 7 && data == 1);
+    writer.join();
+  }
+}
+
+// Regions that are taken while something in them is marked, once each: no mark may come too late for
+// one and too early for the other, and none may be out of sight.
+static void check_marks_as_regions_go() {
+  constexpr uint64_t kRegions = 64, kEach = 4096;
+  for (int round = 0; round < 200; round++) {
+    DirtyMap map(kRegions * kEach * 4096, 4096);
+    for (uint64_t region = 0; region < kRegions; region += 2) map.mark_blocks({region * kEach, kEach});
+    std::vector<std::atomic<int>> data(kRegions), copy(kRegions);
+    std::atomic<int> ready{0};
+    auto meet = [&] {
+      ready++;
+      while (ready.load() < 2) std::this_thread::yield();
+    };
+    auto copy_in = [&](uint64_t region) {
+      while (map.claim(region * kEach, (region + 1) * kEach, kEach)) copy[region] = data[region].load();
+    };
+    std::thread writer([&] {
+      meet();
+      for (uint64_t region = 0; region < kRegions; region++) {
+        for (int i = 0; i < 3; i++) {
+          data[region]++;
+          map.mark_blocks({region * kEach + 7, 1});
+        }
+      }
+    });
+    meet();
+    for (uint64_t region = 0; region < kRegions; region++) copy_in(region);
+    writer.join();
+    for (uint64_t region = 0; region < kRegions; region++) copy_in(region);
+    for (uint64_t region = 0; region < kRegions; region++) CHECK(copy[region] == data[region]);
+    CHECK(map.count() == 0);
+  }
+}
+
 // Claimers that compete for the same blocks: each block goes to exactly one of them.
 static void check_competing_claims() {
   constexpr uint64_t kBlocks = 4096 + 64 * 40;
@@ -268,6 +323,9 @@ int main() {
     for (bool bulk : {false, true}) check_no_lost_update(blocks, bulk);
   }
   puts("ok no lost update under concurrent writers and copiers");
+  check_claim_sees_write();
+  check_marks_as_regions_go();
+  puts("ok marks in regions that are being taken");
   check_competing_claims();
   puts("ok competing claims share without overlap");
 }

@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <functional>
 #include <random>
 #include <set>
 #include <vector>
 
 #include "disk/block_hash.h"
 #include "test/check.h"
+#include "test/nbd/test_origin.h"
 #include "test/resident.h"
 #include "wire/wire.h"
 
@@ -118,18 +120,52 @@ void zeroes_cost_nothing() {
   CHECK(grew_less(before, 32 << 10));
 }
 
-// A run of zeroes at the destination, of which the source has one block differently by now.
-void a_newer_frame_stays() {
-  auto origin = make_memory_origin(kStripe);
+// Something happens while it is looked at.
+class HookedOrigin : public TestOrigin {
+ public:
+  HookedOrigin(bool holes, std::function<void()> hook)
+      : TestOrigin(kStripe), holes_(holes), hook_(std::move(hook)) {}
+  Status hole_at(uint64_t, uint64_t length, uint64_t* hole) override {
+    *hole = holes_ ? length : 0;
+    if (holes_) tell();
+    return {};
+  }
+  Status reread(void* buffer, uint64_t offset, uint64_t length) override {
+    Status status = TestOrigin::read(buffer, offset, length);
+    tell();
+    return status;
+  }
+
+ private:
+  void tell() {
+    if (auto hook = std::exchange(hook_, nullptr)) hook();
+  }
+  bool holes_;
+  std::function<void()> hook_;
+};
+
+// A run of zeroes is being compared when one of its blocks comes anew.
+void a_newer_frame_stays(bool hole) {
   DestinationDigest destination(kStripe, kBlock, true);
   uint64_t hash = 4711;
-  destination.expect({9, 1}, &hash, 1);
+  HookedOrigin origin(hole, [&] { destination.expect({9, 1}, &hash, 1); });
   std::atomic<bool> stop{false};
   std::vector<BlockRange> wrong;
-  CHECK(destination.verify(*origin, 0, stop, &wrong).ok() && wrong.empty());
+  CHECK(destination.verify(origin, 0, stop, &wrong).ok() && wrong.empty());
   CHECK(destination.pending() == 1 && destination.missing() == 0);
-  CHECK(destination.verify(*origin, 1, stop, &wrong).ok());
+  CHECK(destination.verify(origin, 1, stop, &wrong).ok());
   CHECK(blocks_of(wrong) == std::set<uint64_t>{9});
+}
+
+// The same in the generation that is being compared: it is not zeroes that are expected any more.
+void what_changed_is_compared_with_what_it_is_now() {
+  DestinationDigest destination(kStripe, kBlock, true);
+  uint64_t hash = 4711;
+  HookedOrigin origin(true, [&] { destination.expect({9, 1}, &hash, 0); });
+  std::atomic<bool> stop{false};
+  std::vector<BlockRange> wrong;
+  CHECK(destination.verify(origin, 0, stop, &wrong).ok());
+  CHECK(blocks_of(wrong) == std::set<uint64_t>{9} && destination.missing() == 1);
 }
 
 // What an inventory found, in the order in which it is told.
@@ -179,7 +215,9 @@ int main() {
   RUN(every_wrong_block_is_named(1, seed));
   RUN(every_wrong_block_is_named(6, seed));
   RUN(zeroes_cost_nothing());
-  RUN(a_newer_frame_stays());
+  RUN(a_newer_frame_stays(true));
+  RUN(a_newer_frame_stays(false));
+  RUN(what_changed_is_compared_with_what_it_is_now());
   RUN(only_what_was_found_is_confirmed());
   RUN(what_is_trusted_counts());
   RUN(stopping_ends_it());
