@@ -321,6 +321,7 @@ int main(int argc, char** argv) {
     CHECK(system(("cp " + paths.disk + " " + paths.disk + ".2 && mv " + paths.disk + ".2 " +
                   paths.disk).c_str()) == 0);
   });
+  trusts_no_other("another layout", [](const Paths& paths) { change_file(paths.map, 7); });
   trusts_no_other("another boot", [](const Paths& paths) { change_file(paths.map, 24 + 3); });
   trusts_no_other("a clock that was set", [](const Paths& paths) { change_file(paths.map, 24 + 40 + 5); });
   trusts_no_other("blocks of another size", [](const Paths& paths) {

@@ -14,7 +14,8 @@ namespace blockferry {
 namespace {
 
 constexpr uint64_t kPage = 4096;
-constexpr char kMagic[8] = {'B', 'F', 'M', 'A', 'P', 0, 0, 1};
+// The last byte is the layout of what follows.
+constexpr char kMagic[8] = {'B', 'F', 'M', 'A', 'P', 0, 0, 2};
 
 uint64_t inode_of(int fd) {
   struct stat info;
@@ -83,12 +84,13 @@ Status MapFile::open_locked(const std::string& path) {
 }
 
 // Nothing is overwritten that is no map file, and nobody else's is trusted.
-Status MapFile::check_content() const {
+Status MapFile::check_content() {
   struct stat info;
   if (fstat(fd_.get(), &info) != 0) return Status::from_errno(errno, "stat the map file " + path_);
   char magic[sizeof kMagic] = {};
   ssize_t got = S_ISREG(info.st_mode) ? pread(fd_.get(), magic, sizeof magic, 0) : -1;
-  bool ours = got == sizeof magic && memcmp(magic, kMagic, sizeof magic) == 0;
+  bool ours = got == sizeof magic && memcmp(magic, kMagic, sizeof magic - 1) == 0;
+  layout_known_ = ours && magic[sizeof magic - 1] == kMagic[sizeof magic - 1];
   if (got != 0 && !ours) {
     return Status::failure(Code::refused, path_ + " is no map file, and is left alone");
   }
@@ -120,7 +122,7 @@ void MapFile::begin(Origin& origin, uint32_t block_size, uint64_t watch) {
   HostMoment host = host_now();
   DiskIdentity disk = identity_of(origin);
   uint64_t inode = inode_of(fd_.get());
-  bool ours = header_->size == origin.size() && header_->block_size == block_size &&
+  bool ours = layout_known_ && header_->size == origin.size() && header_->block_size == block_size &&
               same_boot(header_->host, host) && header_->disk == disk &&
               header_->watch == watch && header_->inode == inode;
   trusted_ = ours && remembers() && (watch != 0 || unwritten(origin));

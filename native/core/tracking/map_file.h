@@ -51,7 +51,7 @@ class MapFile {
   MapFile() = default;
   Status open_locked(const std::string& path);
   Status map(uint64_t bytes);
-  Status check_content() const;
+  Status check_content();
   void begin(Origin& origin, uint32_t block_size, uint64_t watch);
   bool unwritten(Origin& origin) const;
 
@@ -60,6 +60,7 @@ class MapFile {
   MapFileHeader* header_ = nullptr;
   Word* words_ = nullptr;
   uint64_t bytes_ = 0;
+  bool layout_known_ = false;
   bool trusted_ = false;
 };
 
