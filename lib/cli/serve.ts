@@ -36,7 +36,7 @@ ${args.kForceHelp}
 ${args.kHolesHelp}
   --maps FOLDER          keep what is tracked of each disk in a file here, so that a migration which
                          goes on after a crash of this process neither reads nor sends again what
-                         has not changed; 0.2 % of the disks' size, for one boot (in /run)
+                         has not changed; 0.2 % of what is in the disks, for one boot (in /run)
   --track                keep a dirty map all the time, not only while migrating (benchmarks)
   --json                 events on stdout, one JSON object a line
 

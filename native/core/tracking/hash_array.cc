@@ -10,20 +10,33 @@ namespace blockferry {
 namespace {
 
 constexpr uint64_t kGroupsInWord = 64;
-constexpr uint64_t kGroup = 512;  // whose hashes fill a page of memory
 
 }  // namespace
 
-HashArray::HashArray(Word* words, uint64_t blocks, bool known)
-    : hashes_(words, blocks), groups_(blocks / kGroup / kGroupsInWord + 1) {
-  for (uint64_t word = 0; known && word < groups_.size(); word++) groups_[word].store(~0ull);
+HashArray::HashArray(Word* words, uint64_t blocks, std::function<void(BlockRange)> back)
+    : hashes_(words, blocks), groups_(blocks / kGroup / kGroupsInWord + 1), back_(std::move(back)) {}
+
+void HashArray::may_hold(BlockRange range) {
+  for (uint64_t group = range.first / kGroup; group * kGroup < range.end(); group++) {
+    groups_[group / kGroupsInWord].fetch_or(1ull << (group % kGroupsInWord));
+  }
+}
+
+// Two threads can come to it at once, with blocks of their own.
+void HashArray::begin_group(uint64_t group) {
+  uint64_t bit = 1ull << (group % kGroupsInWord);
+  if ((groups_[group / kGroupsInWord].load() & bit) != 0) return;
+  std::lock_guard lock(back_mutex_);
+  if ((groups_[group / kGroupsInWord].load() & bit) != 0) return;
+  uint64_t first = group * kGroup;
+  if (back_) back_({first, std::min(kGroup, size() - first)});
+  groups_[group / kGroupsInWord].fetch_or(bit);
 }
 
 void HashArray::set(uint64_t block, uint64_t hash) {
   if (hash == kZeroBlock ? all_zero({block, 1}) : get(block) == hash) return;
+  begin_group(block / kGroup);
   hashes_[block].store(hash, std::memory_order_relaxed);
-  uint64_t group = block / kGroup, bit = 1ull << (group % kGroupsInWord);
-  if ((groups_[group / kGroupsInWord].load() & bit) == 0) groups_[group / kGroupsInWord].fetch_or(bit);
 }
 
 uint64_t HashArray::zeroes_until(BlockRange range) const {

@@ -58,7 +58,6 @@ class Tracking {
  private:
   // How the words of a map file are shared out; all null in memory.
   struct Parts {
-    bool known = false;  // they say something
     Word* slots = nullptr;
     Word* maps[3] = {};  // dirty, then the pending ones
     Word* hashes = nullptr;
