@@ -72,6 +72,7 @@ export interface NativeTapOptions {
   direct?: boolean
   createSize?: number
   force?: boolean
+  holes?: 'auto' | 'trust' | 'read'
   /** Whatever it looks like. */
   raw?: boolean
   map?: string

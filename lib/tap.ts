@@ -4,6 +4,7 @@
 import { BlockferryError, toBlockferryError } from './errors.js'
 import type { NativeTap, NativeTapStats, NativeThrottle } from './native.js'
 import { native } from './native.js'
+import type { Holes } from './tap/holes.js'
 import { nativeOptions } from './tap/native-options.js'
 import type { Slowing } from './tap/limit/slowing.js'
 import { WriteDelay } from './tap/limit/write-delay.js'
@@ -47,9 +48,17 @@ export interface TapOptions {
    * it looks like an image in another format (qcow2, QED, VMDK, VHD, VHDX, VDI, Parallels), else UNSUPPORTED.
    * Default false. */
   force?: boolean
+  /** Of a file: whether what its file system tells as a hole is taken for zeroes without being read, in
+   * every pass, comparison and inventory, and for NBD clients that ask. 'trust': yes; 'read': no, all of it
+   * is read, however large it is; 'auto': yes on ext2 to ext4, XFS, Btrfs, F2FS and tmpfs, which answer as
+   * they read, no on all others (NFS, SMB, Ceph, FUSE, ZFS, overlays …). No digest shows a hole that was
+   * believed and was none. Default 'auto'. */
+  holes?: Holes
   /** A map file: what is tracked of the disk outlives the process there, so that a migration that
-   * goes on after a crash neither reads nor sends again what has not changed. It takes 0.2 % of the
-   * disk's size and holds for one boot of the host: a folder in /run is the place for it. Only for
+   * goes on after a crash neither reads nor sends again what has not changed. It takes 0.2 % of what
+   * is not zeroes in the disk (where that can't be allocated later, nothing is remembered; on a file
+   * system that does not tell holes exactly, of the disk's size at once) and 96 MiB per TiB of its size,
+   * at blocks of 4 KiB, NO_SPACE without these. It holds for one boot of the host: a folder in /run is the place for it. Only for
    * the disk and block size (default 4 KiB) that it was made for; made when it is missing. What
    * may have been written past the tap meanwhile is forgotten: any change of a file later than the
    * tap's own last write, any at all of a device whose tap was not closed.

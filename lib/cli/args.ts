@@ -1,6 +1,8 @@
 // Reads the values of options; what makes no sense is a UsageError that names the option.
 import { BlockferryError } from '../errors.js'
 import { machineOf } from '../machine/machine-spec.js'
+import type { Holes } from '../tap/holes.js'
+import { kHoles } from '../tap/holes.js'
 import { checkBlockSize, checkSize, parseHostPort, parseListen, parseRate, parseTime } from '../units.js'
 import type { Values } from './command.js'
 import { UsageError } from './command.js'
@@ -130,6 +132,16 @@ export const kSizeHelp =
 export const kForceHelp =
   `  --force                take disks although another program has them open for writing, or they
                          look like images in another format than raw`
+
+export const kHolesHelp =
+  `  --holes HOW            what a file's holes are: trust (taken for zeroes, unread), read (read like
+                         data), or auto (trust where the file system is known to tell them exactly,
+                         else read; the default)`
+
+export function holes (values: Values): { holes?: Holes } {
+  const value = text(values, 'holes')
+  return value === undefined ? {} : { holes: oneOf('--holes', value, kHoles) }
+}
 
 const kDate = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})?)?$/
 

@@ -50,6 +50,7 @@ ${kRedirectHelp}
   --allocate             take all the space that the disks can need before they come, so that it
                          can't run out; on a device: give none back
 ${args.kForceHelp}
+${args.kHolesHelp}
   --keep-listening       a migration that fails does not end the command (once a disk is here,
                          none does; nor does an offer that is refused)
 ${kTlsHelp};
@@ -70,6 +71,7 @@ ${kExitHelp}`,
     direct: { type: 'boolean' },
     allocate: { type: 'boolean' },
     force: { type: 'boolean' },
+    holes: { type: 'string' },
     journal: { type: 'string' },
     'keep-listening': { type: 'boolean' },
     machine: { type: 'string' },
@@ -120,7 +122,7 @@ async function receiveHere (
   const interrupt = new Interrupt(
     ['SIGINT', 'SIGTERM', 'SIGHUP'], () => void host.close(), () => teller.endAtOnce())
   const control = await openControl(args.text(values, 'control'), host)
-  const how = { direct: args.flag(values, 'direct'), force: args.flag(values, 'force') }
+  const how = { direct: args.flag(values, 'direct'), force: args.flag(values, 'force'), ...args.holes(values) }
   const targets = disks.map(({ name, path }) => ({ name, target: path, ...how }))
   try {
     if (address !== undefined) await host.listen(address)
@@ -145,7 +147,7 @@ async function receiveHere (
 async function receiveThere (
   path: string, disks: string[], request: ReceiveRequest, values: Values, output: Output
 ): Promise<number> {
-  for (const option of ['serve', 'direct', 'force', 'journal']) {
+  for (const option of ['serve', 'direct', 'force', 'holes', 'journal']) {
     if (values[option] === undefined) continue
     throw new UsageError(`--${option}: belongs to --disk NAME=PATH`)
   }

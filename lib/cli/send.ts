@@ -58,6 +58,8 @@ Moves what a running \`blockferry serve\` holds while its clients go on writing;
 ${args.kSizeHelp}
 ${args.kForceHelp}
                          (--size and --force: without --control and --tap)
+${args.kHolesHelp}
+                         (without --control and --tap)
   --to HOST:PORT         where a \`blockferry receive\` listens
   --journal PATH         without --control: remember here, across crashes, who owns the disks
   --machine MACHINE      with --control or --tap: the machine that uses the disks moves, too: the
@@ -92,6 +94,7 @@ ${kExitHelp}`,
     maps: { type: 'string' },
     force: { type: 'boolean' },
     size: { type: 'string', multiple: true },
+    holes: { type: 'string' },
     to: { type: 'string' },
     ...args.kBudgetOptions,
     switchover: { type: 'string' },
@@ -135,6 +138,13 @@ async function run (values: Values, output: Output): Promise<number> {
   if (values['size'] !== undefined && (control ?? tap) !== undefined) {
     throw new UsageError('--size: does not go with --control and --tap')
   }
+  const holes = args.holes(values)
+  if (holes.holes !== undefined && (control ?? tap) !== undefined) {
+    throw new UsageError('--holes: does not go with --control and --tap')
+  }
+  const how = {
+    ...(tap !== undefined && { tap }), ...(cgroup !== undefined && { cgroup }), ...(force && { force }), ...holes
+  }
   const redirect = await redirectFile(values, 'old')
   if (redirect.redirect !== undefined && control === undefined) {
     throw new UsageError('--redirect: belongs to --control')
@@ -157,7 +167,7 @@ async function run (values: Values, output: Output): Promise<number> {
     return kExit.ownerUnknown
   }
   const started = control === undefined
-    ? startHere(disksOf(disks, values, tap, cgroup, maps, force), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
+    ? startHere(disksOf(disks, values, how, maps), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
   const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, endAtOnce)
   try {
@@ -201,7 +211,7 @@ function readSettings (values: Values): Settings {
 }
 
 function disksOf (
-  disks: string[], values: Values, tap?: SourceDisk['tap'], cgroup?: string, maps?: string, force = false
+  disks: string[], values: Values, how: Omit<SourceDisk, 'source' | 'name'>, maps?: string
 ): SourceDisk[] {
   if (disks.length === 0) throw new UsageError('--control or --disk: one of them is needed')
   const named = args.namedPaths('--disk', disks)
@@ -211,9 +221,7 @@ function disksOf (
       name,
       source: path,
       ...(sizes.has(name) && { size: sizes.get(name)! }),
-      ...(tap !== undefined && { tap }),
-      ...(cgroup !== undefined && { cgroup }),
-      ...(force && { force }),
+      ...how,
       ...mapOf(maps, name)
     }))
 }

@@ -35,9 +35,10 @@ such migrations. Where a disk is not owned, writes to it fail.
   --direct               O_DIRECT: bypass the page cache
 ${args.kSizeHelp}
 ${args.kForceHelp}
+${args.kHolesHelp}
   --maps FOLDER          keep what is tracked of each disk in a file here, so that a migration which
                          goes on after a crash of this process neither reads nor sends again what
-                         has not changed; 0.2 % of the disks' size, for one boot (in /run)
+                         has not changed; 0.2 % of what is in the disks, for one boot (in /run)
   --track                keep a dirty map all the time, not only while migrating (benchmarks)
   --json                 events on stdout, one JSON object a line
 
@@ -53,6 +54,7 @@ cancelled then, and the exit code is 130, or 4 when the owner of its disks is un
     direct: { type: 'boolean' },
     size: { type: 'string', multiple: true },
     force: { type: 'boolean' },
+    holes: { type: 'string' },
     maps: { type: 'string' },
     track: { type: 'boolean' },
     plain: { type: 'boolean' }
@@ -87,6 +89,7 @@ async function run (values: Values, output: Output): Promise<number> {
         readOnly: args.flag(values, 'read-only'),
         direct: args.flag(values, 'direct'),
         force: args.flag(values, 'force'),
+        ...args.holes(values),
         ...mapOf(args.text(values, 'maps'), disk.name)
       })
       if (known !== null) noteSize(tap, output)

@@ -9,6 +9,8 @@ import type { Budgets } from '../policy/types.js'
 import { SharedBandwidth } from '../shared-bandwidth.js'
 import type { TapKind } from '../tap.js'
 import { Tap } from '../tap.js'
+import type { Holes } from '../tap/holes.js'
+import { kHoles } from '../tap/holes.js'
 import { checkBlockSize, checkSize, parseHostPort, parseRate, parseTime } from '../units.js'
 import type { TlsOptions, Welcome } from './tls.js'
 import { checkTls } from './tls.js'
@@ -36,6 +38,8 @@ export interface SourceDisk {
    * that has come to larger storage, else all of it. With a tap in the kernel the disk is the whole device,
    * as its writers see it. */
   size?: number | string
+  /** Of a path without a tap in the kernel: whether its holes are read. See TapOptions. Default 'auto'. */
+  holes?: Holes
   /** What the destination calls it. Default: the tap's name, or 'disk'. */
   name?: string
 }
@@ -108,6 +112,7 @@ export interface CheckedMigrateOptions {
     cgroup?: string
     force?: boolean
     size?: number
+    holes?: Holes
   }>
   host: string
   port: number
@@ -148,6 +153,8 @@ export interface TargetDisk {
    * it might otherwise give space back. Default false: a file that has all of its space keeps it, others are
    * as sparse as the disk. */
   allocate?: boolean
+  /** Of a path: whether its holes are read (see TapOptions). Default 'auto'. */
+  holes?: Holes
 }
 
 export interface ReceiveOptions {
@@ -171,7 +178,9 @@ export interface ReceiveOptions {
 }
 
 export interface CheckedReceiveOptions {
-  disks: ReadonlyArray<{ target: Tap | string, name: string, direct: boolean, force: boolean, allocate: boolean }>
+  disks: ReadonlyArray<{
+    target: Tap | string, name: string, direct: boolean, force: boolean, allocate: boolean, holes: Holes
+  }>
   host: string
   port: number
   tls: Welcome
@@ -293,7 +302,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: SourceDisk, index) => {
-    const { source, name, tap, map, cgroup, force, size } = isObject(disk) ? disk : {} as SourceDisk
+    const { source, name, tap, map, cgroup, force, size, holes } = isObject(disk) ? disk : {} as SourceDisk
     const isPath = typeof source === 'string' && source !== ''
     if (!isPath && !(source instanceof Tap)) throw nonsense(`disks[${index}].source`, 'a Tap or a path')
     if (tap !== undefined && !isPath) throw nonsense(`disks[${index}].tap`, 'left out: the source is a Tap')
@@ -310,6 +319,10 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     if (size !== undefined && (!isPath || (tap ?? 'nbd') !== 'nbd')) {
       throw nonsense(`disks[${index}].size`, 'left out: it is for a path without a tap in the kernel')
     }
+    if (holes !== undefined && (!isPath || (tap ?? 'nbd') !== 'nbd')) {
+      throw nonsense(`disks[${index}].holes`, 'left out: it is for a path without a tap in the kernel')
+    }
+    oneOf(`disks[${index}].holes`, holes ?? 'auto', kHoles)
     oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'dm', 'auto'])
     return {
       source,
@@ -318,7 +331,8 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
       ...(map !== undefined && { map }),
       ...(cgroup !== undefined && { cgroup }),
       ...(force !== undefined && { force }),
-      ...(size !== undefined && { size: checkSize(`disks[${index}].size`, size) })
+      ...(size !== undefined && { size: checkSize(`disks[${index}].size`, size) }),
+      ...(holes !== undefined && { holes })
     }
   })
   checkNames(disks.map((disk) => disk.name))
@@ -370,13 +384,16 @@ export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOpt
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
   const disks = options.disks.map((disk: TargetDisk, index) => {
-    const { target, name, direct = false, force = false, allocate = false } = isObject(disk) ? disk : {} as TargetDisk
+    const { target, name, direct = false, force = false, allocate = false, holes } = isObject(disk) ? disk : {} as TargetDisk
     const isPath = typeof target === 'string' && target !== ''
     if (!isPath && !(target instanceof Tap)) throw nonsense(`disks[${index}].target`, 'a Tap or a path')
     checkFlag(`disks[${index}].force`, force)
     checkFlag(`disks[${index}].allocate`, allocate)
     if (force && !isPath) throw nonsense(`disks[${index}].force`, 'left out: the target is a Tap')
-    return { target, name: name ?? (target instanceof Tap ? target.name : 'disk'), direct, force, allocate }
+    if (holes !== undefined && !isPath) throw nonsense(`disks[${index}].holes`, 'left out: the target is a Tap')
+    oneOf(`disks[${index}].holes`, holes ?? 'auto', kHoles)
+    const own = target instanceof Tap ? target.name : 'disk'
+    return { target, name: name ?? own, direct, force, allocate, holes: holes ?? 'auto' }
   })
   checkNames(disks.map((disk) => disk.name))
   const listen = checkAddress('listen', options.listen ?? '127.0.0.1:0')

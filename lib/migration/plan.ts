@@ -1,6 +1,7 @@
 // What a journal keeps of a migration's options, so that it can go on after a crash.
 import { BlockferryError } from '../errors.js'
 import { hostPortText } from '../units.js'
+import type { Holes } from '../tap/holes.js'
 import type { CheckedMigrateOptions, MigrateOptions, SourceDisk } from './options.js'
 
 /** As MigrateOptions: no secrets, and nothing that lives in a process. */
@@ -15,6 +16,7 @@ export interface MigrationPlan extends Pick<MigrateOptions,
     force?: boolean
     /** Bytes. */
     size?: number
+    holes?: Holes
   }>
   destination: string
   budgets: { downtime: number, writeLatency?: number, deadline?: number, bandwidth?: number }
@@ -30,14 +32,15 @@ export function planOf (options: CheckedMigrateOptions): MigrationPlan {
   const { host, port, budgets, machine, network } = options
   const { switchover, throttle, equality, reuse, compression, blockSize, streams } = options
   return {
-    disks: options.disks.map(({ name, source, tap, map, cgroup, force, size }) => ({
+    disks: options.disks.map(({ name, source, tap, map, cgroup, force, size, holes }) => ({
       name,
       source: typeof source === 'string' ? source : source.source,
       ...(tap !== 'nbd' && { tap }), // else nobody would see the writes to it
       ...(map !== undefined && { map }),
       ...(cgroup !== undefined && { cgroup }),
       ...(force !== undefined && { force }),
-      ...(size !== undefined && { size })
+      ...(size !== undefined && { size }),
+      ...(holes !== undefined && { holes })
     })),
     destination: hostPortText({ host, port }),
     budgets: {

@@ -211,12 +211,17 @@ export class SourceDisks {
 }
 
 async function openPath (
-  source: string, { name, tap, map: path, cgroup, force, size }: CheckedMigrateOptions['disks'][number],
+  source: string, { name, tap, map: path, cgroup, force, size, holes }: CheckedMigrateOptions['disks'][number],
   blockSize: number, canPause: boolean
 ): Promise<Tap> {
   const kind = tap === 'auto' ? await chooseTap(source, canPause) : tap
   const map = path === undefined ? {} : { map: { path, blockSize } }
-  const plain = { readOnly: true, ...(force !== undefined && { force }), ...(size !== undefined && { size }) }
+  const plain = {
+    readOnly: true,
+    ...(force !== undefined && { force }),
+    ...(size !== undefined && { size }),
+    ...(holes !== undefined && { holes })
+  }
   const how = kind === 'nbd' ? plain : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
   return await openTap({ source, name, ...map, ...how })
 }

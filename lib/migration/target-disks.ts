@@ -97,7 +97,7 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   if (offered.size === 0 || offered.size % 512 !== 0) {
     throw new BlockferryError('BAD_SIZE', `${offered.name}: ${offered.size} bytes is no positive multiple of 512`)
   }
-  const { target: where, name, direct, force, allocate } = target
+  const { target: where, name, direct, force, allocate, holes } = target
   if (offered.size / offered.blockSize > kMaxBlocks) {
     throw new BlockferryError('INVALID', `${offered.name}: too many blocks, use a larger block size`)
   }
@@ -110,7 +110,7 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   if (typeof where === 'string') await native.unfenceDmMoved(where)
   const openAs = written.has(target) ? openRawTap : openTap
   const tap = typeof where === 'string'
-    ? await openAs({ source: where, name, direct, createSize: offered.size, force })
+    ? await openAs({ source: where, name, direct, createSize: offered.size, force, holes })
     : where
   const release = tap.claimForMigration()
   tap.refuse()

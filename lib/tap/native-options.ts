@@ -3,18 +3,21 @@ import { BlockferryError } from '../errors.js'
 import type { NativeTapOptions } from '../native.js'
 import type { TapOptions } from '../tap.js'
 import { checkBlockSize, checkSize, parseSize } from '../units.js'
+import { kHoles } from './holes.js'
 
 export function nativeOptions (source: TapOptions['source'], options: TapOptions): NativeTapOptions {
   if (options.tap !== undefined && options.tap !== 'nbd') return watchOptions(options)
   if (options.metadata !== undefined) throw new BlockferryError('INVALID', 'metadata: only of a dm tap')
   if (typeof source === 'string') {
-    const { size, readOnly = false, direct = false, createSize = 0, force = false } = options
+    const { size, readOnly = false, direct = false, createSize = 0, force = false, holes = 'auto' } = options
+    if (!kHoles.includes(holes)) throw new BlockferryError('INVALID', "holes: must be 'auto', 'trust' or 'read'")
     return {
       kind: 'file',
       path: source,
       readOnly,
       direct,
       force,
+      holes,
       createSize: parseSize('createSize', createSize),
       ...(size !== undefined && { diskSize: checkSize('size', size) }),
       ...mapOptions(options.map)
@@ -22,6 +25,7 @@ export function nativeOptions (source: TapOptions['source'], options: TapOptions
   }
   if (options.map !== undefined) throw new BlockferryError('INVALID', 'map: only for a file or device')
   if (options.size !== undefined) throw new BlockferryError('INVALID', 'size: only for a file or device')
+  if (options.holes !== undefined) throw new BlockferryError('INVALID', 'holes: only of a file')
   const memory = 'memory' in source
   const size = checkSize('source', memory ? source.memory : source.null)
   return { kind: memory ? 'memory' : 'null', size }

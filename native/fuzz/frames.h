@@ -57,13 +57,14 @@ inline std::string frame(FuzzedDataProvider& input, std::initializer_list<const 
   FrameHeader header;
   header.type = input.ConsumeIntegralInRange(0, 7) == 0 ? FrameType(input.ConsumeIntegral<uint8_t>())
                                                         : input.PickValueInArray(usual);
-  header.flags = input.PickValueInArray<uint16_t>({0, 0, kFlagZstd, 2, 0xffff});
+  header.flags = input.PickValueInArray<uint16_t>({0, 0, kFlagZstd, kFlagZeroes, 4, 0xffff});
   header.disk = input.PickValueInArray<uint32_t>({0, 0, 0, 1, 2, 0xffffffff});
   header.offset = place(input);
   header.length = input.ConsumeBool() ? content.size() : place(input);
   header.check = check_of(header.type, content, header.offset);
   if (header.type == FrameType::same) {
-    std::vector<uint64_t> zeroes(header.length / kFuzzedBlock % 1024, kZeroBlock);
+    size_t count = header.flags & kFlagZeroes ? 0 : header.length / kFuzzedBlock % 1024;
+    std::vector<uint64_t> zeroes(count, kZeroBlock);
     header.check = check_of(zeroes.data(), zeroes.size(), header.offset);
   }
   if (header.type == FrameType::mark) header.length = input.ConsumeIntegralInRange(0, 3);

@@ -99,6 +99,11 @@ std::shared_ptr<Tap> TapWrap::tap_of(const Napi::Value& value) {
   return tap;
 }
 
+static Holes holes_of(const std::string& name) {
+  if (name == "trust") return Holes::trust;
+  return name == "read" ? Holes::read : Holes::automatic;
+}
+
 Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   Napi::Object options = info[0].As<Napi::Object>();
   FileOriginOptions file;
@@ -107,6 +112,7 @@ Napi::Value TapWrap::open_tap(const Napi::CallbackInfo& info) {
   file.direct = bool_or(options, "direct", false);
   file.create_size = uint_or(options, "createSize", 0);
   file.force = bool_or(options, "force", false);
+  file.holes = holes_of(string_or(options, "holes", "auto"));
   bool raw = bool_or(options, "raw", false);
   std::string kind = string_or(options, "kind", "file");
   uint64_t size = uint_or(options, "size", 0);

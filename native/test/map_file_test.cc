@@ -1,5 +1,6 @@
 // What is tracked in a map file, when the process that tracks is killed: whatever is remembered then
 // is what the disk holds. And all that must not be trusted.
+#include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -15,6 +16,15 @@
 #include "test/nbd/test_origin.h"
 
 using namespace blockferry;
+
+namespace {
+std::atomic<bool> no_space{false};
+}
+
+extern "C" int posix_fallocate(int fd, off_t offset, off_t length) {
+  static const auto real = reinterpret_cast<int (*)(int, off_t, off_t)>(dlsym(RTLD_NEXT, "posix_fallocate"));
+  return no_space ? ENOSPC : real(fd, offset, length);
+}
 
 namespace {
 
@@ -95,7 +105,7 @@ void write_at_random(Tap& tap, uint64_t seed, const std::atomic<bool>& stop) {
       for (uint64_t block = run->first; block < run->end(); block++) {
         CHECK(disk.tap->origin().read(bytes.data(), block * kBlock, kBlock).ok());
         hash_blocks(reinterpret_cast<uint8_t*>(bytes.data()), kBlock, kBlock, &bytes[1]);
-        tracking->hashes()[block].store(bytes[1]);
+        tracking->hashes().set(block, bytes[1]);
       }
     }
     if (turn % 4 == 0) tracking->pending(mark++).clear_all();
@@ -116,7 +126,7 @@ uint64_t check_memory(Tap& tap) {
     uint64_t hash = 0;
     CHECK(tap.origin().read(bytes.data(), block * kBlock, kBlock).ok());
     hash_blocks(bytes.data(), kBlock, kBlock, &hash);
-    CHECK(hash == tracking->hashes()[block].load());
+    CHECK(hash == tracking->hashes().get(block));
   }
   return remembered;
 }
@@ -187,6 +197,83 @@ void trusts_no_other(const char* what, const std::function<void(const Paths&)>& 
     CHECK(disk.tap->tracking()->dirty().count() == kBlocks);
   }
   printf("ok forgets: %s\n", what);
+}
+
+// A disk of 1 TiB with a block here and there.
+void costs_by_content() {
+  constexpr uint64_t kHuge = 1ull << 40;
+  TemporaryFolder folder;
+  Paths paths(folder);
+  auto origin = [&] {
+    FileOriginOptions options;
+    options.path = paths.disk;
+    options.create_size = kHuge;
+    std::unique_ptr<Origin> opened;
+    CHECK(open_file_origin(options, &opened).ok());
+    return opened;
+  };
+  auto places = {uint64_t{0}, kHuge / kBlock / 2, kHuge / kBlock - 1};
+  {
+    auto disk = origin();
+    auto tracking = open_tracking(paths, *disk);
+    tracking->begin_session(false);
+    for (uint64_t block : places) tracking->hashes().set(block, block + 7);
+    CHECK(tracking->claim({0, kHuge / kBlock}, kHuge, false, 1)->count == kHuge / kBlock);
+    tracking->pending(1).clear_all();
+    tracking->close(*disk);
+  }
+  struct stat info;
+  CHECK(stat(paths.map.c_str(), &info) == 0);
+  CHECK(static_cast<uint64_t>(info.st_blocks) * 512 < 128 << 20);
+  auto disk = origin();
+  auto tracking = open_tracking(paths, *disk);
+  CHECK(tracking->remembered() == kHuge / kBlock);
+  for (uint64_t block : places) CHECK(tracking->hashes().get(block) == block + 7);
+  CHECK(tracking->hashes().zeroes_until({1, kHuge / kBlock - 1}) == kHuge / kBlock / 2);
+  tracking->forget();
+  tracking.reset();
+  tracking = open_tracking(paths, *disk);
+  CHECK(tracking->remembered() == 0 && tracking->hashes().all_zero({0, kHuge / kBlock}));
+  for (uint64_t block : places) CHECK(tracking->hashes().get(block) == 0);
+}
+
+bool holds(const std::string& path, uint64_t word) {
+  FileDescriptor fd(open(path.c_str(), O_RDONLY));
+  uint64_t found = 0;
+  for (off_t at = 0; pread(fd.get(), &found, sizeof found, at) == sizeof found; at += sizeof found) {
+    if (found == word) return true;
+  }
+  return false;
+}
+
+// What can't be stored there is known here, and nothing is remembered of it, also when another session
+// begins.
+void forgets_without_space(bool another) {
+  TemporaryFolder folder;
+  Paths paths(folder);
+  migrate_and_close(paths);
+  {
+    auto disk = open_disk(paths);
+    auto tracking = open_tracking(paths, *disk);
+    tracking->forget();
+  }
+  {
+    auto disk = open_disk(paths);
+    auto tracking = open_tracking(paths, *disk);
+    no_space = true;
+    tracking->begin_session(false);
+    tracking->hashes().set(3, 4711);
+    tracking->hashes().set(4, 4712);
+    no_space = false;
+    CHECK(tracking->hashes().get(3) == 4711 && tracking->hashes().get(4) == 4712);
+    CHECK(!holds(paths.map, 4711) && !holds(paths.map, 4712));
+    if (another) tracking->begin_session(false);
+    tracking->claim({0, kBlocks}, kBlocks, false, 1);
+    tracking->pending(1).clear_all();
+    tracking->close(*disk);
+  }
+  auto disk = open_disk(paths);
+  CHECK(open_tracking(paths, *disk)->remembered() == 0);
 }
 
 void is_kept_by_an_honest_close() {
@@ -313,6 +400,10 @@ int main(int argc, char** argv) {
   puts("ok forgets what came by migration");
   forgets_when_too_much_is_in_flight();
   puts("ok forgets when more is in flight than it can name");
+  costs_by_content();
+  puts("ok costs by what is in the disk");
+  for (bool another : {false, true}) forgets_without_space(another);
+  puts("ok forgets when there is no space for a hash");
   trusts_no_other("a disk that was written past its tap", [](const Paths& paths) {
     usleep(20'000);
     change_file(paths.disk, 0);
@@ -321,6 +412,7 @@ int main(int argc, char** argv) {
     CHECK(system(("cp " + paths.disk + " " + paths.disk + ".2 && mv " + paths.disk + ".2 " +
                   paths.disk).c_str()) == 0);
   });
+  trusts_no_other("another layout", [](const Paths& paths) { change_file(paths.map, 7); });
   trusts_no_other("another boot", [](const Paths& paths) { change_file(paths.map, 24 + 3); });
   trusts_no_other("a clock that was set", [](const Paths& paths) { change_file(paths.map, 24 + 40 + 5); });
   trusts_no_other("blocks of another size", [](const Paths& paths) {

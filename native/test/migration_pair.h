@@ -91,7 +91,7 @@ inline bool equal(Origin& a, Origin& b, uint64_t size) {
 
 struct Pair {
   explicit Pair(const std::vector<Disk>& sources, const std::vector<Disk>& targets,
-                uint32_t block_size, unsigned streams)
+                uint32_t block_size, unsigned streams, bool inventory = false)
       : listener({}, [this](std::shared_ptr<ReceiverSession> s) {
           session = std::move(s);
           connected.post();
@@ -109,8 +109,8 @@ struct Pair {
       uint64_t size = sources[i].tap->origin().size();
       Tap& source = *sources[i].tap;
       if (!source.keeps_tracking()) source.track(std::make_shared<Tracking>(size, block_size));
-      session->add_disk(targets[i].tap, size, block_size, false);
-      sender.add_disk(sources[i].tap, targets[i].tap->origin().blank(), false);
+      session->add_disk(targets[i].tap, size, block_size, inventory);
+      sender.add_disk(sources[i].tap, !inventory && targets[i].tap->origin().blank(), inventory);
     }
     session->start({[](std::string, Backlog::Share) {}, [this](uint64_t n) {
                       if (on_durable) on_durable(n);
@@ -127,6 +127,7 @@ struct Pair {
                     }});
     CHECK(session->accept_streams(streams, true).ok());
     CHECK(sender.open_streams(streams).ok());
+    if (inventory) CHECK(sender.open_inventory().ok());
   }
   ~Pair() {
     sender.close();

@@ -15,6 +15,8 @@ Word* reserve(uint64_t count) {
   void* memory = mmap(nullptr, bytes_of(count), PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
+  // A huge page would cost what 512 cost, for one word.
+  madvise(memory, bytes_of(count), MADV_NOHUGEPAGE);
   return static_cast<Word*>(memory);
 }
 

@@ -16,6 +16,7 @@
 #include "disk/direct_io.h"
 #include "disk/disk_users.h"
 #include "disk/durability.h"
+#include "disk/exact_holes.h"
 #include "disk/image_lock.h"
 #include "disk/io_queue.h"
 #include "disk/origin.h"
@@ -103,6 +104,7 @@ class FileOrigin : public SizedOrigin {
   std::atomic<bool> keeps_space_{false};
   // Reads past the page cache are what they are called.
   bool truly_direct_ = false;
+  bool trusts_holes_ = false;
   Durability durability_;
 };
 
@@ -200,6 +202,8 @@ Status FileOrigin::open(const FileOriginOptions& options) {
   // that would have to wait would fail, again and again, where the device can't tell (dm-crypt).
   fcntl(fd_.get(), F_SETFL, fcntl(fd_.get(), F_GETFL) & ~O_NONBLOCK);
   spins_ = !block_device_ && !options.direct;
+  trusts_holes_ = options.holes == Holes::automatic ? has_exact_holes(fd_.get())
+                                                    : options.holes == Holes::trust;
   open_reread();
   truly_direct_ = reread_fd_.open() && passes_page_cache(reread_fd_.get());
   durability_.begin(fd_.get(), !(options.direct && truly_direct_));
@@ -314,6 +318,7 @@ Status FileOrigin::hole_at(uint64_t offset, uint64_t length, uint64_t* hole) {
   off_t at = static_cast<off_t>(offset);
   off_t end = at + static_cast<off_t>(length);
   *hole = 0;
+  if (!trusts_holes_) return {};
   off_t data = lseek(fd_.get(), at, SEEK_DATA);
   if (data < 0 && errno != ENXIO) return {};  // a file system without holes: all data
   if (data < 0) data = end;                   // none up to the end of the file

@@ -72,7 +72,7 @@ class Origin {
   // the end of data can be slow (tmpfs looks at every page).
   virtual Status extent_at(uint64_t offset, uint64_t length, OriginExtent* extent) = 0;
   // How much of the range, from its start on, is a hole: 0 when it begins with data or when that
-  // can't be told. Quick.
+  // can't be told, or is not to be relied on: what is said here is taken for zeroes unread. Quick.
   virtual Status hole_at(uint64_t offset, uint64_t length, uint64_t* hole) = 0;
   // Like read(), but past the page cache where the kernel allows it: what the device holds.
   virtual Status reread(void* buffer, uint64_t offset, uint64_t length) = 0;
@@ -102,6 +102,13 @@ class SizedOrigin : public Origin {
   std::atomic<uint64_t> size_{0};
 };
 
+// Whether a file's holes, as its file system tells them (SEEK_DATA), are taken for zeroes unread.
+enum class Holes {
+  automatic,  // where the file system is known to tell them exactly (exact_holes.h)
+  trust,
+  read,       // they aren't: all is data
+};
+
 struct FileOriginOptions {
   std::string path;
   bool read_only = false;
@@ -114,6 +121,7 @@ struct FileOriginOptions {
   bool lock = true;
   // Take it all the same, and hold what can be held.
   bool force = false;
+  Holes holes = Holes::automatic;
 };
 
 Status open_file_origin(const FileOriginOptions& options, std::unique_ptr<Origin>* origin);

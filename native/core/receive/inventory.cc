@@ -36,7 +36,8 @@ Status send_hashes(Socket& socket, uint32_t disk, uint64_t offset, uint64_t leng
   header.offset = offset;
   header.length = length;
   bool zeroes = std::all_of(hashes.begin(), hashes.end(), [](uint64_t h) { return h == kZeroBlock; });
-  if (!zeroes) header.payload = static_cast<uint32_t>(hashes.size() * sizeof(uint64_t));
+  if (zeroes) hashes.clear();
+  header.payload = static_cast<uint32_t>(hashes.size() * sizeof(uint64_t));
   header.check = check_of(hashes.data(), hashes.size(), offset);
   uint8_t bytes[kHeaderSize];
   encode_header(header, bytes);
@@ -81,11 +82,32 @@ Status ReceiverSession::tell_all(Socket& socket) {
 Status ReceiverSession::tell_inventory(Socket& socket, uint32_t disk) {
   uint64_t size = disks_[disk]->size;
   Status status = disks_[disk]->tap->origin().flush();
-  for (uint64_t at = 0; at < size && status.ok(); at += kStripe) {
+  for (uint64_t at = 0; at < size && status.ok();) {
     if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
-    status = tell_stripe(socket, disk, at, std::min(kStripe, size - at));
+    uint64_t length = 0;
+    status = tell_hole(socket, disk, at, &length);
+    if (status.ok() && length == 0) {
+      length = std::min(kStripe, size - at);
+      status = tell_stripe(socket, disk, at, length);
+    }
+    at += length;
   }
   return status;
+}
+
+// The stripes from `offset` on that are holes as a whole, at once.
+Status ReceiverSession::tell_hole(Socket& socket, uint32_t disk, uint64_t offset, uint64_t* length) {
+  ReceivedDisk& received = *disks_[disk];
+  uint64_t rest = received.size - offset, hole = 0, block_size = received.block_size;
+  Status status = received.tap->origin().hole_at(offset, rest, &hole);
+  if (!status.ok()) return status;
+  *length = hole == rest ? rest : hole / kStripe * kStripe;
+  for (uint64_t at = 0; at < *length; at += kStripe) {
+    uint64_t part = std::min(kStripe, *length - at);
+    received.digest.found({(offset + at) / block_size, (part + block_size - 1) / block_size}, nullptr);
+  }
+  std::vector<uint64_t> none;
+  return *length == 0 ? Status{} : send_hashes(socket, disk, offset, *length, none);
 }
 
 Status ReceiverSession::tell_stripe(Socket& socket, uint32_t disk, uint64_t offset, uint64_t length) {

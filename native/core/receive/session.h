@@ -121,6 +121,7 @@ class ReceiverSession {
 
   Status tell_all(Socket& socket);
   Status tell_inventory(Socket& socket, uint32_t disk);
+  Status tell_hole(Socket& socket, uint32_t disk, uint64_t offset, uint64_t* length);
   Status tell_stripe(Socket& socket, uint32_t disk, uint64_t offset, uint64_t length);
   void shut_down();
   void stream_marked(unsigned index, uint64_t number);

@@ -114,7 +114,13 @@ Status StreamReceiver::apply_zero(const FrameHeader& header, ReceivedDisk& disk,
 
 Status StreamReceiver::apply_same(const FrameHeader& header, ReceivedDisk& disk,
                                   BlockRange blocks) {
-  if (disk.inventory && disk.digest.confirm(blocks, header.check, header.offset)) return {};
+  bool same = disk.inventory;
+  if (header.flags & kFlagZeroes) {
+    same = same && header.check == check_of(nullptr, 0, header.offset) && disk.digest.confirm_zeroes(blocks);
+  } else {
+    same = same && disk.digest.confirm(blocks, header.check, header.offset);
+  }
+  if (same) return {};
   return broken("an extent that is said to be here and is not");
 }
 

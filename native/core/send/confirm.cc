@@ -45,13 +45,17 @@ bool StreamSender::confirm_run(uint32_t index) {
 
 void StreamSender::frame_remembered(uint32_t index, BlockRange run) {
   SentDisk& disk = *sender_.disks_[index];
-  const LazyWords& known = disk.tracking->hashes();
+  const HashArray& known = disk.tracking->hashes();
   uint64_t block_size = disk.dirty->block_size();
   uint64_t offset = run.first * block_size;
   uint64_t length = std::min(run.count * block_size, disk.dirty->size() - offset);
   Extent extent{index, run, offset, length, nullptr, false};
+  if (known.all_zero(run) && disk.peer->all_zero(run)) {
+    frame_run(extent, {0, run.count}, nullptr, Kind::same);
+    return;
+  }
   std::vector<uint64_t> hashes(run.count);
-  for (uint64_t i = 0; i < run.count; i++) hashes[i] = known[run.first + i].load();
+  for (uint64_t i = 0; i < run.count; i++) hashes[i] = known.get(run.first + i);
   auto is_same = [&](uint64_t i) { return disk.peer->is(run.first + i, hashes[i]); };
   for (uint64_t at = 0; at < run.count;) {
     bool same = is_same(at);

@@ -115,8 +115,8 @@ void StreamSender::frame_run(const Extent& extent, BlockRange run, const uint64_
   if (kind == Kind::zero) frame.header.type = FrameType::zero;
   if (kind == Kind::same) {
     frame.header.type = FrameType::same;
-    if (hashes == nullptr) hashes = zero_hashes(run.count);
-    frame.header.check = check_of(hashes, run.count, frame.header.offset);
+    if (hashes == nullptr) frame.header.flags = kFlagZeroes;
+    frame.header.check = check_of(hashes, hashes ? run.count : 0, frame.header.offset);
   }
   disk.wire_bytes += kHeaderSize + frame.header.payload;
   frames_.push_back(frame);
@@ -125,11 +125,6 @@ void StreamSender::frame_run(const Extent& extent, BlockRange run, const uint64_
 std::atomic<uint64_t>& StreamSender::counter_of(SentDisk& disk, Kind kind) {
   if (kind == Kind::same) return disk.same_bytes;
   return kind == Kind::zero ? disk.zero_bytes : disk.content_bytes;
-}
-
-const uint64_t* StreamSender::zero_hashes(uint64_t count) {
-  if (zero_hashes_.size() < count) zero_hashes_.resize(count, kZeroBlock);
-  return zero_hashes_.data();
 }
 
 void StreamSender::add_payload(const uint8_t* bytes, const uint64_t* hashes, uint64_t count,

@@ -1,37 +1,30 @@
 // What the destination is known to hold, by block hashes.
 #pragma once
 
-#include "tracking/dirty_map.h"
+#include "tracking/hash_array.h"
 
 namespace blockferry {
 
 class PeerHashes {
  public:
-  explicit PeerHashes(uint64_t blocks) : hashes_(blocks) {}
-  void set(uint64_t block, uint64_t hash) { store(block, hash); }
+  PeerHashes(uint64_t size, uint32_t block_size)
+      : hashes_((size + block_size - 1) / block_size), known_(size, block_size) {}
+  void set(BlockRange range, const uint64_t* hashes) {
+    for (uint64_t i = 0; i < range.count; i++) hashes_.set(range.first + i, hashes[i]);
+    known_.mark_blocks(range);
+  }
+  // Once: they hold nothing else yet.
+  void set_zeroes(BlockRange range) { known_.mark_blocks(range); }
   bool is(uint64_t block, uint64_t hash) const {
-    return hash != kUnknown && hashes_[block].load(std::memory_order_relaxed) == hash;
+    return hashes_.get(block) == hash && known_.test(block);
   }
-  bool all_zero(BlockRange range) const {
-    for (uint64_t block = range.first; block < range.end(); block++) {
-      if (!is(block, 0)) return false;
-    }
-    return true;
-  }
+  bool all_zero(BlockRange range) const { return hashes_.all_zero(range) && known_.covers(range); }
   // Something else was sent there: what the destination held no longer counts.
-  void forget(BlockRange range) {
-    for (uint64_t block = range.first; block < range.end(); block++) store(block, kUnknown);
-  }
+  void forget(BlockRange range) { known_.clear_blocks(range); }
 
  private:
-  // A block whose hash is really this is sent, which does no harm.
-  static constexpr uint64_t kUnknown = 1;
-  void store(uint64_t block, uint64_t hash) {
-    if (hashes_[block].load(std::memory_order_relaxed) == hash) return;
-    hashes_[block].store(hash, std::memory_order_relaxed);
-  }
-
-  LazyWords hashes_;
+  HashArray hashes_;
+  DirtyMap known_;  // a bit per block: its hash counts
 };
 
 }  // namespace blockferry

@@ -14,7 +14,7 @@ SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank, bool inventory)
       dirty(&tracking->dirty()),
       peer_blank(blank),
       digest(tracking->hashes(), tracking->has_hashes()),
-      peer(inventory ? std::make_unique<PeerHashes>(dirty->blocks()) : nullptr),
+      peer(inventory ? std::make_unique<PeerHashes>(dirty->size(), dirty->block_size()) : nullptr),
       known_blocks(inventory ? 0 : dirty->blocks()),
       remembered(tracking->begin_session(inventory)) {}
 
@@ -112,13 +112,17 @@ Status Sender::take_hashes(const FrameHeader& header) {
       !sized) {
     return Status::failure(Code::protocol, "an inventory that does not fit its disk");
   }
-  std::vector<uint64_t> hashes(count);
+  std::vector<uint64_t> hashes(header.payload / sizeof(uint64_t));
   Status status = inventory_reader_->payload(hashes.data(), header.payload);
   if (!status.ok()) return status;
-  if (check_of(hashes.data(), count, header.offset) != header.check) {
+  if (check_of(hashes.data(), hashes.size(), header.offset) != header.check) {
     return Status::failure(Code::checksum, "an inventory does not match its checksum");
   }
-  for (uint64_t i = 0; i < count; i++) disk->peer->set(first + i, hashes[i]);
+  if (hashes.empty()) {
+    disk->peer->set_zeroes({first, count});
+  } else {
+    disk->peer->set({first, count}, hashes.data());
+  }
   disk->known_blocks.store(first + count);
   return {};
 }

@@ -61,9 +61,10 @@ class StreamSender {
   // Claiming: fills extents_ from the cursor on. False when the pass is over.
   bool collect();
   bool claim_extent(uint64_t limit, Extent* extent);
-  std::optional<BlockRange> claim_run(const SentDisk& disk, uint64_t limit);
-  void find_hole(SentDisk& disk, Extent* extent);
-  uint64_t hole_until(SentDisk& disk, BlockRange range);
+  std::optional<BlockRange> claim_run(const SentDisk& disk, uint64_t limit, bool* hole);
+  std::optional<BlockRange> claim_in_stripe(const SentDisk& disk, BlockRange part, uint64_t limit,
+                                            bool* hole);
+  uint64_t hole_until(const SentDisk& disk, BlockRange range);
   void rewind();
 
   // Framing what is remembered, without reading it. False when there is no more of it, for now.
@@ -80,7 +81,6 @@ class StreamSender {
   Kind kind_of(const SentDisk& disk, uint64_t block, uint64_t hash) const;
   void frame_run(const Extent& extent, BlockRange run, const uint64_t* hashes, Kind kind);
   static std::atomic<uint64_t>& counter_of(SentDisk& disk, Kind kind);
-  const uint64_t* zero_hashes(uint64_t count);
   void add_payload(const uint8_t* bytes, const uint64_t* hashes, uint64_t count, Frame* frame);
   void frame_extents();
   Status send_frames();
@@ -105,7 +105,7 @@ class StreamSender {
   size_t buffer_used_ = 0;
   std::vector<Extent> extents_;
   std::vector<IoRequest> reads_;
-  std::vector<uint64_t> hashes_, zero_hashes_;
+  std::vector<uint64_t> hashes_;
   std::vector<Frame> frames_;
   std::vector<std::unique_ptr<IoQueue>> queues_;  // by disk, made when first needed
   Compressor compressor_;

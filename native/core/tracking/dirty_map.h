@@ -1,8 +1,13 @@
 // The dirty map: one bit per block, "not yet known to be durable at the destination".
 //
-// Two levels. A bit of the summary says that a word of 64 blocks may have dirty bits; it is
-// never clear while a bit below it is set and its marker has returned. The reverse can be: a
-// summary bit over an empty word costs one look.
+// Levels of 64. A bit of the summary says that a word of 64 blocks may have dirty bits, one of `top_`
+// that a region of 64 words may; neither is clear while a bit below it is set and its marker has
+// returned. The reverse can be: a summary bit over an empty word costs one look.
+//
+// A region that is dirty as a whole is one bit, `full_`, whatever its words say: what is empty or was
+// never sent costs time and memory by its regions, not by its blocks. Whoever takes part of such a
+// region spreads it over its words first. Regions become full, are taken and spread one at a time, under
+// a lock, and who marks in a full one looks at it under that lock: then the claim comes after him.
 //
 // Safe from any thread. The two orders that invariant 1 rests on:
 //   a writer performs the write, then marks, then acknowledges;
@@ -16,6 +21,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 
 #include "base/lazy_words.h"
@@ -40,7 +46,7 @@ class DirtyMap {
   // stands for memory of its own.
   DirtyMap(uint64_t size, uint32_t block_size, Word* bits);
 
-  static uint64_t words_for(uint64_t blocks) { return (blocks + 63) / 64; }
+  static uint64_t words_for(uint64_t blocks);
 
   uint64_t size() const { return size_; }
   uint32_t block_size() const { return block_size_; }
@@ -67,6 +73,10 @@ class DirtyMap {
                                   bool skip_young = false);
   // Like claim(), but only looks.
   std::optional<BlockRange> find(uint64_t from, uint64_t to, uint64_t limit) const;
+  // No block of [from, next(from)) is dirty; blocks() when none behind is. Quick.
+  uint64_t next(uint64_t from) const;
+  // All of them are dirty.
+  bool covers(BlockRange range) const { return run_end(range.first, range.end()) == range.end(); }
   // Clears the range and answers how many of its blocks were dirty.
   uint64_t clear_blocks(BlockRange range);
 
@@ -76,23 +86,35 @@ class DirtyMap {
   void track_young(bool on) { young_on_.store(on, std::memory_order_relaxed); }
 
  private:
+  uint64_t regions() const { return summary_.size(); }
+  uint64_t region_end(uint64_t region) const;
+  bool full(uint64_t region) const;
+  bool mark_region(uint64_t region, bool whole, uint64_t* added);
+  uint64_t mark_words(uint64_t from, uint64_t to, bool young);
+  uint64_t take_region(uint64_t region);
+  void spread(uint64_t region);
   void mark_range(BlockRange range, bool young);
   uint64_t claimable(uint64_t word, bool skip_young) const;
-  uint64_t next_candidate(uint64_t word, uint64_t end_word) const;
+  uint64_t run_end(uint64_t block, uint64_t to) const;
   uint64_t take(uint64_t word, uint64_t bits);
-  void give_back(uint64_t word, uint64_t bits);
+  uint64_t put(uint64_t word, uint64_t bits);
+  BlockRange claim_region(uint64_t block, uint64_t to, uint64_t limit);
   BlockRange claim_in_word(uint64_t block, uint64_t to, uint64_t limit, bool skip_young,
                            bool here);
   void settle_summary(uint64_t word);
-  void adopt_bits();
+  void settle_top(uint64_t region);
+  void adopt();
 
   uint64_t size_;
   uint32_t block_size_;
   uint32_t block_shift_;
   uint64_t blocks_;
   LazyWords bits_;
-  LazyWords summary_;
-  LazyWords young_;
+  LazyWords full_;     // a bit per region
+  LazyWords summary_;  // a word per region
+  LazyWords top_;      // a bit per region
+  LazyWords young_, young_regions_;
+  std::mutex regions_mutex_;
   std::atomic<bool> young_on_{false};
   std::atomic<uint64_t> count_{0};
   std::atomic<uint64_t> marked_{0};

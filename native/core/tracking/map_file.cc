@@ -6,15 +6,18 @@
 
 #include <cstddef>
 #include <cstring>
+#include <new>
 
 #include "disk/disk_witness.h"
+#include "disk/exact_holes.h"
 
 namespace blockferry {
 
 namespace {
 
 constexpr uint64_t kPage = 4096;
-constexpr char kMagic[8] = {'B', 'F', 'M', 'A', 'P', 0, 0, 1};
+// The last byte is the layout of what follows.
+constexpr char kMagic[8] = {'B', 'F', 'M', 'A', 'P', 0, 0, 2};
 
 uint64_t inode_of(int fd) {
   struct stat info;
@@ -41,14 +44,13 @@ struct MapFileHeader {
 static_assert(sizeof(MapFileHeader) <= kPage);
 
 Status MapFile::open(const std::string& path, Origin& origin, uint32_t block_size,
-                     uint64_t words, uint64_t watch, std::unique_ptr<MapFile>* file) {
+                     Words words, uint64_t watch, std::unique_ptr<MapFile>* file) {
   std::unique_ptr<MapFile> opened(new MapFile);
-  uint64_t bytes = kPage + words * sizeof(Word);
   Status status = opened->open_locked(path);
   if (status.ok()) status = opened->check_content();
-  if (status.ok()) status = opened->map(bytes);
+  if (status.ok()) status = opened->map(words);
+  if (status.ok()) status = opened->begin(origin, block_size, watch);
   if (!status.ok()) return status;
-  opened->begin(origin, block_size, watch);
   *file = std::move(opened);
   return {};
 }
@@ -83,12 +85,13 @@ Status MapFile::open_locked(const std::string& path) {
 }
 
 // Nothing is overwritten that is no map file, and nobody else's is trusted.
-Status MapFile::check_content() const {
+Status MapFile::check_content() {
   struct stat info;
   if (fstat(fd_.get(), &info) != 0) return Status::from_errno(errno, "stat the map file " + path_);
   char magic[sizeof kMagic] = {};
   ssize_t got = S_ISREG(info.st_mode) ? pread(fd_.get(), magic, sizeof magic, 0) : -1;
-  bool ours = got == sizeof magic && memcmp(magic, kMagic, sizeof magic) == 0;
+  bool ours = got == sizeof magic && memcmp(magic, kMagic, sizeof magic - 1) == 0;
+  layout_known_ = ours && magic[sizeof magic - 1] == kMagic[sizeof magic - 1];
   if (got != 0 && !ours) {
     return Status::failure(Code::refused, path_ + " is no map file, and is left alone");
   }
@@ -98,14 +101,19 @@ Status MapFile::check_content() const {
 
 // Named as what it is before it grows, should its maker end meanwhile. Allocated before it is mapped:
 // a store to where no space is would end the process.
-Status MapFile::map(uint64_t bytes) {
+Status MapFile::map(Words words) {
+  count_ = words;
+  uint64_t at_once = kPage + words.at_once * sizeof(Word);
+  uint64_t bytes = at_once + words.hashes * sizeof(Word);
+  sparse_ = has_exact_holes(fd_.get());
+  if (!sparse_) at_once = bytes;
   if (pwrite(fd_.get(), kMagic, sizeof kMagic, 0) != sizeof kMagic) {
     return Status::from_errno(errno, "write " + path_);
   }
-  int error = posix_fallocate(fd_.get(), 0, static_cast<off_t>(bytes));
+  int error = posix_fallocate(fd_.get(), 0, static_cast<off_t>(at_once));
   if (error == 0 && ftruncate(fd_.get(), static_cast<off_t>(bytes)) != 0) error = errno;
   if (error != 0) {
-    return Status::from_errno(error, "allocate " + std::to_string(bytes) + " bytes for " + path_);
+    return Status::from_errno(error, "allocate " + std::to_string(at_once) + " bytes for " + path_);
   }
   void* memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd_.get(), 0);
   if (memory == MAP_FAILED) return Status::from_errno(errno, "map " + path_);
@@ -116,16 +124,16 @@ Status MapFile::map(uint64_t bytes) {
 }
 
 // Goes on with what is there, or begins anew.
-void MapFile::begin(Origin& origin, uint32_t block_size, uint64_t watch) {
+Status MapFile::begin(Origin& origin, uint32_t block_size, uint64_t watch) {
   HostMoment host = host_now();
   DiskIdentity disk = identity_of(origin);
   uint64_t inode = inode_of(fd_.get());
-  bool ours = header_->size == origin.size() && header_->block_size == block_size &&
+  bool ours = layout_known_ && header_->size == origin.size() && header_->block_size == block_size &&
               same_boot(header_->host, host) && header_->disk == disk &&
               header_->watch == watch && header_->inode == inode;
   trusted_ = ours && remembers() && (watch != 0 || unwritten(origin));
   header_->remembers.store(trusted_);
-  if (!trusted_) memset(static_cast<void*>(words_), 0, bytes_ - kPage);
+  if (!trusted_ && !clear()) return Status::from_errno(errno, "clear the map file " + path_);
   if (!trusted_) header_->landed.store(0);
   header_->closed.store(0);
   header_->size = origin.size();
@@ -135,6 +143,44 @@ void MapFile::begin(Origin& origin, uint32_t block_size, uint64_t watch) {
   header_->inode = inode;
   header_->watch.store(watch);
   stamp();
+  return {};
+}
+
+// The hashes' space goes, where the file system can give it back.
+bool MapFile::clear() {
+  off_t hashes = static_cast<off_t>(kPage + count_.at_once * sizeof(Word)), end = static_cast<off_t>(bytes_);
+  sparse_ = sparse_ && fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, hashes, end - hashes) == 0;
+  if (!sparse_) errno = posix_fallocate(fd_.get(), hashes, end - hashes);
+  if (!sparse_ && errno != 0) return false;
+  memset(static_cast<void*>(words_), 0, sparse_ ? count_.at_once * sizeof(Word) : bytes_ - kPage);
+  return true;
+}
+
+void MapFile::back(BlockRange blocks) {
+  if (!sparse_) return;
+  uint64_t from = kPage + (count_.at_once + blocks.first) * sizeof(Word);
+  uint64_t length = blocks.count * sizeof(Word);
+  if (posix_fallocate(fd_.get(), static_cast<off_t>(from), static_cast<off_t>(length)) == 0) return;
+  lost_ = true;
+  remember(false);
+  void* at = reinterpret_cast<uint8_t*>(header_) + from;
+  if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+    throw std::bad_alloc();
+  }
+}
+
+void MapFile::each_backed(const std::function<void(BlockRange)>& tell) {
+  if (!sparse_) return tell({0, count_.hashes});
+  off_t begin = static_cast<off_t>(kPage + count_.at_once * sizeof(Word)), end = static_cast<off_t>(bytes_);
+  for (off_t at = begin; at < end;) {
+    off_t data = lseek(fd_.get(), at, SEEK_DATA);
+    if (data < 0 && errno == ENXIO) return;
+    if (data < 0) data = at;
+    off_t hole = lseek(fd_.get(), data, SEEK_HOLE);
+    if (hole <= data || hole > end) hole = end;
+    tell({static_cast<uint64_t>(data - begin) / sizeof(Word), static_cast<uint64_t>(hole - data) / sizeof(Word)});
+    at = hole;
+  }
 }
 
 bool MapFile::unwritten(Origin& origin) const {
@@ -145,7 +191,7 @@ bool MapFile::unwritten(Origin& origin) const {
 
 bool MapFile::remembers() const { return header_->remembers.load() != 0; }
 
-void MapFile::remember(bool on) { header_->remembers.store(on); }
+void MapFile::remember(bool on) { header_->remembers.store(on && !lost_.load()); }
 
 void MapFile::stamp() { header_->stamp.store(wall_clock_ns(), std::memory_order_relaxed); }
 

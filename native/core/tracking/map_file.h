@@ -3,12 +3,15 @@
 // crashes leaves anything: the file holds for one boot.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "base/file_descriptor.h"
 #include "base/lazy_words.h"
 #include "disk/origin.h"
+#include "tracking/dirty_map.h"
 
 namespace blockferry {
 
@@ -20,13 +23,18 @@ class MapFile {
   MapFile(const MapFile&) = delete;
   MapFile& operator=(const MapFile&) = delete;
 
-  // Opens the file, or makes it (mode 0600, its whole size allocated), with room for `words`
-  // words, zeroed unless trusted(). Code::busy when another process has it, Code::no_space,
+  // How many words it has room for: those that are allocated at once, whole pages, and behind them hashes
+  // by block, which are allocated when they are needed, where holes are told exactly (exact_holes.h).
+  struct Words {
+    uint64_t at_once;
+    uint64_t hashes;
+  };
+  // Opens the file, or makes it (mode 0600), with room for `words`, zeroed unless trusted(). Code::busy when another process has it, Code::no_space,
   // Code::refused when the path holds something else, which is left alone, Code::no_permission when
   // others can write it. `watch`: the token of the watch that sees the writes to the disk; 0 when
   // they come through a tap's gate.
   static Status open(const std::string& path, Origin& origin, uint32_t block_size,
-                     uint64_t words, uint64_t watch, std::unique_ptr<MapFile>* file);
+                     Words words, uint64_t watch, std::unique_ptr<MapFile>* file);
   // With which one it was used last, 0 when none is known.
   static uint64_t watch_of(const std::string& path);
 
@@ -35,6 +43,12 @@ class MapFile {
   bool trusted() const { return trusted_; }
   Word* words() { return words_; }
   const std::string& path() const { return path_; }
+
+  // Before a hash of these blocks is stored: a store to where no space is would end the process. Where
+  // there is none they are in memory from here on, and the file is worth nothing any more.
+  void back(BlockRange blocks);
+  // Which hashes of a trusted file may be others than zeroes: those that were backed.
+  void each_backed(const std::function<void(BlockRange)>& tell);
 
   // Its words say something. Until remember(true) what is in it holds for nothing.
   bool remembers() const;
@@ -50,9 +64,10 @@ class MapFile {
  private:
   MapFile() = default;
   Status open_locked(const std::string& path);
-  Status map(uint64_t bytes);
-  Status check_content() const;
-  void begin(Origin& origin, uint32_t block_size, uint64_t watch);
+  Status map(Words words);
+  bool clear();
+  Status check_content();
+  Status begin(Origin& origin, uint32_t block_size, uint64_t watch);
   bool unwritten(Origin& origin) const;
 
   std::string path_;
@@ -60,6 +75,10 @@ class MapFile {
   MapFileHeader* header_ = nullptr;
   Word* words_ = nullptr;
   uint64_t bytes_ = 0;
+  Words count_{};
+  bool sparse_ = false;
+  std::atomic<bool> lost_{false};  // part of it is in memory only
+  bool layout_known_ = false;
   bool trusted_ = false;
 };
 

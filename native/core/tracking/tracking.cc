@@ -10,8 +10,10 @@ uint64_t blocks_of(uint64_t size, uint32_t block_size) {
   return (size + block_size - 1) / block_size;
 }
 
-uint64_t words_for(uint64_t blocks) {
-  return WritesInFlight::kSlots + 3 * DirtyMap::words_for(blocks) + blocks;
+// What is allocated at once: all but the hashes, which begin at a page of their own.
+uint64_t words_at_once(uint64_t blocks) {
+  uint64_t words = WritesInFlight::kSlots + 3 * DirtyMap::words_for(blocks);
+  return (words + HashArray::kGroup - 1) / HashArray::kGroup * HashArray::kGroup;
 }
 
 }  // namespace
@@ -26,17 +28,19 @@ Tracking::Tracking(uint64_t size, uint32_t block_size, const Parts& parts,
       dirty_(size, block_size, parts.maps[0]),
       pending_{DirtyMap(size, block_size, parts.maps[1]),
                DirtyMap(size, block_size, parts.maps[2])},
-      hashes_(parts.hashes, blocks_of(size, block_size)) {}
+      hashes_(parts.hashes, blocks_of(size, block_size), [this](BlockRange blocks) {
+        if (file_) file_->back(blocks);
+      }) {}
 
 Tracking::Parts Tracking::share_out(Word* words, uint64_t blocks) {
   Parts parts;
+  parts.hashes = words + words_at_once(blocks);
   parts.slots = words;
   words += WritesInFlight::kSlots;
   for (Word*& map : parts.maps) {
     map = words;
     words += DirtyMap::words_for(blocks);
   }
-  parts.hashes = words;
   return parts;
 }
 
@@ -44,12 +48,13 @@ Status Tracking::open(const std::string& path, Origin& origin, uint32_t block_si
                       std::shared_ptr<Tracking>* tracking, uint64_t watch) {
   uint64_t blocks = blocks_of(origin.size(), block_size);
   std::unique_ptr<MapFile> file;
-  Status status = MapFile::open(path, origin, block_size, words_for(blocks), watch, &file);
+  Status status = MapFile::open(path, origin, block_size, {words_at_once(blocks), blocks}, watch, &file);
   if (!status.ok()) return status;
   bool trusted = file->trusted();
   Parts parts = share_out(file->words(), blocks);
   tracking->reset(new Tracking(origin.size(), block_size, parts, std::move(file)));
   if (!trusted) return {};
+  (*tracking)->file_->each_backed([&](BlockRange blocks) { (*tracking)->hashes_.may_hold(blocks); });
   (*tracking)->in_flight_.recover(&(*tracking)->dirty_);
   (*tracking)->remark_pending();
   (*tracking)->remembers_ = (*tracking)->has_hashes_ = true;

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "tracking/dirty_map.h"
+#include "tracking/hash_array.h"
 #include "tracking/map_file.h"
 #include "tracking/writes_in_flight.h"
 
@@ -30,7 +31,7 @@ class Tracking {
 
   DirtyMap& dirty() { return dirty_; }
   DirtyMap& pending(uint64_t mark) { return pending_[mark & 1]; }
-  LazyWords& hashes() { return hashes_; }
+  HashArray& hashes() { return hashes_; }
   // They may be others than zeroes.
   bool has_hashes() const { return has_hashes_; }
 
@@ -68,7 +69,7 @@ class Tracking {
   WritesInFlight in_flight_;
   DirtyMap dirty_;
   std::array<DirtyMap, 2> pending_;
-  LazyWords hashes_;
+  HashArray hashes_;
   std::atomic<bool> remembers_{false};
   bool has_hashes_ = false;
 };

@@ -16,38 +16,28 @@ constexpr uint64_t kVerifyChunk = 256 << 10;  // what stays in a core's cache wh
 constexpr uint64_t kMuchToVerify = 64 << 20;
 constexpr size_t kVerifyThreads = 2;
 
-uint64_t load(const LazyWords& words, uint64_t index) {
-  return words[index].load(std::memory_order_relaxed);
-}
-
 }  // namespace
 
-SourceDigest::SourceDigest(LazyWords& hashes, bool count_in) : hashes_(hashes) {
-  uint64_t sum = 0;
-  for (uint64_t block = 0; count_in && block < hashes_.size(); block++) {
-    sum += digest_term(block, load(hashes_, block));
+SourceDigest::SourceDigest(HashArray& hashes, bool count_in) : hashes_(hashes) {
+  uint64_t sum = 0, blocks = count_in ? hashes_.size() : 0;
+  for (uint64_t block = 0; (block = hashes_.zeroes_until({block, blocks - block})) < blocks; block++) {
+    sum += digest_term(block, hashes_.get(block));
   }
   sum_ = sum;
 }
 
 void SourceDigest::sent(BlockRange range, const uint64_t* hashes) {
   uint64_t change = 0;
-  for (uint64_t i = 0; i < range.count; i++) {
-    uint64_t block = range.first + i;
-    uint64_t before = load(hashes_, block);
-    uint64_t hash = hashes ? hashes[i] : kZeroBlock;
+  for (uint64_t block = range.first; block < range.end(); block++) {
+    if (hashes == nullptr) block = hashes_.zeroes_until({block, range.end() - block});
+    if (block == range.end()) break;
+    uint64_t before = hashes_.get(block);
+    uint64_t hash = hashes ? hashes[block - range.first] : kZeroBlock;
     if (before == hash) continue;
     change += digest_term(block, hash) - digest_term(block, before);
-    hashes_[block].store(hash, std::memory_order_relaxed);
+    hashes_.set(block, hash);
   }
-  sum_.fetch_add(change);
-}
-
-bool SourceDigest::all_zero(BlockRange range) const {
-  for (uint64_t block = range.first; block < range.end(); block++) {
-    if (load(hashes_, block) != kZeroBlock) return false;
-  }
-  return true;
+  if (change != 0) sum_.fetch_add(change);
 }
 
 DestinationDigest::DestinationDigest(uint64_t size, uint32_t block_size, bool blank)
@@ -69,12 +59,12 @@ bool DestinationDigest::verified(uint64_t block) const {
 void DestinationDigest::expect(BlockRange range, const uint64_t* hashes, unsigned generation) {
   std::lock_guard lock(lock_of(range.first));
   uint64_t gone = 0;
-  for (uint64_t i = 0; i < range.count; i++) {
-    uint64_t block = range.first + i;
-    uint64_t before = load(expected_, block);
-    if (verified(block)) gone += digest_term(block, before);
-    uint64_t hash = hashes ? hashes[i] : kZeroBlock;
-    if (hash != before) expected_[block].store(hash, std::memory_order_relaxed);
+  for (uint64_t block = range.first; block < range.end(); block++) {
+    if (hashes == nullptr) block = expected_.zeroes_until({block, range.end() - block});
+    if (block == range.end()) break;
+    uint64_t before = expected_.get(block);
+    if (before != kZeroBlock && verified(block)) gone += digest_term(block, before);
+    expected_.set(block, hashes ? hashes[block - range.first] : kZeroBlock);
   }
   sum_.fetch_sub(gone);
   missing_.clear_blocks(range);
@@ -84,23 +74,22 @@ void DestinationDigest::expect(BlockRange range, const uint64_t* hashes, unsigne
 
 void DestinationDigest::found(BlockRange range, const uint64_t* hashes) {
   std::lock_guard lock(lock_of(range.first));
-  for (uint64_t i = 0; i < range.count; i++) {
-    uint64_t block = range.first + i;
-    if (missing_.test(block) && load(expected_, block) != hashes[i]) {
-      expected_[block].store(hashes[i], std::memory_order_relaxed);
-    }
+  for (uint64_t block = range.first; block < range.end(); block++) {
+    if (hashes == nullptr) block = expected_.zeroes_until({block, range.end() - block});
+    if (block == range.end()) break;
+    if (missing_.test(block)) expected_.set(block, hashes ? hashes[block - range.first] : kZeroBlock);
   }
+  found_ = range.end();
 }
 
 bool DestinationDigest::confirm(BlockRange range, uint64_t check, uint64_t offset) {
   std::lock_guard lock(lock_of(range.first));
+  if (range.end() > found_ || !missing_.covers(range)) return false;
   std::vector<uint64_t> hashes(range.count);
   uint64_t gained = 0;
   for (uint64_t i = 0; i < range.count; i++) {
-    uint64_t block = range.first + i;
-    if (!missing_.test(block)) return false;
-    hashes[i] = load(expected_, block);
-    gained += digest_term(block, hashes[i]);
+    hashes[i] = expected_.get(range.first + i);
+    gained += digest_term(range.first + i, hashes[i]);
   }
   if (check_of(hashes.data(), range.count, offset) != check) return false;
   missing_.clear_blocks(range);
@@ -108,28 +97,35 @@ bool DestinationDigest::confirm(BlockRange range, uint64_t check, uint64_t offse
   return true;
 }
 
-bool DestinationDigest::expects_zeroes(BlockRange range) const {
-  for (uint64_t block = range.first; block < range.end(); block++) {
-    if (load(expected_, block) != kZeroBlock) return false;
-  }
+bool DestinationDigest::confirm_zeroes(BlockRange range) {
+  std::lock_guard lock(lock_of(range.first));
+  if (range.end() > found_ || !missing_.covers(range) || !expected_.all_zero(range)) return false;
+  missing_.clear_blocks(range);
   return true;
 }
 
 bool DestinationDigest::still_blank(BlockRange range) const {
-  return blank_ && expects_zeroes(range);
+  return blank_ && expected_.all_zero(range);
 }
 
-// Compares what was found with what is expected now, block by block.
+// Compares what was found with what is expected now, block by block; null `found` stands for zeroes.
 void DestinationDigest::settle(BlockRange run, const uint64_t* found, unsigned generation,
                                std::vector<BlockRange>* wrong) {
   std::lock_guard lock(lock_of(run.first));
+  if (found == nullptr && expected_.all_zero(run)) {
+    pending_[generation].clear_blocks(run);
+    return;
+  }
   uint64_t gained = 0;
+  bool all = pending_[generation].covers(run);
+  if (all) pending_[generation].clear_blocks(run);
   for (uint64_t i = 0; i < run.count; i++) {
     uint64_t block = run.first + i;
-    if (!pending_[generation].test(block)) continue;  // a newer frame came
-    pending_[generation].clear_blocks({block, 1});
-    if (found[i] == load(expected_, block)) {
-      gained += digest_term(block, found[i]);
+    // Else a newer frame came.
+    if (!all && pending_[generation].clear_blocks({block, 1}) == 0) continue;
+    uint64_t hash = found ? found[i] : kZeroBlock;
+    if (hash == expected_.get(block)) {
+      gained += digest_term(block, hash);
       continue;
     }
     missing_.mark_blocks({block, 1});
@@ -143,25 +139,31 @@ void DestinationDigest::settle(BlockRange run, const uint64_t* found, unsigned g
   sum_.fetch_add(gained);
 }
 
+// How many blocks at the start of the run are expected to be zeroes and lie in a hole. Asking costs a
+// lock that the writers of the file need: only where it saves reading a chunk.
+Status DestinationDigest::hole_in(Origin& origin, BlockRange run, uint64_t* blocks) {
+  uint64_t block_size = missing_.block_size();
+  uint64_t zeroes = expected_.zeroes_until(run) - run.first;
+  *blocks = 0;
+  if (zeroes < std::min(run.count, std::max<uint64_t>(kVerifyChunk / block_size, 1))) return {};
+  uint64_t offset = run.first * block_size;
+  uint64_t length = std::min(zeroes * block_size, missing_.size() - offset);
+  uint64_t hole = 0;
+  Status status = origin.hole_at(offset, length, &hole);
+  if (status.ok()) *blocks = hole == length ? zeroes : hole / block_size;
+  return status;
+}
+
+// `run`: at most what the buffer holds.
 Status DestinationDigest::verify_run(Origin& origin, BlockRange run, unsigned generation,
                                      uint8_t* buffer, std::vector<uint64_t>& hashes,
                                      std::vector<BlockRange>* wrong) {
   uint64_t block_size = missing_.block_size();
   uint64_t offset = run.first * block_size;
   uint64_t length = std::min(run.count * block_size, missing_.size() - offset);
-  // Asking costs a lock that the writers of the file need: only where zeroes are expected.
-  uint64_t hole = 0;
-  if (expects_zeroes(run)) {
-    Status status = origin.hole_at(offset, length, &hole);
-    if (!status.ok()) return status;
-  }
-  if (hole == length) {
-    std::fill_n(hashes.begin(), run.count, kZeroBlock);
-  } else {
-    Status status = origin.reread(buffer, offset, length);
-    if (!status.ok()) return status;
-    hash_blocks(buffer, length, static_cast<uint32_t>(block_size), hashes.data());
-  }
+  Status status = origin.reread(buffer, offset, length);
+  if (!status.ok()) return status;
+  hash_blocks(buffer, length, static_cast<uint32_t>(block_size), hashes.data());
   settle(run, hashes.data(), generation, wrong);
   return {};
 }
@@ -175,14 +177,21 @@ Status DestinationDigest::verify_part(Origin& origin, unsigned generation, Part*
   auto buffer = make_aligned_buffer(limit * block_size);
   std::vector<uint64_t> hashes(limit);
   uint64_t from = 0;
-  while (auto run = pending_[generation].find(from, blocks(), limit)) {
+  while (auto run = pending_[generation].find(from, blocks(), stripe_blocks)) {
     if (stop.load()) return Status::failure(Code::closed, "the receiver was closed");
     uint64_t stripe = run->first / stripe_blocks;
     uint64_t stripe_end = (stripe + 1) * stripe_blocks;
     from = stripe_end;
     if (stripe % parts != part->index) continue;
     run->count = std::min(run->count, stripe_end - run->first);
-    Status status = verify_run(origin, *run, generation, buffer.get(), hashes, &part->wrong);
+    uint64_t hole = 0;
+    Status status = hole_in(origin, *run, &hole);
+    run->count = std::min(run->count, hole != 0 ? hole : limit);
+    if (hole != 0) {
+      settle(*run, nullptr, generation, &part->wrong);
+    } else if (status.ok()) {
+      status = verify_run(origin, *run, generation, buffer.get(), hashes, &part->wrong);
+    }
     if (!status.ok()) return status;
     from = run->end();
   }
@@ -216,14 +225,18 @@ Status DestinationDigest::verify(Origin& origin, unsigned generation,
 }
 
 void DestinationDigest::trust(unsigned generation) {
-  uint64_t from = 0;
-  while (auto run = pending_[generation].find(from, blocks(), kStripe / missing_.block_size())) {
+  uint64_t from = 0, stripe_blocks = kStripe / missing_.block_size();
+  while (auto run = pending_[generation].find(from, blocks(), stripe_blocks)) {
+    run->count = std::min(run->count, stripe_blocks - run->first % stripe_blocks);
+    std::lock_guard lock(lock_of(run->first));
+    uint64_t gained = 0;
     for (uint64_t block = run->first; block < run->end(); block++) {
-      std::lock_guard lock(lock_of(block));
-      if (!pending_[generation].test(block)) continue;
-      pending_[generation].clear_blocks({block, 1});
-      sum_.fetch_add(digest_term(block, load(expected_, block)));
+      block = expected_.zeroes_until({block, run->end() - block});
+      if (block == run->end() || !pending_[generation].test(block)) continue;
+      gained += digest_term(block, expected_.get(block));
     }
+    pending_[generation].clear_blocks(*run);
+    sum_.fetch_add(gained);
     from = run->end();
   }
 }

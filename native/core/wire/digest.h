@@ -4,7 +4,8 @@
 // The source's is the sum over the blocks as they were sent. The destination's is the sum over
 // the blocks as they were read again from its device after a flush, each compared with the hash
 // that came on the wire. A hash is 8 bytes a block: 2 MiB per GiB of data at 4 KiB blocks,
-// nothing for zeroes.
+// nothing for zeroes, a run
+// of which is received, found and compared as one.
 #pragma once
 
 #include <array>
@@ -14,22 +15,23 @@
 
 #include "disk/origin.h"
 #include "tracking/dirty_map.h"
+#include "tracking/hash_array.h"
 
 namespace blockferry {
 
 class SourceDigest {
  public:
   // `hashes`, by block, outlive this; `count_in` them, when they may be others than zeroes.
-  SourceDigest(LazyWords& hashes, bool count_in);
+  SourceDigest(HashArray& hashes, bool count_in);
   // The blocks as they are sent now; null `hashes` stand for zeroes. One thread per block at a
   // time.
   void sent(BlockRange range, const uint64_t* hashes);
   // All of them were sent as zeroes last, or never sent.
-  bool all_zero(BlockRange range) const;
+  bool all_zero(BlockRange range) const { return hashes_.all_zero(range); }
   uint64_t value() const { return sum_.load(); }
 
  private:
-  LazyWords& hashes_;
+  HashArray& hashes_;
   std::atomic<uint64_t> sum_{0};
 };
 
@@ -48,11 +50,14 @@ class DestinationDigest {
   // To be called before the blocks are written; null `hashes` stand for zeroes. The range lies
   // inside one stripe.
   void expect(BlockRange range, const uint64_t* hashes, unsigned generation);
-  // What the origin was found to hold: the hashes of missing blocks are remembered for confirm().
+  // What the origin was found to hold, from its start on, range after range: the hashes of missing blocks are remembered for confirm(); null
+  // `hashes` stand for zeroes.
   void found(BlockRange range, const uint64_t* hashes);
   // The source has the same there as was found: the blocks count as verified. False when they are
-  // not missing, or their hashes have another check (check_of() with `offset` as its seed).
+  // not missing, nothing was found there, or their hashes have another check (check_of() with `offset` as its seed).
   bool confirm(BlockRange range, uint64_t check, uint64_t offset);
+  // The same where it has zeroes.
+  bool confirm_zeroes(BlockRange range);
   // Nothing but zeroes was ever expected there, on an origin that was blank.
   bool still_blank(BlockRange range) const;
   // Reads the generation's pending blocks again and compares. Blocks that differ become missing
@@ -71,7 +76,6 @@ class DestinationDigest {
  private:
   std::mutex& lock_of(uint64_t block);
   bool verified(uint64_t block) const;
-  bool expects_zeroes(BlockRange range) const;
   // What one of the threads that verify found.
   struct Part {
     size_t index = 0;
@@ -80,13 +84,15 @@ class DestinationDigest {
   };
   Status verify_part(Origin& origin, unsigned generation, Part* part, uint64_t parts,
                      const std::atomic<bool>& stop);
+  Status hole_in(Origin& origin, BlockRange run, uint64_t* blocks);
   Status verify_run(Origin& origin, BlockRange run, unsigned generation, uint8_t* buffer,
                     std::vector<uint64_t>& hashes, std::vector<BlockRange>* wrong);
   void settle(BlockRange run, const uint64_t* found, unsigned generation,
               std::vector<BlockRange>* wrong);
 
   std::atomic<bool> blank_;  // until a block is found wrong: then nothing is taken for granted
-  LazyWords expected_;
+  HashArray expected_;
+  std::atomic<uint64_t> found_{0};  // the blocks before it were looked at
   DirtyMap missing_;
   std::array<DirtyMap, 2> pending_;
   std::atomic<uint64_t> sum_{0};

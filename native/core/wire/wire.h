@@ -36,13 +36,15 @@ enum class FrameType : uint8_t {
   mark = 7,     // everything before it on this stream belongs to checkpoint `length`
   machine = 8,  // a piece of the machine's memory stream; without content: its end
   hashes = 9,   // destination → source: the block hashes of what a disk holds, in its order; without
-                // a payload: all zeroes there; without a length: that was all
+                // a payload: all zeroes there, any length; without a length: that was all
   same = 10,    // an extent that the destination holds already, by its hashes; no payload
 };
 
 // The payload of DATA or MACHINE is compressed with zstd, of MACHINE as the next piece of one
 // stream; `length` is the size of the content.
 inline constexpr uint16_t kFlagZstd = 1;
+// SAME: all of the extent is zeroes. Its check is that of no hashes, as that of HASHES without a payload.
+inline constexpr uint16_t kFlagZeroes = 2;
 
 inline constexpr uint32_t kMaxHello = 4096;
 inline constexpr uint32_t kMaxControl = 1 << 20;

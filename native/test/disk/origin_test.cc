@@ -122,7 +122,7 @@ void check_bytes(bool direct, uint64_t seed) {
 void check_holes() {
   constexpr uint64_t kSize = 8 << 20;
   make_file(path("holes"), kSize);
-  auto origin = open_ok({.path = path("holes")});
+  auto origin = open_ok({.path = path("holes"), .holes = Holes::trust});
   std::vector<uint8_t> data(1 << 20, 7);
   CHECK(origin->write(data.data(), 2 << 20, data.size(), false).ok());
   uint64_t hole = 1;
@@ -132,12 +132,15 @@ void check_holes() {
   OriginExtent extent;
   CHECK(origin->extent_at(2 << 20, 6 << 20, &extent).ok());
   CHECK(!extent.hole && extent.length == 1 << 20);
+  auto reading = open_ok({.path = path("holes"), .lock = false, .holes = Holes::read});
+  CHECK(reading->hole_at(0, kSize, &hole).ok() && hole == 0);
+  CHECK(reading->extent_at(0, kSize, &extent).ok() && !extent.hole);
 }
 
 // A file that was cut short is an error wherever its end is missed, never zeroes.
 void check_cut_short() {
   make_file(path("cut"), 1 << 20);
-  auto origin = open_ok({.path = path("cut")});
+  auto origin = open_ok({.path = path("cut"), .holes = Holes::trust});
   CHECK(truncate(path("cut").c_str(), 1 << 19) == 0);
   std::vector<uint8_t> data(1 << 20);
   CHECK(origin->read(data.data(), 0, 1 << 19).ok());

@@ -80,6 +80,13 @@ FrameHeader same_frame(uint64_t hash, uint64_t offset) {
   return header;
 }
 
+FrameHeader same_zeroes_frame(uint64_t offset) {
+  FrameHeader header = same_frame(kZeroBlock, offset);
+  header.flags = kFlagZeroes;
+  header.check = check_of(nullptr, 0, offset);
+  return header;
+}
+
 FrameHeader zero_frame(uint64_t offset) {
   FrameHeader header;
   header.type = FrameType::zero;
@@ -193,6 +200,14 @@ int main() {
   check("an extent said to be there that was never told", Code::protocol, [&](RawSource& source) {
     source.open_stream();
     source.send(same_frame(12345, 0));
+  }, 1, true);
+  check("zeroes said to be there that nobody has looked for", Code::protocol, [&](RawSource& source) {
+    source.open_stream();
+    source.send(same_frame(kZeroBlock, 0));
+  }, 1, true);
+  check("the same, as a run", Code::protocol, [&](RawSource& source) {
+    source.open_stream();
+    source.send(same_zeroes_frame(0));
   }, 1, true);
   check("an extent said to be there that has been sent", Code::protocol, [&](RawSource& source) {
     source.open_stream();

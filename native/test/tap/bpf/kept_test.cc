@@ -88,7 +88,7 @@ void end(pid_t child) {
         uint64_t hash = 0;
         CHECK(tap->origin().read(bytes.get(), block * kBlock, kBlock).ok());
         hash_blocks(bytes.get(), kBlock, kBlock, &hash);
-        tracking->hashes()[block].store(hash);
+        tracking->hashes().set(block, hash);
       }
       if (run->first % 4 == 0) tap->watch()->collect();
     }
@@ -124,7 +124,7 @@ uint64_t check_memory(Tap& tap) {
     uint64_t hash = 0;
     CHECK(tap.origin().read(bytes.get(), block * kBlock, kBlock).ok());
     hash_blocks(bytes.get(), kBlock, kBlock, &hash);
-    wrong += hash != tracking->hashes()[block].load();
+    wrong += hash != tracking->hashes().get(block);
   }
   if (wrong != 0) fprintf(stderr, "%lu blocks are remembered and were changed\n", wrong);
   CHECK(wrong == 0);
