@@ -33,9 +33,14 @@ class Refusals : public std::enable_shared_from_this<Refusals> {
       last_ = std::move(refusal);
       if (count_++ > 0) return;
     }
-    emitter_->emit("refused", [self = shared_from_this()](Napi::Env env) {
-      return self->take(env);
-    });
+    try {
+      emitter_->emit("refused", [self = shared_from_this()](Napi::Env env) {
+        return self->take(env);
+      });
+    } catch (const std::bad_alloc&) {  // the next one is told of
+      std::lock_guard lock(mutex_);
+      count_ = 0;
+    }
   }
 
  private:

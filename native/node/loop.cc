@@ -51,6 +51,8 @@ void Loop::call(napi_env raw, napi_value, void*, void* data) {
     (*job)(env);
   } catch (const Napi::Error& error) {
     report(env, error);
+  } catch (const std::bad_alloc&) {
+    insist([&] { report(env, make_error(env, Status::failure(Code::no_memory, "out of memory"))); });
   }
 }
 
@@ -105,7 +107,7 @@ Napi::Promise Loop::finish(std::function<void()> work) {
   if (start(task.get()).ok()) {
     task.release();
   } else {
-    (void)task->work();
+    (void)contain(task->work);
     task->deferred.Resolve(env_.Undefined());
   }
   return promise;
@@ -114,7 +116,13 @@ Napi::Promise Loop::finish(std::function<void()> work) {
 // The task is its thread's when this succeeds.
 Status Loop::start(Task* task) {
   std::lock_guard lock(mutex_);
-  Status status = start_thread(&tasks_[task], [this, task] {
+  std::thread* thread = nullptr;
+  Status status = contain([&] {
+    thread = &tasks_[task];
+    return Status{};
+  });
+  if (!status.ok()) return status;
+  status = start_thread(thread, [this, task] {
     task->status = contain(task->work);
     post([this, task](Napi::Env env) {
       std::thread thread;

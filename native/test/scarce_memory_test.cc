@@ -4,40 +4,19 @@
 // sanitizers:
 //
 // SEED=N begins with that; STEP=N lets only the N-th allocation fail.
-#include <atomic>
 #include <cstdio>
 #include <cstdlib>
-#include <new>
 #include <random>
 
 #include "base/out_of_memory.h"
 #include "test/migration_pair.h"
 #include "test/nbd/raw_client.h"
+#include "test/scarce_memory.h"
 
-namespace {
-
-// The allocations that are left until one fails; none fails at 0 and below.
-std::atomic<long> countdown{0};
-std::atomic<long> allocations{0};
-
-bool is_to_fail() {
-  allocations++;
-  return countdown.load() > 0 && --countdown == 0;
-}
-
-}  // namespace
-
-void* operator new(size_t size) {
-  void* memory = is_to_fail() ? nullptr : malloc(size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-void operator delete(void* memory) noexcept { free(memory); }
-void operator delete(void* memory, size_t) noexcept { free(memory); }
 // What AlignedBuffer asks.
 extern "C" void* aligned_alloc(size_t alignment, size_t size) {
   void* memory = nullptr;
-  if (!is_to_fail() && posix_memalign(&memory, alignment, size) == 0) return memory;
+  if (!blockferry::is_to_fail() && posix_memalign(&memory, alignment, size) == 0) return memory;
   return nullptr;
 }
 

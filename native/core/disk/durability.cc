@@ -32,6 +32,7 @@ int make_name_durable(int file, const std::string& path) {
 void Durability::begin(int fd, bool cached) {
   fd_ = fd;
   cached_ = cached;
+  idle_.reserve(kMostIdle);
 }
 
 int Durability::flush() {

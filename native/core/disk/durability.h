@@ -38,6 +38,8 @@ class Durability {
   // Before anything else; `fd` stays open as long as this lives. `cached`: what is written may wait
   // in the page cache.
   void begin(int fd, bool cached);
+  // Something waits in the page cache from now on.
+  void cached_too() { cached_ = true; }
 
   // Everything that was written when this was called is on stable storage when it answers 0; else an
   // errno. From any thread.
@@ -58,7 +60,7 @@ class Durability {
   ssize_t write_and_flush(const void* bytes, uint64_t length, uint64_t offset);
 
   int fd_ = -1;
-  bool cached_ = true;
+  std::atomic<bool> cached_{true};
   std::atomic<int> lost_{0};  // the error, once a page can be gone
 
   std::mutex mutex_;  // with synced_: what follows

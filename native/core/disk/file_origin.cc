@@ -76,6 +76,7 @@ class FileOrigin : public SizedOrigin {
   Status find_unit(bool direct);
   void open_reread();
   Status still_reaches(uint64_t end) const;
+  void before_zeroing(uint64_t offset, uint64_t length);
   // In units that the descriptor takes.
   bool is_whole(const void* buffer, uint64_t offset, uint64_t length) const {
     return !parts_.begun() || (offset | length | reinterpret_cast<uintptr_t>(buffer)) % unit_ == 0;
@@ -96,6 +97,7 @@ class FileOrigin : public SizedOrigin {
   PartUnits parts_;    // begun where a disk may end in one
   bool read_only_ = false;
   bool block_device_ = false;
+  uint64_t file_block_ = 4096;  // of the file system, at the most
   // The kernel lets one buffered write at a time into a file and spins meanwhile: writers that
   // are long at it wait here instead.
   bool spins_ = false;
@@ -139,6 +141,7 @@ Status FileOrigin::measure() {
   struct stat info;
   if (fstat(fd_.get(), &info) != 0) return Status::from_errno(errno, "stat " + path_);
   block_device_ = S_ISBLK(info.st_mode);
+  file_block_ = std::max(file_block_, static_cast<uint64_t>(info.st_blksize));
   uint64_t bytes = static_cast<uint64_t>(info.st_size);
   if (block_device_ && ioctl(fd_.get(), BLKGETSIZE64, &bytes) != 0) {
     return Status::from_errno(errno, "ask the size of " + path_);
@@ -261,11 +264,17 @@ Status FileOrigin::write(const void* buffer, uint64_t offset, uint64_t length, b
   return {};
 }
 
+// A part of a file system's block is zeroed in the page cache, however the file is opened.
+void FileOrigin::before_zeroing(uint64_t offset, uint64_t length) {
+  if (!block_device_ && (offset % file_block_ != 0 || length % file_block_ != 0)) durability_.cached_too();
+}
+
 Status FileOrigin::write_zeroes(uint64_t offset, uint64_t length, ZeroMode mode, bool fast_only) {
   int kind = mode == ZeroMode::may_trim ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE;
   // On a device ZERO_RANGE may write the zeroes out itself: that is not fast.
   bool may_be_slow = block_device_ && mode == ZeroMode::keep_space;
   if (!(fast_only && may_be_slow)) {
+    before_zeroing(offset, length);
     int result;
     do {
       result = fallocate(fd_.get(), kind | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
@@ -291,6 +300,7 @@ Status FileOrigin::discard(uint64_t offset, uint64_t length) {
     uint64_t range[2] = {offset, length};
     result = ioctl(fd_.get(), BLKDISCARD, range);
   } else {
+    before_zeroing(offset, length);
     result = fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                        static_cast<off_t>(offset), static_cast<off_t>(length));
   }

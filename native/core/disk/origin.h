@@ -58,8 +58,8 @@ class Origin {
   // take as long as writing them (NBD_CMD_FLAG_FAST_ZERO).
   virtual Status write_zeroes(uint64_t offset, uint64_t length, ZeroMode mode,
                               bool fast_only) = 0;
-  // Takes all the space that the disk can need, now. Code::no_space, Code::unsupported. A block device has
-  // what it has; from then on zeroes are written to it, and nothing is given back.
+  // Takes all the space that the disk can need, now, or nothing: Code::no_space, Code::unsupported. A block
+  // device has what it has. A receiver gives nothing of it back; its guest may, by discards.
   virtual Status allocate() { return Status::failure(Code::unsupported, "allocate " + name()); }
   // All of its space is taken: by allocate(), or it was found so.
   virtual bool allocated() const { return false; }

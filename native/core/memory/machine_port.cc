@@ -58,7 +58,7 @@ Status MachinePort::start_relay(FileDescriptor local) {
 }
 
 void MachinePort::run_relay(Connection& connection) {
-  Status status = connection.relay->run();
+  Status status = contain([&] { return connection.relay->run(); });
   {
     std::lock_guard lock(mutex_);
     ended_bytes_ += connection.relay->progress().acknowledged;

@@ -64,7 +64,7 @@ Status MachineRelay::run() {
     receiver.join();
   }
   break_off();
-  return received.ok() ? sent : received;
+  return received.ok() ? std::move(sent) : std::move(received);
 }
 
 void MachineRelay::break_off() {

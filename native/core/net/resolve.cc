@@ -1,7 +1,6 @@
 #include "net/resolve.h"
 
 #include <algorithm>
-#include <cerrno>
 
 namespace blockferry {
 
@@ -34,18 +33,19 @@ bool answered(std::unique_ptr<Question>& question, Clock::time_point deadline) {
     gai_suspend(asked, 1, &wait);
   }
   if (gai_error(&question->asked) != EAI_INPROGRESS) return true;
-  if (gai_cancel(&question->asked) == EAI_NOTCANCELED) (void)question.release();
-  return false;
+  int cancelled = gai_cancel(&question->asked);
+  if (cancelled == EAI_NOTCANCELED) (void)question.release();
+  return cancelled == EAI_ALLDONE;
 }
 
-// 0, or EAI_…; EAI_INPROGRESS: not in time.
+// 0, or EAI_…; EAI_INPROGRESS: not in time; EAI_MEMORY: nor a thread to be had.
 int ask(const std::string& host, uint16_t port, const addrinfo& hints, Clock::time_point deadline,
         addrinfo** list) {
   auto question = std::make_unique<Question>(host, port, hints);
   gaicb* asked[] = {&question->asked};
-  int error = getaddrinfo_a(GAI_NOWAIT, asked, 1, nullptr);
-  if (error == 0 && !answered(question, deadline)) return EAI_INPROGRESS;
-  if (error == 0) error = gai_error(&question->asked);
+  if (getaddrinfo_a(GAI_NOWAIT, asked, 1, nullptr) != 0) return EAI_MEMORY;
+  if (!answered(question, deadline)) return EAI_INPROGRESS;
+  int error = gai_error(&question->asked);
   if (error == 0) *list = question->asked.ar_result;
   return error;
 }
@@ -62,10 +62,10 @@ int ask(const std::string& host, uint16_t port, const addrinfo& hints, Clock::ti
 
 #endif
 
+// The errno behind EAI_SYSTEM is that of the resolver's own thread.
 Status failure_of(int error, const std::string& host) {
   std::string operation = "find the address of " + host;
   if (error == EAI_INPROGRESS) return Status::failure(Code::timeout, operation + ": no answer in time");
-  if (error == EAI_SYSTEM) return Status::from_errno(errno, operation);
   bool scarce = error == EAI_MEMORY;
   return Status::failure(scarce ? Code::no_memory : Code::not_found,
                          operation + ": " + gai_strerror(error));

@@ -51,7 +51,8 @@ Status connect_tcp(const std::string& host, uint16_t port, uint32_t timeout_ms,
   Deadline deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(timeout_ms);
   Addresses list;
   Status status = resolve(host, port, AI_ADDRCONFIG, deadline, &list);
-  if (status.code == Code::not_found) status.code = Code::unreachable;
+  // What is missing now may be there the next time.
+  if (!status.ok() && status.code != Code::timeout) status.code = Code::unreachable;
   if (!status.ok()) return status;
   int last = EHOSTUNREACH;
   for (addrinfo* entry = list.get(); entry != nullptr; entry = entry->ai_next) {

@@ -111,7 +111,7 @@ Status ReceiverSession::relay_machine(FileDescriptor local, Socket& socket, Fram
     relays_.insert(&relay);
     if (stop_.load()) relay.break_off();
   }
-  Status status = relay.run();
+  Status status = contain([&] { return relay.run(); });
   std::lock_guard lock(mutex_);
   relays_.erase(&relay);
   return status;

@@ -130,7 +130,7 @@ void Tunnel::install(const std::shared_ptr<Socket>& socket, uint32_t mtu) {
     std::lock_guard lock(mutex_);
     before = std::exchange(current_, socket);
     // Where it can't be set, what is too large is dropped.
-    if (mtu_.exchange(mtu) != mtu) (void)device_->set_mtu(mtu);
+    if (mtu_.exchange(mtu) != mtu) (void)contain([&] { return device_->set_mtu(mtu); });
     failure_ = {};
     changed_.notify_all();
   }

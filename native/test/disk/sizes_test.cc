@@ -301,6 +301,27 @@ void space_that_is_not_there() {
   CHECK(read_of(*origin, 0, kMiB) == noise(1, kMiB));
 }
 
+// There seems to be room, by what lies behind the disk. What was taken until there was none is given back.
+void space_that_is_taken_behind_the_disk() {
+  FileSystem host;
+  std::string path = host.folder / "disk";
+  put(path, noise(1, kMiB));
+  CHECK(truncate(path.c_str(), 30 * kMiB) == 0);
+  {
+    FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
+    Bytes behind = noise(2, 25 * kMiB);
+    CHECK(pwrite(fd.get(), behind.data(), behind.size(), 30 * kMiB) == static_cast<ssize_t>(behind.size()));
+    CHECK(fsync(fd.get()) == 0);
+  }
+  auto origin = open_origin(path, false);
+  CHECK(origin->set_size(30 * kMiB).ok());
+  uint64_t before = space_of(path);
+  CHECK(origin->allocate().code == Code::no_space && !origin->allocated());
+  CHECK(origin->flush().ok());
+  CHECK(space_of(path) <= before + kMiB);
+  CHECK(read_of(*origin, 0, kMiB) == noise(1, kMiB));
+}
+
 }  // namespace
 
 int main() {
@@ -315,6 +336,7 @@ int main() {
   }
   CHECK(unshare(CLONE_NEWNS) == 0 && mount("none", "/", "", MS_REC | MS_PRIVATE, "") == 0);
   RUN(space_that_is_not_there());
+  RUN(space_that_is_taken_behind_the_disk());
   for (bool direct : {true, false}) RUN(a_device_of_large_sectors(direct, seed));
   for (bool direct : {true, false}) RUN(a_device_has_no_part_of_a_sector(direct));
   RUN(a_file_on_large_sectors(seed));

@@ -66,7 +66,7 @@ class BpfWatch : public WriteWatch {
   void collect() override;
   Status settle(Clock::duration limit) override;
   Status check() const override;
-  Status begin() override;
+  Status begin() override { return account_->begin(); }
   WatchStats stats() const override;
 
  private:
@@ -74,7 +74,7 @@ class BpfWatch : public WriteWatch {
   Status load(const block_writes_target& target, uint64_t* token);
   void use_program();
   void run();
-  void collect_locked();
+  Status collect_locked();
   void collect_all();
   void mark_map(const KernelMarks::Taken& taken);
   void mark_flights_again();
@@ -88,7 +88,6 @@ class BpfWatch : public WriteWatch {
   std::unique_ptr<WriteAccount> account_;
   WatchStats before_;  // what was counted before this process
   uint64_t sectors_ = 0;
-  std::atomic<bool> lost_marks_{false};  // since begin()
 
   std::mutex mutex_;  // one collects at a time; map_, stop_
   std::condition_variable changed_;
@@ -188,7 +187,7 @@ void BpfWatch::run() {
       continue;
     }
     auto begin = Clock::now();
-    collect_locked();
+    (void)collect_locked();
     auto pause = std::max<Clock::duration>(kPause, kShare * (Clock::now() - begin));
     changed_.wait_for(lock, pause, [this] { return stop_; });
   }
@@ -196,16 +195,17 @@ void BpfWatch::run() {
 
 void BpfWatch::collect() {
   std::lock_guard lock(mutex_);
-  if (map_) collect_locked();
+  if (map_) (void)collect_locked();
 }
 
-// What the kernel's marks were taken for and not brought into the map is lost.
-void BpfWatch::collect_locked() {
+// Without memory what was taken goes back, and is found the next time.
+Status BpfWatch::collect_locked() {
   Status status = contain([this] {
     collect_all();
     return Status{};
   });
-  if (!status.ok()) lost_marks_ = true;
+  if (!status.ok()) marks_->recover();
+  return status;
 }
 
 void BpfWatch::collect_all() {
@@ -234,20 +234,12 @@ void BpfWatch::mark_flights_again() {
 }
 
 Status BpfWatch::check() const {
-  if (lost_marks_) {
-    return Status::failure(Code::unaccounted, "out of memory for the marks of " + device_->path());
-  }
   uint64_t sectors = 0;
   Status status = device_->sectors(&sectors);
   if (status.ok() && sectors != sectors_) {
     return Status::failure(Code::bad_size, device_->path() + " has changed its size");
   }
   return status.ok() ? account_->check() : status;
-}
-
-Status BpfWatch::begin() {
-  lost_marks_ = false;
-  return account_->begin();
 }
 
 Status BpfWatch::settle(Clock::duration limit) {
@@ -275,8 +267,8 @@ Status BpfWatch::settle(Clock::duration limit) {
     marks_->mark(flight.blocks);
     program_->forget(flight);
   }
-  if (map_) collect_locked();
-  Status status = check();
+  Status status = map_ ? collect_locked() : Status{};
+  if (status.ok()) status = check();
   return !status.ok() || balanced ? status : account_->unbalanced();
 }
 

@@ -33,19 +33,26 @@ Status WriteAccount::drained_balance(bool mildly, int64_t* balance) const {
     drained = true;
   });
   if (!status.ok()) return status;
+  status = contain([&] { return watch_balance(drained, balance); });
+  drain.join();
+  return status.ok() ? drain_status : status;
+}
+
+// The highest at an idle moment until it is drained.
+Status WriteAccount::watch_balance(const std::atomic<bool>& drained, int64_t* balance) const {
   *balance = kNeverIdle;
-  for (bool last = false; status.ok() && !last;) {
+  for (bool last = false; !last;) {
     last = drained;
     uint64_t issued = counter(COUNT_SECTORS), in_flight = 0, written = 0;
-    status = device_.writes_in_flight(&in_flight);
+    Status status = device_.writes_in_flight(&in_flight);
     if (status.ok()) status = device_.written_sectors(&written);
+    if (!status.ok()) return status;
     if (in_flight == 0 && counter(COUNT_SECTORS) == issued) {
       *balance = std::max(*balance, static_cast<int64_t>(written - issued));
     }
     std::this_thread::sleep_for(kIdleLook);
   }
-  drain.join();
-  return status.ok() ? drain_status : status;
+  return {};
 }
 
 // Two in a row agree when both were seen at an idle moment. On a busy host such a moment may pass

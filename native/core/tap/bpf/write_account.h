@@ -4,6 +4,7 @@
 // program outlives the process.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 
 #include "base/status.h"
@@ -30,6 +31,7 @@ class WriteAccount {
  private:
   Word& counter(block_writes_counter which) const { return program_.counters[which]; }
   Status drained_balance(bool mildly, int64_t* balance) const;
+  Status watch_balance(const std::atomic<bool>& drained, int64_t* balance) const;
   Status unaccounted(const std::string& why) const;
 
   const BlockDevice& device_;

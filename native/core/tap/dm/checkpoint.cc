@@ -23,6 +23,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "base/out_of_memory.h"
 #include "tap/dm/watch.h"
 
 namespace blockferry {
@@ -72,7 +73,7 @@ Status DmWatch::drain(const std::function<Status()>& look) {
   auto begin = Clock::now();
   status = device.suspend(false);
   if (status.ok()) {
-    status = look();
+    status = contain(look);
     Status resumed = device.resume();
     if (status.ok()) status = resumed;
   }

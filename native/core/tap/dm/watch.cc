@@ -81,7 +81,10 @@ void DmWatch::run() {
     auto begin = Clock::now();
     {
       std::lock_guard device(device_mutex_);
-      if (!held_ && !refusing_ && failure().ok()) (void)fail(contain([this] { return checkpoint(); }));
+      if (!held_ && !refusing_ && failure().ok()) {
+        Status status = contain([this] { return checkpoint(); });
+        insist([&] { (void)fail(status); });
+      }
     }
     auto pause = std::max<Clock::duration>(kPause, kShare * (Clock::now() - begin));
     pause = std::max(pause, kHoldShare * hold_time_);

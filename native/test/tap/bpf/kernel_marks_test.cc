@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "test/check.h"
+#include "test/scarce_memory.h"
 
 using namespace blockferry;
 
@@ -55,6 +56,33 @@ void takes_what_is_marked() {
   CHECK(marks.take(0, &taken) == 2 && taken.size() == BLOCK_WRITES_NOTES);
   marks.kept(taken);
   CHECK(take_all(marks, &seen) == (kWords - BLOCK_WRITES_NOTES) * 64);
+}
+
+// Whichever allocation of a taking fails, what was taken goes back.
+void loses_nothing_without_memory() {
+  std::mt19937_64 random(1);
+  int failed = 0;
+  for (long step = 1; step < 14; step++) {
+    Memory memory;
+    auto marks = memory.view();
+    std::vector<uint64_t> marked(kWords), seen(kWords);
+    for (int i = 0; i < 3000; i++) {
+      uint64_t block = random() % (kWords * 64);
+      marks.mark(pack(block, 1));
+      marked[block / 64] |= 1ull << block % 64;
+    }
+    countdown = step;
+    try {
+      take_all(marks, &seen);
+    } catch (const std::bad_alloc&) {
+      marks.recover();
+      failed++;
+    }
+    countdown = 0;
+    take_all(marks, &seen);
+    for (uint64_t word = 0; word < kWords; word++) CHECK((marked[word] & ~seen[word]) == 0);
+  }
+  CHECK(failed > 5);
 }
 
 void loses_nothing_under_markers() {
@@ -117,6 +145,7 @@ void finds_words_without_a_summary() {
 
 int main() {
   RUN(takes_what_is_marked());
+  RUN(loses_nothing_without_memory());
   RUN(loses_nothing_under_markers());
   RUN(marks_again_what_a_taker_has_not_kept());
   RUN(finds_words_without_a_summary());

@@ -1,7 +1,9 @@
 // The watch by block tracepoints, against writers on a real loop device: whatever they do, a copy
 // that is made from what the watch marks is equal in the end.
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
@@ -14,6 +16,7 @@
 #include "base/aligned_buffer.h"
 #include "test/check.h"
 #include "test/loop_device.h"
+#include "test/scarce_memory.h"
 #include "test/tap/bpf/bpf_tap.h"
 
 using namespace blockferry;
@@ -150,6 +153,25 @@ void copies_are_equal_under_buffered_writers() {
   for (uint64_t i = 0; i < 4; i++) copies_under_writers(LoopDevice(kSize), first + 100 * i, 0);
 }
 
+// What the watch has taken when it finds that there is no memory is found again.
+void a_write_without_memory() {
+  LoopDevice device(kSize);
+  auto tap = open_tap(device.path());
+  Copy copy(*tap);
+  copy.pass();
+  one_in = 1;
+  long before = allocations;
+  FileDescriptor fd(open(device.path().c_str(), O_WRONLY | O_DSYNC | O_CLOEXEC));
+  std::vector<char> bytes(kBlock, 'x');
+  CHECK(pwrite(fd.get(), bytes.data(), kBlock, 5 * kBlock) == kBlock);
+  while (allocations == before) usleep(1000);
+  one_in = 0;
+  CHECK(tap->settle(30s).ok());
+  copy.pass();
+  CHECK(copy.different() == 0);
+  copy.end();
+}
+
 // A write is in flight for so long that its mark is cleared and its block read in between.
 void copies_are_equal_where_writes_take_long() {
   uint64_t first = seed();
@@ -181,6 +203,7 @@ void what_is_no_such_device_is_refused() {
 }  // namespace
 
 int main() {
+  is_spared = true;
   if (const char* why = bpf_obstacle()) {
     printf("skip bpf watch: %s\n", why);
     return 0;
@@ -189,5 +212,6 @@ int main() {
   RUN(a_device_has_one_tap());
   RUN(copies_are_equal_under_direct_writers());
   RUN(copies_are_equal_under_buffered_writers());
+  RUN(a_write_without_memory());
   RUN(copies_are_equal_where_writes_take_long());
 }
