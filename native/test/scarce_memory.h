@@ -7,7 +7,7 @@
 
 namespace blockferry {
 
-inline std::atomic<long> allocations{0};
+inline std::atomic<long> allocations{0}, refused_allocations{0};
 // The allocations that are left until one fails; none fails at 0.
 inline std::atomic<long> countdown{0};
 // Each so manyth of the threads that are not spared fails; none at 0.
@@ -16,8 +16,9 @@ inline thread_local bool is_spared = false;
 
 inline bool is_to_fail() {
   long number = ++allocations, every = one_in.load();
-  if (every > 0 && !is_spared && number % every == 0) return true;
-  return countdown.load() > 0 && --countdown == 0;
+  bool fails = every > 0 && !is_spared ? number % every == 0 : countdown.load() > 0 && --countdown == 0;
+  if (fails) refused_allocations++;
+  return fails;
 }
 
 }  // namespace blockferry

@@ -160,11 +160,10 @@ void a_write_without_memory() {
   Copy copy(*tap);
   copy.pass();
   one_in = 1;
-  long before = allocations;
   FileDescriptor fd(open(device.path().c_str(), O_WRONLY | O_DSYNC | O_CLOEXEC));
   std::vector<char> bytes(kBlock, 'x');
   CHECK(pwrite(fd.get(), bytes.data(), kBlock, 5 * kBlock) == kBlock);
-  while (allocations == before) usleep(1000);
+  while (refused_allocations == 0) usleep(1000);
   one_in = 0;
   CHECK(tap->settle(30s).ok());
   copy.pass();
