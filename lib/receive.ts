@@ -157,9 +157,10 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       closing: () => this.#closing !== null,
       claim: (incoming, migration) => this.#claim(incoming, migration),
       outcomeOf: (migration, peer) => this.#outcomeOf(migration, peer),
-      started: (incoming) => this.emit({
-        event: 'started', migration: incoming.migration!, disks: incoming.disks
-      }),
+      started: (incoming) => {
+        this.#outcomes.begin(incoming.migration!, incoming.peer)
+        this.emit({ event: 'started', migration: incoming.migration!, disks: incoming.disks })
+      },
       committed: (incoming, disks, run) => this.#committed(incoming, disks, run),
       heard: (incoming) => this.#heard(incoming.migration!),
       failed: (incoming, error) => {

@@ -113,8 +113,9 @@ export class ProgressDisplay {
   }
 }
 
-function named ({ name, bytes }: { name: string, bytes: number }): string {
-  return `${name} (${formatBytes(bytes)})`
+function named ({ name, bytes, capacity }: { name: string, bytes: number, capacity?: number }): string {
+  const rest = capacity === undefined ? '' : `; the other ${formatBytes(capacity - bytes)} of its storage stay`
+  return `${name} (${formatBytes(bytes)}${rest})`
 }
 
 function infeasibleWords ({ budget, asked, feasible }: Infeasible): string {

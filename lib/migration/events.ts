@@ -25,7 +25,8 @@ export interface Progress {
 }
 
 export type MigrationEvent =
-  | { event: 'started', disks: Array<{ name: string, bytes: number }> }
+  /** `capacity`: bytes of what the disk lies on, where that is larger; the rest is not sent. */
+  | { event: 'started', disks: Array<{ name: string, bytes: number, capacity?: number }> }
   | Progress
   /** The machine's memory, while it is sent; every half second or so. */
   | { event: 'memory' } & MemoryProgress

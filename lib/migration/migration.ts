@@ -286,7 +286,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     if (this.#wanted) copying.want()
     this.#copying = copying
     this.emit(isFirst
-      ? { event: 'started', disks: disks.map(({ name, size }) => ({ name, bytes: size })) }
+      ? { event: 'started', disks: this.#disks.sizes() }
       : { event: 'reconnected' })
     link.sender.start()
     return copying

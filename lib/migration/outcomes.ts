@@ -14,13 +14,23 @@ export class Outcomes {
   readonly #journal: () => Journal | null
   readonly #committed = new Map<string, Known>()
   readonly #refused = new Map<string, Known>()
+  /** Those that are under way, or whose end nobody knows, by peer: what came of an earlier attempt by the
+   * same name is no answer. */
+  readonly #open = new Map<string, string>()
 
   constructor (journal: () => Journal | null) {
     this.#journal = journal
   }
 
+  /** It may be committed from here on. */
+  begin (migration: string, peer: string): void {
+    this.#open.set(migration, peer)
+    this.#refused.delete(migration)
+  }
+
   /** What was committed once stays so, whoever uses its name again. */
   remember (migration: string, peer: string, outcome: Outcome): void {
+    this.#open.delete(migration)
     if (this.#committed.has(migration)) return
     this.#refused.delete(migration)
     const known = outcome.committed ? this.#committed : this.#refused
@@ -51,6 +61,8 @@ export class Outcomes {
   }
 
   #find (migration: string): Partial<Known> | null {
+    const peer = this.#open.get(migration)
+    if (peer !== undefined) return { peer }
     return this.#committed.get(migration) ?? this.#refused.get(migration) ?? this.#inJournal(migration)
   }
 

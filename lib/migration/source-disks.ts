@@ -43,6 +43,12 @@ export class SourceDisks {
     this.#written = taps.map(({ before }) => before.writtenBytes)
   }
 
+  /** `capacity`: bytes of what a disk lies on, where that is larger. */
+  sizes (): Array<{ name: string, bytes: number, capacity?: number }> {
+    return this.taps.map(({ tap: { name, size, capacity } }) => (
+      { name, bytes: size, ...(capacity > size && { capacity }) }))
+  }
+
   /** Opens what is a path, claims every tap and begins to track. `sizes`: of disks that are not told of in
    * their options, bytes. */
   static async open (

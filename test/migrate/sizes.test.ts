@@ -35,8 +35,10 @@ async function served (t: Test, tap: Tap, socket: string): Promise<NbdServer> {
 async function move (source: Tap | string, target: Tap | string, options: Partial<ReceiveOptions> = {}) {
   await using receiver = await receive({ disks: [{ target, name: 'web' }], ...options })
   const done = new Promise<any>((resolve) => receiver.on('done', ({ report }) => resolve(report)))
-  await migrate({ disks: [{ source, name: 'web' }], destination: receiver.address })
-  return { tap: receiver.taps.get('web')!, report: await done }
+  const migration = migrate({ disks: [{ source, name: 'web' }], destination: receiver.address })
+  const started = new Promise<any>((resolve) => migration.on('started', resolve))
+  await migration
+  return { tap: receiver.taps.get('web')!, report: await done, started: await started }
 }
 
 t.test('to larger storage, to larger still, and back to where there is no more room than before', async (t) => {
@@ -52,6 +54,7 @@ t.test('to larger storage, to larger still, and back to where there is no more r
   t.equal(onB.size, kSize, 'the disk is as large as before')
   t.equal(onB.capacity, 6 * kMiB)
   t.match(there.report, { disks: [{ name: 'web', bytes: kSize, capacity: 6 * kMiB }] })
+  t.same(there.started.disks, [{ name: 'web', bytes: kSize }])
   const server = await served(t, onB, join(dir, 'b.nbd'))
   const client = await NbdClient.open({ path: join(dir, 'b.nbd'), exportName: 'web' })
   t.equal(client.size, kSize, 'its users are told so')

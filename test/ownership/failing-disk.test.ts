@@ -12,6 +12,7 @@ import { migrate, recover } from '../../lib/index.js'
 import { receive } from '../../lib/receive.js'
 import { hashOf } from '../support/images.js'
 import { makePair } from '../support/pair.js'
+import { Proxy } from '../support/proxy.js'
 import { checkUnharmed, failureOf } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
 
@@ -30,8 +31,9 @@ async function failingDatasync (t: Test, path: string): Promise<(count: number) 
   return (count) => { left = count }
 }
 
-/** A migration under a writer whose destination can't write its commit down. */
-async function start (t: Test, failures: number) {
+/** A migration under a writer whose destination can't write its commit down. `cut`: once while it copies
+ * the link is lost. */
+async function start (t: Test, failures: number, cut = false) {
   const pair = await makePair(t)
   const journal = join(pair.dir, 'journal')
   const fail = await failingDatasync(t, join(pair.dir, 'scratch'))
@@ -40,10 +42,21 @@ async function start (t: Test, failures: number) {
   const errors: BlockferryError[] = []
   receiver.on('failed', ({ error }) => { errors.push(error) })
   const writer = await Writer.start(pair.socket, 'web', 1000)
-  const migration = migrate({ disks: [{ source: pair.source }], destination: receiver.address, linkTimeout: '1s' })
+  const link = await Proxy.to(receiver.address)
+  t.teardown(() => link.close())
+  const migration = migrate({
+    disks: [{ source: pair.source }],
+    destination: link.address,
+    linkTimeout: '1s',
+    ...(cut && { budgets: { bandwidth: '20MB/s' } })
+  })
+  let cuts = 0
+  migration.on('progress', ({ sentBytes }) => { if (cut && sentBytes > 0 && cuts++ === 0) link.cut() })
+  migration.on('reconnecting', () => link.restore())
   migration.on('switchover', ({ step }) => { if (step === 'commit') fail(failures) })
   const error = await failureOf(migration)
   fail(0)
+  t.equal(cuts > 0, cut)
   return { pair, journal, receiver, writer, error, errors }
 }
 
@@ -56,21 +69,23 @@ t.test('the record is taken back: the source owns the disk', async (t) => {
   await checkUnharmed(t, pair, writer)
 })
 
-t.test('nobody can tell whether it is there: neither side goes on', async (t) => {
-  const { pair, journal, receiver, writer, error, errors } = await start(t, Infinity)
-  t.match(error, { code: 'OWNER_UNKNOWN', owner: 'unknown' })
-  t.equal(pair.source.state, 'holding')
-  t.equal(receiver.taps.size, 0)
-  t.match(errors.at(-1), { owner: 'unknown' })
-  const before = await hashOf(pair.image)
-  await receiver.close()
-  // What the disk really holds decides.
-  const { owner } = (await recover(journal))[0]!
-  t.ok(['source', 'destination'].includes(owner), owner)
-  t.equal(await hashOf(pair.image), before, 'the source took no write')
-  pair.source.refuse()
-  await writer.stop()
-})
+for (const [cut, when] of [[false, ''], [true, ', after an attempt that came to nothing']] as const) {
+  t.test(`nobody can tell whether it is there: neither side goes on${when}`, async (t) => {
+    const { pair, journal, receiver, writer, error, errors } = await start(t, Infinity, cut)
+    t.match(error, { code: 'OWNER_UNKNOWN', owner: 'unknown' })
+    t.equal(pair.source.state, 'holding')
+    t.equal(receiver.taps.size, 0)
+    t.match(errors.at(-1), { owner: 'unknown' })
+    const before = await hashOf(pair.image)
+    await receiver.close()
+    // What the disk really holds decides.
+    const { owner } = (await recover(journal))[0]!
+    t.ok(['source', 'destination'].includes(owner), owner)
+    t.equal(await hashOf(pair.image), before, 'the source took no write')
+    pair.source.refuse()
+    await writer.stop()
+  })
+}
 
 t.test("the source's journal fails in the pause, for good: the source goes on", async (t) => {
   const pair = await makePair(t)
