@@ -53,8 +53,8 @@ export interface NativeTap {
   delayWrites (ms: number): Promise<void>
   checkWatch (): void
   beginAgain (): Promise<void>
-  /** Another word when the disk has been changed; '' where that can't be told. */
-  witness (): Promise<string>
+  /** Another word when the disk has been changed since the first; '' where that can't be told. */
+  witness (isFirst: boolean): Promise<string>
   setSize (bytes: number): void
   allocate (): Promise<void>
   flush (): Promise<void>

@@ -234,13 +234,13 @@ async function openPath (
 
 async function takeWitness (disk: SourceTap): Promise<void> {
   const isUnwritten = disk.tap.readOnly && disk.tap.kind === 'nbd'
-  const witness = isUnwritten ? await disk.tap.native.witness() : ''
+  const witness = isUnwritten ? await disk.tap.native.witness(true) : ''
   if (witness !== '') disk.witness = witness
 }
 
 /** Marks and digests show nothing of it: they are of what was read. */
 async function checkWitness ({ name, tap, witness }: SourceTap): Promise<void> {
-  const now = witness === null ? null : await tap.native.witness()
+  const now = witness === null ? null : await tap.native.witness(false)
   if (now === witness) return
   if (now === '') {
     throw new BlockferryError('UNACCOUNTED', `it can't be told any more whether ${name} (${tap.source}) was written`)

@@ -261,13 +261,14 @@ Napi::Value TapWrap::begin_again(const Napi::CallbackInfo& info) {
   return Loop::of(info.Env())->run([tap = tap_] { return tap->begin_again(); });
 }
 
-// A word that is another when the disk has been changed; empty where that can't be told.
+// witness(isFirst): a word that is another when the disk has been changed since the first; empty where that
+// can't be told.
 Napi::Value TapWrap::witness(const Napi::CallbackInfo& info) {
   tap(info);
   auto state = std::make_shared<DiskState>();
   return Loop::of(info.Env())->run(
-      [tap = tap_, state] {
-        *state = settled_state_of(tap->origin());
+      [tap = tap_, state, is_first = info[0].ToBoolean().Value()] {
+        *state = is_first ? settled_state_of(tap->origin()) : state_of(tap->origin());
         return Status{};
       },
       [state](Napi::Env env) -> Napi::Value {
