@@ -302,6 +302,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       machine: this.#options.machine,
       memory: this.#machine!.memory,
       residualLimitMs: 2 * downtimeMs + kResidualGraceMs,
+      linkTimeoutMs: this.#options.linkTimeoutMs,
       phases,
       cancelled: this.#cancelled,
       settle: () => copying.settle(),

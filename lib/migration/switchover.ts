@@ -32,6 +32,7 @@ export interface SwitchoverNeeds {
   memory: MemoryTransfer | null
   /** The pause is taken back when the residual has not left after this long. */
   residualLimitMs: number
+  linkTimeoutMs: number
   /** Filled in as it goes; what an exception leaves in it holds, too. */
   phases: DowntimePhases
   /** Waits for a checkpoint that is running: the last mark can't overtake it. */
@@ -48,6 +49,10 @@ export interface SwitchoverNeeds {
 /** A wrong block is sent a second time inside the pause; if that doesn't mend it the migration
  * fails. */
 const kTries = 2
+/** A destination whose link lives may take so long to decide, its storage being slow, before it is asked anew:
+ * so often the link's time limit, and at least this. */
+const kAnswerTimeouts = 3
+const kLeastAnswerMs = 15_000
 
 export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverResult> {
   const { link, disks, machine, memory, step, phases } = needs
@@ -89,7 +94,7 @@ export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverRes
     step('commit')
     needs.committing()
     const run = memory === null || memory.running
-    const destination = await askForCommit(link, { mark, digests: source, run })
+    const destination = await askForCommit(link, { mark, digests: source, run }, needs.linkTimeoutMs)
     phases.commit += clock()
     if (destination !== null) return { destination, source, reason: '', settled: verified }
     const { wrong } = await verified
@@ -116,16 +121,20 @@ function checkNothingWritten ({ link, disks }: SwitchoverNeeds, before: number):
   throw new BlockferryError('NOT_EQUAL', 'a disk was written while its writers were held')
 }
 
-/** The destination's digests, or null when it refuses because something differs. */
+/** The destination's digests, or null when it refuses because something differs. TIMEOUT when it says neither:
+ * its storage may hang, while its link lives. */
 async function askForCommit (
-  link: SourceLink, commit: Messages['commit']
+  link: SourceLink, commit: Messages['commit'], linkTimeoutMs: number
 ): Promise<string[] | null> {
   const committed = link.next('committed').then((answer) => answer.digests)
   const notEqual = link.next('notEqual').then(() => null)
   committed.catch(() => {})
   notEqual.catch(() => {})
   link.send('commit', commit)
-  return await Promise.race([committed, notEqual])
+  const answer = Promise.race([committed, notEqual])
+  const patienceMs = Math.max(kLeastAnswerMs, kAnswerTimeouts * linkTimeoutMs)
+  if (await inTime(answer.then(() => {}), patienceMs)) return await answer
+  throw new BlockferryError('TIMEOUT', 'the destination does not say whether it takes over')
 }
 
 /** Milliseconds since the last call. */

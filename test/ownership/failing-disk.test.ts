@@ -87,6 +87,39 @@ for (const [cut, when] of [[false, ''], [true, ', after an attempt that came to 
   })
 }
 
+t.test('the disk hangs: the source does not wait for ever, and nobody goes on', async (t) => {
+  const pair = await makePair(t)
+  const handle = await open(join(pair.dir, 'scratch'), 'w')
+  const prototype: FileHandle = Object.getPrototypeOf(handle)
+  await handle.close()
+  const { datasync } = prototype
+  let release = () => {}
+  const hung = new Promise<void>((resolve) => { release = resolve })
+  let isHanging = false
+  prototype.datasync = async function () {
+    if (isHanging) await hung
+    return await datasync.call(this)
+  }
+  t.teardown(() => { prototype.datasync = datasync })
+  const receiver = await receive({
+    disks: [{ target: pair.target, name: 'web' }], journal: join(pair.dir, 'journal'), linkTimeout: '1s'
+  })
+  const writer = await Writer.start(pair.socket, 'web', 1000)
+  const migration = migrate({ disks: [{ source: pair.source }], destination: receiver.address, linkTimeout: '1s' })
+  migration.on('switchover', ({ step }) => { if (step === 'commit') isHanging = true })
+  t.match(await failureOf(migration), { code: 'OWNER_UNKNOWN', owner: 'unknown' })
+  t.equal(pair.source.state, 'holding')
+  isHanging = false
+  release()
+  await receiver.done
+  t.equal(receiver.taps.size, 1, 'it takes over when it can')
+  t.same(writer.lostIn(pair.target), [])
+  await receiver.close()
+  for (const tap of receiver.taps.values()) await tap.close()
+  pair.source.refuse()
+  await writer.stop()
+})
+
 t.test("the source's journal fails in the pause, for good: the source goes on", async (t) => {
   const pair = await makePair(t)
   const fail = await failingDatasync(t, join(pair.dir, 'scratch'))
