@@ -59,6 +59,9 @@ function watchReleases (): void {
   console.log('@releaseDomain') // as at each registration
   look()
   watch(host, look)
+  // Whoever was killed reads no more of it.
+  const parent = process.ppid
+  setInterval(() => { if (process.ppid !== parent) process.exit() }, 500)
 }
 
 /** By name or number. */
