@@ -33,8 +33,9 @@ export class JournalFile<Record extends object> {
     try {
       if (!native.lockFile(file.fd)) throw new BlockferryError('BUSY', `${path} is in use by another process`)
       const bytes = await attempt(path, () => file.readFile())
-      const { records, end } = parse<Record>(path, bytes)
+      const { records, last, end } = parse<Record>(path, bytes)
       await attempt(path, async () => {
+        await writeAgain(file, bytes, last, end)
         await file.truncate(end)
         await file.datasync()
         await syncFolder(dirname(path))
@@ -101,8 +102,22 @@ function checkOf (json: string): string {
 
 const kNewline = 10
 
-function parse<Record> (path: string, bytes: Buffer): { records: Record[], end: number } {
+/** The last record may be in the page cache alone, clean: its page was lost, and the kernel has told somebody who
+ * is no more. The same bytes again: no crash can tear them. */
+async function writeAgain (file: FileHandle, bytes: Buffer, from: number, to: number): Promise<void> {
+  const again = await open(`/proc/self/fd/${file.fd}`, 'r+') // what is open to append can't write elsewhere
+  try {
+    await again.write(bytes, from, to - from, from)
+    await again.datasync()
+  } finally {
+    await again.close()
+  }
+}
+
+/** `last`: where the last record begins. */
+function parse<Record> (path: string, bytes: Buffer): { records: Record[], last: number, end: number } {
   const records: Record[] = []
+  let last = 0
   let end = 0
   while (end < bytes.length) {
     const newline = bytes.indexOf(kNewline, end)
@@ -112,9 +127,10 @@ function parse<Record> (path: string, bytes: Buffer): { records: Record[], end: 
       throw new BlockferryError('JOURNAL', `${path} is damaged at byte ${end}, or no journal of blockferry's`)
     }
     records.push(record)
+    last = end
     end = newline + 1
   }
-  return { records, end }
+  return { records, last, end }
 }
 
 function read<Record> (line: string): Record | null {

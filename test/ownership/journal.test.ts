@@ -1,13 +1,16 @@
 // The journal: what is torn was never written, what is damaged is told, and it says who may write.
-import { appendFileSync, chmodSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { appendFileSync, chmodSync, mkdirSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 import t from 'tap'
 
 import { Journal } from '../../lib/index.js'
 import type { BlockferryError, OwnershipRecord } from '../../lib/index.js'
+import { lineOf } from '../../lib/ownership/journal-file.js'
 import { parseToken, tokenOf } from '../../lib/ownership/token.js'
 import { temporary } from '../support/images.js'
+import { kNeedsRoot, loopDevice, smallDisk } from '../support/root.js'
 
 const kMigration = '0b0e7a52-4f7b-4a7a-9d3a-2f6d3b6f7f10'
 const kDisks = [{ name: 'web', epoch: 3 }]
@@ -137,4 +140,27 @@ t.test('tokens', async (t) => {
       t.throws(() => parseToken(slip), { code: 'INVALID' })
     }
   }
+})
+
+t.test('a record whose page was lost is not believed', { skip: kNeedsRoot }, async (t) => {
+  const dir = temporary(t)
+  const host = smallDisk(t, join(dir, 'host'), 16)
+  const image = join(host.path, 'image')
+  writeFileSync(image, '')
+  truncateSync(image, 64 << 20)
+  const device = loopDevice(t, image)
+  execFileSync('mkfs.ext4', ['-q', '-O', '^has_journal', '-E', 'lazy_itable_init=0', device])
+  mkdirSync(join(dir, 'mounted'))
+  execFileSync('mount', [device, join(dir, 'mounted')])
+  t.teardown(() => { execFileSync('umount', [join(dir, 'mounted')]) })
+  const path = join(dir, 'mounted', 'journal')
+  // A place of its own in the file system, and none below it.
+  execFileSync('fallocate', ['--length', '64KiB', path])
+  truncateSync(path, 0)
+  spawnSync('sync')
+  spawnSync('dd', ['if=/dev/zero', `of=${join(host.path, 'rest')}`, 'bs=1M'])
+  writeFileSync(path, lineOf({ migration: 'web', role: 'destination', state: 'committed', disks: [] }))
+  t.not(spawnSync('sync', [path]).status, 0, 'the page is lost, and this was told')
+  t.match(readFileSync(path, 'utf8'), /committed/, 'it can be read')
+  await t.rejects(Journal.open(path), { code: 'IO_ERROR' })
 })
