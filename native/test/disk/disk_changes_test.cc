@@ -61,10 +61,13 @@ void one_who_writes_all_the_time(const std::string& path) {
   std::unique_ptr<Origin> origin;
   CHECK(open_file_origin({.path = path, .read_only = true}, &origin).ok());
   std::atomic<bool> stop{false};
+  std::atomic<long> writes{0};
   std::thread writer([&] {
-    while (!stop) write_byte(fd);
+    for (; !stop; writes++) write_byte(fd);
   });
   DiskState before = settled_state_of(*origin);
+  // One that has begun since.
+  for (long seen = writes; writes < seen + 2;) std::this_thread::yield();
   stop = true;
   writer.join();
   CHECK(!(state_of(*origin) == before));
