@@ -62,11 +62,11 @@ t.test('another user', { skip: kNeedsBpf }, async (t) => {
 
 t.test('where other users could hold claims', { skip: kNeedsBpf }, async (t) => {
   const device = emptyDevice(t, temporary(t), 4)
-  const answers = ['mkdir -m 777 /run/blockferry', 'mkdir /tmp/elsewhere; ln -s /tmp/elsewhere /run/blockferry',
+  const answers = ['mkdir -m 777 /run/blockferry', 'mkdir /run/elsewhere; ln -s /run/elsewhere /run/blockferry',
     'mkdir /run/blockferry; touch /run/blockferry/devices',
     'mkdir /run/blockferry; ln -s /run/elsewhere /run/blockferry/devices']
     .map((how) => execFileSync('unshare', ['--mount', 'sh', '-c',
-      `mount -t tmpfs tmpfs /run; mount -t tmpfs tmpfs /tmp; ${how}; exec "$@"`, 'sh', ...opening(device)],
+      `mount -t tmpfs tmpfs /run; ${how}; exec "$@"`, 'sh', ...opening(device)],
     { encoding: 'utf8', input: '' }).split(' ')[0])
   t.same(answers, ['NO_PERMISSION', 'NOT_FOUND', 'NO_PERMISSION', 'IO_ERROR'])
 })
