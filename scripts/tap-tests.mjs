@@ -44,11 +44,9 @@ function rank(path) {
   return found < 0 ? longest.length : found
 }
 
-// Of a processor: what emulates a machine needs one, the others wait most of the time.
-const emulating = ['/lab/', '/machine/', '/hosts/', '/xen/', '/network/vm-', '/tap/bpf-vm']
-
+// Of a processor: tests of networks wait most of the time, unless they emulate a machine.
 function shareOf(path) {
-  return emulating.some((part) => path.includes(part)) ? 1 : 0.5
+  return path.includes('/network/') && !path.includes('/network/vm-') ? 0.5 : 1
 }
 
 // The sources decide: a compiled test may be the leftover of one that is gone.

@@ -1,5 +1,4 @@
 // Map files as a user of the library meets them.
-import { execFileSync } from 'node:child_process'
 import { chmodSync, closeSync, existsSync, openSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -9,7 +8,7 @@ import type { Tap } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
 import { hashOf, makeImage, temporary } from '../support/images.js'
-import { keepStatistics, kNeedsRoot, loopDevice } from '../support/root.js'
+import { keepStatistics, kNeedsRoot, loopDevice, replaceLoopFile } from '../support/root.js'
 import { failureOf } from '../support/unharmed.js'
 
 const kSize = 8 << 20
@@ -127,7 +126,6 @@ t.test('a device that was written past its tap, or is another', { skip: kNeedsRo
   closeSync(fd)
   t.equal(await hashOf(copy), await hashOf(source))
   t.equal(await send(), kSize)
-  execFileSync('losetup', ['--detach', source])
-  execFileSync('losetup', [source, makeImage(join(dir, 'c.img'), kSize, 2)])
+  replaceLoopFile(source, makeImage(join(dir, 'c.img'), kSize, 2))
   t.equal(await send(), 0, 'another disk under its name')
 })

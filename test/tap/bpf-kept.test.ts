@@ -1,6 +1,6 @@
 // A bpf tap with a map file, whose process is killed: it goes on in the kernel, is shown and taken away
 // by the command line, and the next process goes on where it was.
-import { execFileSync, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -15,6 +15,7 @@ import {
   contentOf, differing, emptyDevice, fio, kNeedsBpf, kNeedsZram, seedOf, zramDevice
 } from '../support/bpf.js'
 import { makeImage, temporary } from '../support/images.js'
+import { replaceLoopFile } from '../support/root.js'
 
 const kMiB = 32
 const kSize = kMiB * 2 ** 20
@@ -134,8 +135,7 @@ t.test('pins that were taken away: nothing is remembered', { skip: kNeedsBpf }, 
 t.test('another disk under its number', { skip: kNeedsBpf }, async (t) => {
   const { dir, device, map } = setting(t)
   await copyAndKill(device, map, join(dir, 'target.img'))
-  execFileSync('losetup', ['--detach', device])
-  execFileSync('losetup', [device, makeImage(join(dir, 'other.img'), kSize)])
+  replaceLoopFile(device, makeImage(join(dir, 'other.img'), kSize))
   await using tap = await openTap({ source: device, tap: 'bpf', map })
   t.equal(tap.rememberedBytes, 0)
   t.match(await pinnedOn(device), [{ live: true }], 'what was there of the one before has gone')
