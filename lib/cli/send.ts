@@ -134,16 +134,15 @@ async function run (values: Values, output: Output): Promise<number> {
     throw new UsageError('--maps: belongs to the serve, not to send --control')
   }
   const force = args.flag(values, 'force')
-  if (force && (control ?? tap) !== undefined) throw new UsageError('--force: does not go with --control and --tap')
-  if (values['size'] !== undefined && (control ?? tap) !== undefined) {
-    throw new UsageError('--size: does not go with --control and --tap')
-  }
-  const holes = args.holes(values)
-  if (holes.holes !== undefined && (control ?? tap) !== undefined) {
-    throw new UsageError('--holes: does not go with --control and --tap')
+  for (const option of ['force', 'size', 'holes']) {
+    if (values[option] === undefined || (control ?? tap) === undefined) continue
+    throw new UsageError(`--${option}: does not go with --control and --tap`)
   }
   const how = {
-    ...(tap !== undefined && { tap }), ...(cgroup !== undefined && { cgroup }), ...(force && { force }), ...holes
+    ...(tap !== undefined && { tap }),
+    ...(cgroup !== undefined && { cgroup }),
+    ...(force && { force }),
+    ...args.holes(values)
   }
   const redirect = await redirectFile(values, 'old')
   if (redirect.redirect !== undefined && control === undefined) {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 
 import { BlockferryError } from '../errors.js'
 import type { ReceiveEvent } from '../migration/events.js'
-import type { ReceiveOptions } from '../migration/options.js'
+import type { ReceiveOptions } from '../migration/receive-options.js'
 import type { Receiver } from '../receive.js'
 import { receive } from '../receive.js'
 import type { Tap } from '../tap.js'

@@ -2,7 +2,7 @@
 import type { BlockferryError } from '../errors.js'
 import type { Journal } from '../ownership/journal.js'
 import type { Incoming } from './incoming.js'
-import type { CheckedReceiveOptions } from './options.js'
+import type { CheckedReceiveOptions } from './receive-options.js'
 import type { Outcome } from './outcomes.js'
 import type { TargetDisks } from './target-disks.js'
 

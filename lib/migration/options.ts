@@ -1,17 +1,19 @@
-// The options of migrate() and receive(): defaults, units, and what is nonsense.
-import { BlockferryError } from '../errors.js'
+// The options of migrate(): defaults, units, and what is nonsense.
 import type { Machine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
 import type { Network } from '../network/network.js'
-import type { NbdServer } from '../nbd/server.js'
-import { Journal } from '../ownership/journal.js'
+import type { Journal } from '../ownership/journal.js'
 import type { Budgets } from '../policy/types.js'
 import { SharedBandwidth } from '../shared-bandwidth.js'
 import type { TapKind } from '../tap.js'
 import { Tap } from '../tap.js'
 import type { Holes } from '../tap/holes.js'
 import { kHoles } from '../tap/holes.js'
-import { checkBlockSize, checkSize, parseHostPort, parseRate, parseTime } from '../units.js'
+import { checkBlockSize, checkSize, parseRate, parseTime } from '../units.js'
+import {
+  checkAddress, checkFlag, checkJournal, checkKeys, checkLinkTimeout, checkMachine, checkNames, checkNetwork,
+  checkSignal, isObject, nonsense, oneOf
+} from './option-checks.js'
 import type { TlsOptions, Welcome } from './tls.js'
 import { checkTls } from './tls.js'
 
@@ -134,145 +136,8 @@ export interface CheckedMigrateOptions {
   signal: AbortSignal | null
 }
 
-export interface TargetDisk {
-  /** A path (a missing file is created with the source's size) or a tap. One that is larger is the disk only
-   * up to its size; what lies behind is not touched, and is not served. A device that a 'dm' tap has fenced
-   * since its disk has moved is unfenced when a disk comes: BUSY while somebody has it open, REFUSED when it is
-   * not known that the disk has moved. */
-  target: Tap | string
-  /** The name that the source must use. Default: the tap's name, or 'disk'. */
-  name?: string
-  /** O_DIRECT for a path. Default false. */
-  direct?: boolean
-  /** Of a path: take it although another program has it open for writing (see TapOptions), else BUSY, or
-   * although it goes by the name of the source's own storage, else REFUSED; and of a larger device for a
-   * machine that opens it itself (Xen), which sees all of it, else BAD_SIZE. Default false. */
-  force?: boolean
-  /** Take all the space that the disk can need before it comes: NO_SPACE then, and not in the middle;
-   * UNSUPPORTED where a file system can't. A block device has what it has: its zeroes are written then, where
-   * it might otherwise give space back. Default false: a file that has all of its space keeps it, others are
-   * as sparse as the disk. */
-  allocate?: boolean
-  /** Of a path: whether its holes are read (see TapOptions). Default 'auto'. */
-  holes?: Holes
-}
-
-export interface ReceiveOptions {
-  disks: readonly TargetDisk[]
-  /** 'HOST:PORT'; port 0 takes a free one. Default '127.0.0.1:0'. */
-  listen?: string | { host: string, port: number }
-  /** As in MigrateOptions. With it nobody gets further than the handshake without a key. */
-  tls?: TlsOptions | false
-  /** Resumed when this side owns the disks; one whose memory moves must wait for that here. */
-  machine?: Machine
-  /** Takes the machine's connections along, this site's half: redirect({ role: 'new', … }) or hooks
-   * of your own. */
-  network?: Network
-  /** Offer each disk here as soon as it is owned here. */
-  serve?: NbdServer
-  /** A peer that is silent for so long is gone. Default '20s', at least 1 s. */
-  linkTimeout?: number | string
-  /** As in MigrateOptions. */
-  journal?: string | Journal
-  signal?: AbortSignal
-}
-
-export interface CheckedReceiveOptions {
-  disks: ReadonlyArray<{
-    target: Tap | string, name: string, direct: boolean, force: boolean, allocate: boolean, holes: Holes
-  }>
-  host: string
-  port: number
-  tls: Welcome
-  machine: Machine
-  network: Network | null
-  serve: NbdServer | null
-  linkTimeoutMs: number
-  journal: string | Journal | null
-  signal: AbortSignal | null
-}
-
-const kMaxDisks = 64
-
-function nonsense (option: string, expected: string): BlockferryError {
-  return new BlockferryError('INVALID', `${option}: must be ${expected}`)
-}
-
-function oneOf<T extends string> (option: string, value: T, values: readonly T[]): T {
-  if (!values.includes(value)) throw nonsense(option, `one of ${values.join(', ')}`)
-  return value
-}
-
-function isObject (value: unknown): value is object {
-  return typeof value === 'object' && value !== null
-}
-
-function checkKeys (what: string, value: object, known: readonly string[]): void {
-  const unknown = Object.keys(value).find((key) => !known.includes(key))
-  if (unknown !== undefined) throw new BlockferryError('INVALID', `${what}.${unknown}: no such option`)
-}
-
-function checkFlag (option: string, value: unknown): void {
-  if (value !== undefined && typeof value !== 'boolean') throw nonsense(option, 'true or false')
-}
-
-function checkNames (names: readonly string[]): void {
-  if (names.length === 0 || names.length > kMaxDisks) throw nonsense('disks', `1 to ${kMaxDisks} disks`)
-  for (const [index, name] of names.entries()) {
-    if (typeof name !== 'string' || name === '' || Buffer.byteLength(name) > 255) {
-      throw nonsense(`disks[${index}].name`, 'a text of 1 to 255 bytes')
-    }
-    if (names.indexOf(name) !== index) throw nonsense(`disks[${index}].name`, 'unique')
-  }
-}
-
-function checkAddress (option: string, value: unknown): { host: string, port: number } {
-  const address = typeof value === 'string' ? parseHostPort(option, value) : value
-  const { host, port } = (isObject(address) ? address : {}) as { host?: unknown, port?: unknown }
-  const whole = Number.isInteger(port) && (port as number) >= 0 && (port as number) <= 65_535
-  if (typeof host !== 'string' || host === '' || !whole) throw nonsense(option, 'HOST:PORT')
-  return { host, port: port as number }
-}
-
-function checkMachine (machine: Machine | undefined): Machine {
-  for (const method of ['pause', 'resume'] as const) {
-    const type = typeof machine?.[method]
-    if (type !== 'undefined' && type !== 'function') throw nonsense(`machine.${method}`, 'a function')
-  }
-  if (machine !== undefined && isMemoryMachine(machine) && typeof machine.expect !== 'function') {
-    throw nonsense('machine', 'a machine with all the methods that moving memory takes')
-  }
-  return machine ?? {}
-}
-
-function checkNetwork (network: Network | undefined): Network | null {
-  for (const method of ['prepare', 'switchOver', 'undo'] as const) {
-    if (network !== undefined && typeof network?.[method] !== 'function') {
-      throw nonsense('network', `an object with ${method}()`)
-    }
-  }
-  return network ?? null
-}
-
-function checkLinkTimeout (value: number | string): number {
-  const ms = parseTime('linkTimeout', value)
-  if (ms < 1000) throw nonsense('linkTimeout', 'at least 1 s')
-  return ms
-}
-
 function checkReconnect (value: number | string): number {
   return value === 0 ? 0 : parseTime('reconnect', value)
-}
-
-function checkJournal (journal: unknown): string | Journal | null {
-  if (journal === undefined) return null
-  if (journal instanceof Journal || (typeof journal === 'string' && journal !== '')) return journal
-  throw nonsense('journal', 'a path or a Journal')
-}
-
-function checkSignal (signal: AbortSignal | undefined): AbortSignal | null {
-  if (signal !== undefined && !(signal instanceof AbortSignal)) throw nonsense('signal', 'an AbortSignal')
-  return signal ?? null
 }
 
 /** The budgets of the options, checked; also for changes while a migration runs. */
@@ -312,16 +177,12 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
       throw nonsense(`disks[${index}].cgroup`, 'left out: it is for a path with a tap in the kernel')
     }
     if (cgroup !== undefined && (typeof cgroup !== 'string' || cgroup === '')) throw nonsense(`disks[${index}].cgroup`, 'a path')
-    if (force !== undefined && (!isPath || (tap ?? 'nbd') !== 'nbd')) {
-      throw nonsense(`disks[${index}].force`, 'left out: it is for a path without a tap in the kernel')
+    const isPlain = isPath && (tap ?? 'nbd') === 'nbd'
+    for (const [option, value] of Object.entries({ force, size, holes })) {
+      if (isPlain || value === undefined) continue
+      throw nonsense(`disks[${index}].${option}`, 'left out: it is for a path without a tap in the kernel')
     }
     checkFlag(`disks[${index}].force`, force)
-    if (size !== undefined && (!isPath || (tap ?? 'nbd') !== 'nbd')) {
-      throw nonsense(`disks[${index}].size`, 'left out: it is for a path without a tap in the kernel')
-    }
-    if (holes !== undefined && (!isPath || (tap ?? 'nbd') !== 'nbd')) {
-      throw nonsense(`disks[${index}].holes`, 'left out: it is for a path without a tap in the kernel')
-    }
     oneOf(`disks[${index}].holes`, holes ?? 'auto', kHoles)
     oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'dm', 'auto'])
     return {
@@ -375,37 +236,4 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
 /** It stops writing when it is told to. */
 export function canPause (machine: Machine): boolean {
   return machine.pause !== undefined || isMemoryMachine(machine)
-}
-
-export function checkReceiveOptions (options: ReceiveOptions): CheckedReceiveOptions {
-  if (!isObject(options)) throw nonsense('options', 'an object')
-  checkKeys('options', options, [
-    'disks', 'listen', 'tls', 'machine', 'network', 'serve', 'linkTimeout', 'journal', 'signal'
-  ])
-  if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
-  const disks = options.disks.map((disk: TargetDisk, index) => {
-    const { target, name, direct = false, force = false, allocate = false, holes } = isObject(disk) ? disk : {} as TargetDisk
-    const isPath = typeof target === 'string' && target !== ''
-    if (!isPath && !(target instanceof Tap)) throw nonsense(`disks[${index}].target`, 'a Tap or a path')
-    checkFlag(`disks[${index}].force`, force)
-    checkFlag(`disks[${index}].allocate`, allocate)
-    if (force && !isPath) throw nonsense(`disks[${index}].force`, 'left out: the target is a Tap')
-    if (holes !== undefined && !isPath) throw nonsense(`disks[${index}].holes`, 'left out: the target is a Tap')
-    oneOf(`disks[${index}].holes`, holes ?? 'auto', kHoles)
-    const own = target instanceof Tap ? target.name : 'disk'
-    return { target, name: name ?? own, direct, force, allocate, holes: holes ?? 'auto' }
-  })
-  checkNames(disks.map((disk) => disk.name))
-  const listen = checkAddress('listen', options.listen ?? '127.0.0.1:0')
-  return {
-    disks,
-    ...listen,
-    tls: checkTls(options.tls, 'listen', listen.host),
-    machine: checkMachine(options.machine),
-    network: checkNetwork(options.network),
-    serve: options.serve ?? null,
-    linkTimeoutMs: checkLinkTimeout(options.linkTimeout ?? '20s'),
-    journal: checkJournal(options.journal),
-    signal: checkSignal(options.signal)
-  }
 }

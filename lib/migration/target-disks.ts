@@ -11,7 +11,7 @@ import { openRawTap, openTap } from '../tap.js'
 import { commonPlace, placesOf } from '../tap/places.js'
 import { checkBlockSize } from '../units.js'
 import type { OfferedDisk } from './messages.js'
-import type { CheckedReceiveOptions } from './options.js'
+import type { CheckedReceiveOptions } from './receive-options.js'
 import type { DestinationReport } from './report.js'
 import { sumDigests } from './report.js'
 

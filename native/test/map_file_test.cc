@@ -1,6 +1,5 @@
 // What is tracked in a map file, when the process that tracks is killed: whatever is remembered then
 // is what the disk holds. And all that must not be trusted.
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
@@ -12,54 +11,12 @@
 
 #include "disk/block_hash.h"
 #include "disk/disk_witness.h"
-#include "test/migration_pair.h"
+#include "test/map_files.h"
 #include "test/nbd/test_origin.h"
 
 using namespace blockferry;
 
 namespace {
-std::atomic<bool> no_space{false};
-}
-
-extern "C" int posix_fallocate(int fd, off_t offset, off_t length) {
-  static const auto real = reinterpret_cast<int (*)(int, off_t, off_t)>(dlsym(RTLD_NEXT, "posix_fallocate"));
-  return no_space ? ENOSPC : real(fd, offset, length);
-}
-
-namespace {
-
-constexpr uint64_t kSize = 16 << 20;
-constexpr uint32_t kBlock = 4096;
-constexpr uint64_t kBlocks = kSize / kBlock;
-
-struct Paths {
-  explicit Paths(const TemporaryFolder& folder) : disk(folder / "disk"), map(folder / "disk.map") {}
-  std::string disk, map;
-};
-
-std::unique_ptr<Origin> open_disk(const Paths& paths) {
-  FileOriginOptions options;
-  options.path = paths.disk;
-  options.create_size = kSize;
-  std::unique_ptr<Origin> origin;
-  CHECK(open_file_origin(options, &origin).ok());
-  return origin;
-}
-
-std::shared_ptr<Tracking> open_tracking(const Paths& paths, Origin& origin,
-                                        uint32_t block_size = kBlock) {
-  std::shared_ptr<Tracking> tracking;
-  CHECK(Tracking::open(paths.map, origin, block_size, &tracking).ok());
-  return tracking;
-}
-
-Disk open_tap(const Paths& paths) {
-  Disk disk(1 << 20);
-  auto origin = open_disk(paths);
-  auto tracking = open_tracking(paths, *origin);
-  disk.tap = std::make_shared<Tap>(std::move(origin), tracking);
-  return disk;
-}
 
 // Mostly in the first MiB, as guests do: there, blocks are written over and over while they are sent.
 void write_at_random(Tap& tap, uint64_t seed, const std::atomic<bool>& stop) {
@@ -162,16 +119,6 @@ void killed_at_any_moment(Victim victim, uint64_t seed, int times) {
 }
 
 // A disk that was migrated, and whose tap was closed.
-void migrate_and_close(const Paths& paths) {
-  std::vector<Disk> sources{open_tap(paths)}, targets{Disk(kSize)};
-  fill(*sources[0].tap, 1, 0.5);
-  Pair pair(sources, targets, kBlock, 2);
-  pair.sender.start();
-  pair.sender.finish(1);
-  pair.verified.wait(1);
-  CHECK(pair.wrong.empty());
-}
-
 bool trusted(const Paths& paths) {
   Disk disk = open_tap(paths);
   return check_memory(*disk.tap) == kBlocks;
@@ -197,83 +144,6 @@ void trusts_no_other(const char* what, const std::function<void(const Paths&)>& 
     CHECK(disk.tap->tracking()->dirty().count() == kBlocks);
   }
   printf("ok forgets: %s\n", what);
-}
-
-// A disk of 1 TiB with a block here and there.
-void costs_by_content() {
-  constexpr uint64_t kHuge = 1ull << 40;
-  TemporaryFolder folder;
-  Paths paths(folder);
-  auto origin = [&] {
-    FileOriginOptions options;
-    options.path = paths.disk;
-    options.create_size = kHuge;
-    std::unique_ptr<Origin> opened;
-    CHECK(open_file_origin(options, &opened).ok());
-    return opened;
-  };
-  auto places = {uint64_t{0}, kHuge / kBlock / 2, kHuge / kBlock - 1};
-  {
-    auto disk = origin();
-    auto tracking = open_tracking(paths, *disk);
-    tracking->begin_session(false);
-    for (uint64_t block : places) tracking->hashes().set(block, block + 7);
-    CHECK(tracking->claim({0, kHuge / kBlock}, kHuge, false, 1)->count == kHuge / kBlock);
-    tracking->pending(1).clear_all();
-    tracking->close(*disk);
-  }
-  struct stat info;
-  CHECK(stat(paths.map.c_str(), &info) == 0);
-  CHECK(static_cast<uint64_t>(info.st_blocks) * 512 < 128 << 20);
-  auto disk = origin();
-  auto tracking = open_tracking(paths, *disk);
-  CHECK(tracking->remembered() == kHuge / kBlock);
-  for (uint64_t block : places) CHECK(tracking->hashes().get(block) == block + 7);
-  CHECK(tracking->hashes().zeroes_until({1, kHuge / kBlock - 1}) == kHuge / kBlock / 2);
-  tracking->forget();
-  tracking.reset();
-  tracking = open_tracking(paths, *disk);
-  CHECK(tracking->remembered() == 0 && tracking->hashes().all_zero({0, kHuge / kBlock}));
-  for (uint64_t block : places) CHECK(tracking->hashes().get(block) == 0);
-}
-
-bool holds(const std::string& path, uint64_t word) {
-  FileDescriptor fd(open(path.c_str(), O_RDONLY));
-  uint64_t found = 0;
-  for (off_t at = 0; pread(fd.get(), &found, sizeof found, at) == sizeof found; at += sizeof found) {
-    if (found == word) return true;
-  }
-  return false;
-}
-
-// What can't be stored there is known here, and nothing is remembered of it, also when another session
-// begins.
-void forgets_without_space(bool another) {
-  TemporaryFolder folder;
-  Paths paths(folder);
-  migrate_and_close(paths);
-  {
-    auto disk = open_disk(paths);
-    auto tracking = open_tracking(paths, *disk);
-    tracking->forget();
-  }
-  {
-    auto disk = open_disk(paths);
-    auto tracking = open_tracking(paths, *disk);
-    no_space = true;
-    tracking->begin_session(false);
-    tracking->hashes().set(3, 4711);
-    tracking->hashes().set(4, 4712);
-    no_space = false;
-    CHECK(tracking->hashes().get(3) == 4711 && tracking->hashes().get(4) == 4712);
-    CHECK(!holds(paths.map, 4711) && !holds(paths.map, 4712));
-    if (another) tracking->begin_session(false);
-    tracking->claim({0, kBlocks}, kBlocks, false, 1);
-    tracking->pending(1).clear_all();
-    tracking->close(*disk);
-  }
-  auto disk = open_disk(paths);
-  CHECK(open_tracking(paths, *disk)->remembered() == 0);
 }
 
 void is_kept_by_an_honest_close() {
@@ -400,10 +270,6 @@ int main(int argc, char** argv) {
   puts("ok forgets what came by migration");
   forgets_when_too_much_is_in_flight();
   puts("ok forgets when more is in flight than it can name");
-  costs_by_content();
-  puts("ok costs by what is in the disk");
-  for (bool another : {false, true}) forgets_without_space(another);
-  puts("ok forgets when there is no space for a hash");
   trusts_no_other("a disk that was written past its tap", [](const Paths& paths) {
     usleep(20'000);
     change_file(paths.disk, 0);

@@ -19,6 +19,7 @@
 #include "disk/exact_holes.h"
 #include "disk/image_lock.h"
 #include "disk/io_queue.h"
+#include "disk/open_file.h"
 #include "disk/origin.h"
 #include "disk/space.h"
 
@@ -70,7 +71,6 @@ class FileOrigin : public SizedOrigin {
   bool read_without_waiting(void* buffer, uint64_t offset, uint64_t length) override;
 
  private:
-  Status open_descriptor(const FileOriginOptions& options);
   Status measure();
   Status lock(const FileOriginOptions& options);
   Status find_unit(bool direct);
@@ -109,33 +109,6 @@ class FileOrigin : public SizedOrigin {
   bool trusts_holes_ = false;
   Durability durability_;
 };
-
-Status FileOrigin::open_descriptor(const FileOriginOptions& options) {
-  int flags = O_CLOEXEC | O_NONBLOCK | (options.read_only ? O_RDONLY : O_RDWR);
-  if (options.direct) flags |= O_DIRECT;
-  struct stat info;
-  bool there = stat(path_.c_str(), &info) == 0;
-  if (there && S_ISDIR(info.st_mode)) {
-    return Status::failure(Code::is_directory, path_ + " is a directory", EISDIR);
-  }
-  if (there && !S_ISREG(info.st_mode) && !S_ISBLK(info.st_mode)) {
-    return Status::failure(Code::unsupported, path_ + " is neither a file nor a block device");
-  }
-  bool exclusive = there && S_ISBLK(info.st_mode) && options.lock;
-  bool create = !there && options.create_size != 0 && !options.read_only;
-  if (create) flags |= O_CREAT | O_EXCL;
-  fd_.reset(::open(path_.c_str(), exclusive ? flags | O_EXCL : flags, 0600));
-  bool claimed = !fd_.open() && exclusive && errno == EBUSY;
-  if (claimed && !options.force) return claimed_device(path_);
-  if (claimed) fd_.reset(::open(path_.c_str(), flags));
-  if (!fd_.open()) return Status::from_errno(errno, "open " + path_);
-  if (!create) return {};
-  bool sized = ftruncate(fd_.get(), static_cast<off_t>(options.create_size)) == 0;
-  int error = sized ? make_name_durable(fd_.get(), path_) : errno;
-  if (error == 0) return {};
-  unlink(path_.c_str());
-  return Status::from_errno(error, "create " + path_);
-}
 
 Status FileOrigin::measure() {
   struct stat info;
@@ -196,7 +169,7 @@ bool FileOrigin::blank() const {
 Status FileOrigin::open(const FileOriginOptions& options) {
   path_ = options.path;
   read_only_ = options.read_only;
-  Status status = open_descriptor(options);
+  Status status = open_file(options, &fd_);
   if (status.ok()) status = measure();
   if (status.ok()) status = lock(options);
   if (status.ok()) status = find_unit(options.direct);

@@ -156,6 +156,24 @@ void a_failure_that_passes() {
   }
 }
 
+// Past the page cache, but for a part of a block that was zeroed: that waits there, and can be lost.
+void a_failure_behind_a_part_that_was_zeroed(bool discarded) {
+  TemporaryFolder folder;
+  auto origin = open_origin({.path = folder / "disk", .direct = true, .create_size = 1 << 20});
+  auto zero = [&](uint64_t offset, uint64_t length) {
+    CHECK((discarded ? origin->discard(offset, length)
+                     : origin->write_zeroes(offset, length, ZeroMode::may_trim, false)).ok());
+  };
+  std::atomic<int> left{1};
+  instead_of_fdatasync = [&](int) { return left-- > 0 ? (errno = ENOSPC, -1) : 0; };
+  zero(8192, 4096);
+  CHECK(origin->flush().code == Code::no_space && origin->flush().ok());
+  zero(512, 512);
+  left = 1;
+  for (int i = 0; i < 3; i++) CHECK(origin->flush().code == Code::no_space);
+  instead_of_fdatasync = nullptr;
+}
+
 bool sleeps(pid_t thread) {
   std::ifstream file("/proc/self/task/" + std::to_string(thread) + "/stat");
   std::string line;
@@ -236,6 +254,7 @@ int main() {
   RUN(at_once(2, 2));
   RUN(at_once(0, 4));
   RUN(a_failure_that_passes());
+  for (bool discarded : {false, true}) RUN(a_failure_behind_a_part_that_was_zeroed(discarded));
   RUN(joined());
   RUN(a_created_file_keeps_its_name());
   RUN(fua_without_descriptors());
