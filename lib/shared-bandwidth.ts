@@ -4,9 +4,8 @@ import { native } from './native.js'
 import { parseRate } from './units.js'
 
 /**
- * What several migrations may send together. Each takes its turn stream by stream, so migrations
- * with as many streams get equal shares, and one that has nothing to send leaves its share to the
- * others.
+ * What several migrations may send together, in equal shares, however many streams each has; one that
+ * has nothing to send leaves its share to the others.
  */
 export class SharedBandwidth {
   /** For the sender. */

@@ -12,7 +12,7 @@ void BandwidthWrap::install(Napi::Env env, Napi::Object exports) {
 BandwidthWrap::BandwidthWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<BandwidthWrap>(info) {}
 
-std::shared_ptr<Pacer> BandwidthWrap::pacer_of(const Napi::Value& value) {
+std::shared_ptr<SharedPacer> BandwidthWrap::pacer_of(const Napi::Value& value) {
   return Unwrap(value.As<Napi::Object>())->pacer_;
 }
 

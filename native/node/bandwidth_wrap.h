@@ -5,7 +5,7 @@
 
 #include <memory>
 
-#include "net/pacer.h"
+#include "net/shared_pacer.h"
 
 namespace blockferry::node {
 
@@ -13,12 +13,12 @@ class BandwidthWrap : public Napi::ObjectWrap<BandwidthWrap> {
  public:
   static void install(Napi::Env env, Napi::Object exports);
   explicit BandwidthWrap(const Napi::CallbackInfo& info);
-  static std::shared_ptr<Pacer> pacer_of(const Napi::Value& value);
+  static std::shared_ptr<SharedPacer> pacer_of(const Napi::Value& value);
 
  private:
   void set(const Napi::CallbackInfo& info);
 
-  std::shared_ptr<Pacer> pacer_ = std::make_shared<Pacer>();
+  std::shared_ptr<SharedPacer> pacer_ = std::make_shared<SharedPacer>();
 };
 
 }  // namespace blockferry::node

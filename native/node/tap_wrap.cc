@@ -91,7 +91,9 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
 
 TapWrap::TapWrap(const Napi::CallbackInfo& info)
     : Napi::ObjectWrap<TapWrap>(info),
-      tap_(*info[0].As<Napi::External<std::shared_ptr<Tap>>>().Data()) {}
+      tap_(*info[0].As<Napi::External<std::shared_ptr<Tap>>>().Data()) {
+  Ref();  // open until it is closed, also when nobody keeps it: it is under writers
+}
 
 std::shared_ptr<Tap> TapWrap::tap_of(const Napi::Value& value) {
   auto tap = Unwrap(value.As<Napi::Object>())->tap_;
@@ -314,6 +316,7 @@ Napi::Value TapWrap::stats(const Napi::CallbackInfo& info) {
 
 // On a thread of ours: a tap in the kernel takes its time to go.
 Napi::Value TapWrap::close(const Napi::CallbackInfo& info) {
+  if (tap_) Unref();
   return Loop::of(info.Env())->finish([tap = std::move(tap_)]() mutable { tap.reset(); });
 }
 

@@ -19,6 +19,18 @@ t.test('memory that does not converge', { skip }, async (t) => {
   // The link is full, and perhaps the machine busy: that is no loss of the link.
   const observed = await Observed.boot(t, { hosts: { link }, memoryMiB: 128, linkTimeout: '10s' })
 
+  // The first, since QEMU may never slow a guest again once a migration that slowed it was cancelled,
+  // whatever it says: where a processor was about to begin its sleep, none is ever begun anew.
+  t.test('moves once it is slowed down', async (t) => {
+    await observed.service.startDirtying(48, 4000)
+    const move = await observed.begin('--downtime', '1s')
+    t.equal((await move.done()).equal, true, 'it moves')
+    const asked = move.send.events.filter(({ event }) => event === 'memory') as any[]
+    t.comment(tooFast(asked))
+    await observed.checkRunsHere(t)
+    await observed.service.stopDirtying()
+  })
+
   t.test('ends with the deadline', async (t) => {
     await observed.service.startDirtying(48)
     const move = await observed.begin('--downtime', '200ms', '--deadline', '40s')
@@ -44,16 +56,6 @@ t.test('memory that does not converge', { skip }, async (t) => {
     t.ok(last.passes > 1, `${last.passes} passes have ended`)
     t.notOk(move.send.events.some(({ event }) => event === 'switchover'), 'it did not pause')
     await observed.checkRunsHere(t)
-  })
-
-  t.test('moves once it is slowed down', async (t) => {
-    await observed.service.startDirtying(48, 4000)
-    const move = await observed.begin('--downtime', '1s')
-    t.equal((await move.done()).equal, true, 'it moves')
-    const asked = move.send.events.filter(({ event }) => event === 'memory') as any[]
-    t.comment(tooFast(asked))
-    await observed.checkRunsHere(t)
-    await observed.service.stopDirtying()
   })
 
   t.test('after all of it', (t) => observed.checkClients(t))

@@ -1,6 +1,10 @@
 // One tap a device, whoever else is on the host.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 
 import type { Test } from 'tap'
 import t from 'tap'
@@ -9,7 +13,7 @@ import { openTap } from '../../lib/index.js'
 import { deviceNumber } from '../../lib/tap/device-number.js'
 import { emptyDevice, kNeedsBpf } from '../support/bpf.js'
 import { failedOpen } from '../support/failed-open.js'
-import { temporary } from '../support/images.js'
+import { makeImage, temporary } from '../support/images.js'
 import { statSync } from 'node:fs'
 
 const kLibrary = new URL('../../lib/index.js', import.meta.url).href
@@ -34,6 +38,18 @@ async function firstWords (t: Test, command: string[]): Promise<string> {
   })
   return String((await once(child.stdout, 'data'))[0]).trim()
 }
+
+t.test('a tap that nobody keeps', async (t) => {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  const source = makeImage(join(temporary(t), 'disk.img'), 1 << 20, 1)
+  await (async () => { await openTap({ source }) })()
+  for (let i = 0; i < 5; i++) {
+    await setImmediate()
+    collect()
+  }
+  t.match(await failedOpen({ source }), { code: 'BUSY' }, 'it is open until it is closed')
+})
 
 t.test('a process in another network namespace', { skip: kNeedsBpf }, async (t) => {
   const device = emptyDevice(t, temporary(t), 4)

@@ -13,18 +13,27 @@ void Pacer::set(double bytes_per_second) {
   changes_++;
 }
 
-void Pacer::share(std::shared_ptr<Pacer> above) {
+void Pacer::share(std::shared_ptr<SharedPacer> above) {
   std::lock_guard lock(mutex_);
   above_ = std::move(above);
-  changes_++;
 }
 
 uint64_t Pacer::changes() {
   std::lock_guard lock(mutex_);
-  return changes_ + (above_ ? above_->changes() : 0);
+  return changes_;
 }
 
 void Pacer::wait(uint64_t bytes, const std::function<bool()>& stopped) {
+  wait_here(bytes, stopped);
+  std::shared_ptr<SharedPacer> above;
+  {
+    std::lock_guard lock(mutex_);
+    above = above_;
+  }
+  if (above) above->wait(flow_, bytes, stopped);
+}
+
+void Pacer::wait_here(uint64_t bytes, const std::function<bool()>& stopped) {
   for (;;) {
     uint64_t booked_at = changes();
     auto now = Clock::now();
@@ -39,10 +48,9 @@ void Pacer::wait(uint64_t bytes, const std::function<bool()>& stopped) {
 
 Pacer::Clock::duration Pacer::reserve(uint64_t bytes, Clock::time_point now) {
   std::lock_guard lock(mutex_);
-  auto shared = above_ ? above_->reserve(bytes, now) : Clock::duration::zero();
-  if (rate_ <= 0) return shared;
+  if (rate_ <= 0) return Clock::duration::zero();
   next_ = std::max(next_, now - kBurst);
-  auto wait = std::max({next_ - now, shared, Clock::duration::zero()});
+  auto wait = std::max(next_ - now, Clock::duration::zero());
   next_ += std::chrono::duration_cast<Clock::duration>(
       std::chrono::duration<double>(static_cast<double>(bytes) / rate_));
   return wait;

@@ -102,7 +102,7 @@ class Sender {
 
   void set_bandwidth(double bytes_per_second) { pacer_.set(bytes_per_second); }
   // Shares a cap with other migrations; null for none.
-  void share_bandwidth(std::shared_ptr<Pacer> shared) { pacer_.share(std::move(shared)); }
+  void share_bandwidth(std::shared_ptr<SharedPacer> shared) { pacer_.share(std::move(shared)); }
   // The largest claim, 64 KiB to 1 MiB: small on slow links, where a claimed block that is
   // written again before it is sent costs a second sending.
   void set_max_extent(uint32_t bytes) { max_extent_.store(bytes); }
