@@ -55,6 +55,9 @@ export interface NativeTap {
   beginAgain (): Promise<void>
   /** Another word when the disk has been changed since the first; '' where that can't be told. */
   witness (isFirst: boolean): Promise<string>
+  /** Offsets of the blocks that were written last, the latest first. */
+  recent (): number[]
+  hashes (ranges: readonly ByteRange[], pastCache: boolean): Promise<string[]>
   setSize (bytes: number): void
   allocate (): Promise<void>
   flush (): Promise<void>
@@ -92,6 +95,9 @@ export interface NativeDmLeft {
 }
 
 export type NativeAddress = { path: string } | { host: string, port: number }
+
+/** Bytes. */
+export interface ByteRange { offset: number, length: number }
 
 export interface NativeNbdServer {
   listen (address: NativeAddress): Promise<NativeAddress>
@@ -135,7 +141,8 @@ export interface NativeBandwidth {
 export interface NativeSender {
   connect (host: string, port: number, timeoutMs: number): Promise<void>
   send (text: string): void
-  addDisk (tap: NativeTap, peerBlank: boolean, inventory: boolean): void
+  addDisk (tap: NativeTap, known: { blank?: boolean, inventory?: boolean, separate?: boolean }): void
+  separate (disk: number): void
   openInventory (): Promise<void>
   openStreams (count: number): Promise<void>
   start (): void

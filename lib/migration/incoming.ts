@@ -53,12 +53,14 @@ export class Incoming {
   #decision: Promise<void> = Promise.resolve()
   /** The session ended while the commit was being made durable. */
   #isCut = false
+  #isProbing = false
   #isSwitchingOver = false
   /** It is not known whether the commit is durable. */
   #isUnknown = false
   #isHeard = false
   #isAsked = false
   #mayBeAsked = false
+  #wasAsked = false
   readonly #machine: TargetMachine
   readonly #network: NetworkSteps
   #heartbeat: Heartbeat
@@ -98,7 +100,7 @@ export class Incoming {
   /** It ended because the link did, when the source may have told us to decide: it will ask what
    * became of it. */
   get mayBeAsked (): boolean {
-    return this.#mayBeAsked
+    return this.#mayBeAsked && !this.#wasAsked
   }
 
   /** The machine here waits for this one's. */
@@ -124,7 +126,7 @@ export class Incoming {
   /** The source asks: ends an undecided migration; a committed one is left alone. Resolves when
    * nothing more is going to be decided. */
   async end (error: BlockferryError): Promise<void> {
-    this.#mayBeAsked = false
+    this.#wasAsked = true
     this.#fail(error)
     await this.#decision
   }
@@ -192,6 +194,7 @@ export class Incoming {
       case 'ping': return this.#send('pong', { number: message.number })
       case 'pong': return
       case 'offer': return this.#onOffer(message)
+      case 'probe': return void this.#probe(message)
       case 'memory': return void this.#receiveMemory()
       case 'switchover':
         this.#isSwitchingOver = true
@@ -251,8 +254,25 @@ export class Incoming {
     this.#isAccepted = true
     this.#host.started(this)
     this.#send('accept', {
-      disks: disks.taps.map(({ tap }, index) => ({ blank: tap.blank, inventory: inventory[index]! }))
+      disks: disks.taps.map(({ tap, created, target }, index) => (
+        { blank: tap.blank, separate: created || target.force, inventory: inventory[index]! }))
     })
+  }
+
+  /** One at a time. */
+  async #probe ({ disk, ranges }: Messages['probe']): Promise<void> {
+    const probed = this.#disks?.taps[disk]
+    if (!this.#isAccepted || probed === undefined || this.#isProbing) {
+      return this.#fail(new BlockferryError('PROTOCOL', 'a probe out of place'))
+    }
+    this.#isProbing = true
+    try {
+      const hashes = await probed.tap.native.hashes(ranges, true)
+      this.#isProbing = false
+      if (!this.#isOver()) this.#send('probed', { hashes })
+    } catch (error) {
+      this.#fail(toBlockferryError(error))
+    }
   }
 
   async #receiveMemory (): Promise<void> {
@@ -331,6 +351,8 @@ export class Incoming {
       this.#state = 'receiving'
       // The disk said neither yes nor no: nobody may act on it before the journal is opened anew.
       this.#isUnknown = error.owner === 'unknown'
+      // It took its time, and the link may not have lived to carry the answer.
+      this.#mayBeAsked = true
       return this.#fail(error)
     }
     this.#state = 'committed'

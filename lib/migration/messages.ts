@@ -2,7 +2,7 @@
 // gets: a message that is not of these forms ends the session (PROTOCOL).
 import { BlockferryError } from '../errors.js'
 import type { MachineDescription } from '../machine/machine.js'
-import type { WrongRange } from '../native.js'
+import type { ByteRange, WrongRange } from '../native.js'
 import type { Place } from '../tap/places.js'
 
 /** `epoch`: see lib/ownership/journal.ts; 0 when the source keeps no journal. `places`: where it lies. */
@@ -33,9 +33,15 @@ export interface Messages {
   cancel: { keep: boolean }
   /** On a new connection, after the link broke: did the destination commit? */
   query: { migration: string }
+  /** What do these ranges hold, past the cache? Before anything is overwritten there. At most kMaxProbed of
+   * at most kMaxProbedBytes each. */
+  probe: { disk: number, ranges: readonly ByteRange[] }
   // destination → source
-  /** `inventory`: what the disk holds will be told on a connection that the source opens. */
-  accept: { disks: Array<{ blank: boolean, inventory: boolean }> }
+  /** `separate`: it is not the source's own disk, as its file was made for it, or the operator says so.
+   * `inventory`: what the disk holds will be told on a connection that the source opens. */
+  accept: { disks: Array<{ blank: boolean, separate: boolean, inventory: boolean }> }
+  /** A hash of each range. */
+  probed: { hashes: string[] }
   memoryReady: Record<never, never>
   durable: { mark: number }
   /** `tookUs`: flushing and reading again. */
@@ -54,6 +60,8 @@ export type Message = { [T in MessageType]: { type: T } & Messages[T] }[MessageT
 
 /** Of a disk. */
 export const kMaxPlaces = 64
+export const kMaxProbed = 64
+export const kMaxProbedBytes = 2 ** 20
 
 const isNumber = (value: unknown) => Number.isSafeInteger(value) && (value as number) >= 0
 const isText = (value: unknown) => typeof value === 'string' && value.length <= 4096
@@ -68,6 +76,9 @@ const isRange = objectOf({ disk: isNumber, first: isNumber, count: isNumber })
 const isPlace = objectOf({ name: isText, start: isNumber, length: isNumber })
 const isPlaces = (value: any) => listOf(isPlace)(value) && value.length <= kMaxPlaces
 const isDisk = objectOf({ name: isText, size: isNumber, blockSize: isNumber, epoch: isNumber, places: isPlaces })
+const isProbed = objectOf({
+  offset: isNumber, length: (length) => isNumber(length) && length > 0 && length <= kMaxProbedBytes
+})
 const isDetail = (value: unknown) => isText(value) || isFlag(value) || typeof value === 'number'
 const isMachine = (value: any) => value === null ||
   (objectOf({ kind: isText, memory: isNumber })(value) && Object.values(value).every(isDetail))
@@ -86,7 +97,11 @@ const kChecks: { [T in MessageType]: (message: any) => boolean } = {
   bye: objectOf({}),
   cancel: objectOf({ keep: isFlag }),
   query: objectOf({ migration: isText }),
-  accept: objectOf({ disks: listOf(objectOf({ blank: isFlag, inventory: isFlag })) }),
+  probe: objectOf({
+    disk: isNumber, ranges: (ranges) => listOf(isProbed)(ranges) && ranges.length <= kMaxProbed
+  }),
+  accept: objectOf({ disks: listOf(objectOf({ blank: isFlag, separate: isFlag, inventory: isFlag })) }),
+  probed: objectOf({ hashes: listOf(isText) }),
   memoryReady: objectOf({}),
   durable: objectOf({ mark: isNumber }),
   verified: objectOf({ mark: isNumber, wrong: listOf(isRange), tookUs: isNumber }),

@@ -17,11 +17,13 @@ import type { MigrationEvent } from './events.js'
 import { NetworkSteps } from './network-steps.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { canPause, checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
+import type { Messages } from './messages.js'
 import { planOf } from './plan.js'
 import type { DowntimePhases, Report } from './report.js'
 import { isLinkLoss, Reconnecting } from './reconnecting.js'
 import { Reporter } from './reporter.js'
 import { Sampler } from './sampler.js'
+import { Separation } from './separation.js'
 import { SourceDisks } from './source-disks.js'
 import { SourceLink } from './source-link.js'
 import { SourceMachine } from './source-machine.js'
@@ -265,10 +267,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const offer = { migration: this.id, disks, streams, equality, reuse, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
     await this.#orCancelled(this.#network.verify())
-    for (const [index, { tap }] of this.#disks.taps.entries()) {
-      const { blank = false, inventory = false } = accepted.disks[index] ?? {}
-      link.sender.addDisk(tap.native, blank, inventory)
-    }
+    for (const [index, { tap }] of this.#disks.taps.entries()) link.sender.addDisk(tap.native, accepted.disks[index] ?? {})
     await this.#orCancelled(link.openStreams(streams))
     if (accepted.disks.some(({ inventory }) => inventory)) await this.#orCancelled(link.openInventory())
     const isFirst = this.#reporter === null
@@ -288,8 +287,17 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     this.emit(isFirst
       ? { event: 'started', disks: this.#disks.sizes() }
       : { event: 'reconnected' })
+    this.#prove(link, accepted.disks)
     link.sender.start()
     return copying
+  }
+
+  /** While it copies: nothing is overwritten before. */
+  #prove (link: SourceLink, disks: Messages['accept']['disks']): void {
+    const separation = new Separation(link, this.#disks.taps.map(({ tap }) => tap), this.#options.blockSize, disks)
+    separation.prove().catch((error: unknown) => {
+      if (!link.broken) this.#cancel(toBlockferryError(error))
+    })
   }
 
   async #switchOver (copying: Copying, phases: DowntimePhases): Promise<SwitchoverResult> {

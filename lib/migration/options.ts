@@ -83,8 +83,8 @@ export interface MigrateOptions {
   /** Compare both sides before the commit. Default true. */
   equality?: boolean
   /** Take what the destination's disk holds already (from an attempt before, from a time when the
-   * disk was there, from a template): both sides read their disks, and only what differs is sent.
-   * Default true. */
+   * disk was there, from a template): both sides read their disks, and only what differs is sent. Without it a
+   * disk that holds all of this one already is REFUSED: nothing tells it from the disk itself. Default true. */
   reuse?: boolean
   /** zstd for what is sent: always, never, or when the link is slower than the compressor.
    * Default 'auto'. */

@@ -24,7 +24,8 @@ export interface TargetDisk {
   /** O_DIRECT for a path. Default false. */
   direct?: boolean
   /** Of a path: take it although another program has it open for writing (see TapOptions), else BUSY, or
-   * although it goes by the name of the source's own storage, else REFUSED; and of a larger device for a
+   * although it goes by the name of the source's own storage or holds what that is found to hold, else REFUSED;
+   * and of a larger device for a
    * machine that opens it itself (Xen), which sees all of it, else BAD_SIZE. Default false. */
   force?: boolean
   /** Take all the space that the disk can need before it comes: NO_SPACE then, and not in the middle;

@@ -26,6 +26,8 @@ export class SourceLink {
   #heartbeat: Heartbeat
   #awaited = new Map<MessageType, (message: any) => void>()
   readonly #onBulkDone: () => void
+  /** Something is to be overwritten there, and waits (NativeSender.separate()). */
+  overwrites: (where: { disk: number, offset: number }) => void = () => {}
   #left: ((number: number) => void) | null = null
 
   constructor (linkTimeoutMs: number, tls: NativeTrust, onBulkDone: () => void) {
@@ -139,6 +141,7 @@ export class SourceLink {
   #onEvent (event: string, value: any): void {
     if (event === 'message') this.#onMessage(value)
     if (event === 'bulkDone') this.#onBulkDone()
+    if (event === 'overwrites') this.overwrites(value)
     if (event === 'marked') this.#left?.(value)
     if (event === 'failed') this.#onBroken(toBlockferryError(value))
   }

@@ -10,8 +10,9 @@ import { deviceNumber } from './device-number.js'
 /** Bytes. */
 export interface Place { name: string, start: number, length: number }
 
-/** Of a device's folder in sysfs, what its maker or its administrator has named it by. */
-const kIdentities = ['wwid', 'device/wwid', 'dm/uuid', 'md/uuid', 'serial']
+/** Of a device's folder in sysfs, what its maker or its administrator has named it by. Not its `serial`: it
+ * may be the same for every disk of that name on every host. */
+const kIdentities = ['wwid', 'device/wwid', 'dm/uuid', 'md/uuid']
 /** Of an image in Ceph, all of these together. */
 const kCeph = ['device/cluster_fsid', 'device/pool_id', 'device/image_id']
 /** File systems whose source names the server. */

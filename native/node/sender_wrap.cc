@@ -18,6 +18,11 @@ SenderEvents events_to(const std::shared_ptr<Emitter>& emitter) {
   events.bulk_done = [emitter] {
     emitter->emit("bulkDone", [](Napi::Env env) { return env.Undefined(); });
   };
+  events.overwrites = [emitter](uint32_t disk, uint64_t offset) {
+    emitter->emit("overwrites", [=](Napi::Env env) -> Napi::Value {
+      return make_object(env, {{"disk", disk}, {"offset", offset}});
+    });
+  };
   events.marked = [emitter](uint64_t number) {
     emitter->emit("marked", [number](Napi::Env env) {
       return Napi::Number::New(env, static_cast<double>(number));
@@ -37,6 +42,7 @@ void SenderWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&SenderWrap::connect>("connect"),
           InstanceMethod<&SenderWrap::send>("send"),
           InstanceMethod<&SenderWrap::add_disk>("addDisk"),
+          InstanceMethod<&SenderWrap::separate>("separate"),
           InstanceMethod<&SenderWrap::open_inventory>("openInventory"),
           InstanceMethod<&SenderWrap::open_streams>("openStreams"),
           InstanceMethod<&SenderWrap::start>("start"),
@@ -86,8 +92,14 @@ void SenderWrap::send(const Napi::CallbackInfo& info) {
 }
 
 void SenderWrap::add_disk(const Napi::CallbackInfo& info) {
-  sender_->add_disk(TapWrap::tap_of(info[0]), info[1].As<Napi::Boolean>().Value(),
-                    info[2].As<Napi::Boolean>().Value());
+  Napi::Object known = info[1].As<Napi::Object>();
+  PeerDisk peer{bool_or(known, "blank", false), bool_or(known, "inventory", false),
+                bool_or(known, "separate", false)};
+  sender_->add_disk(TapWrap::tap_of(info[0]), peer);
+}
+
+void SenderWrap::separate(const Napi::CallbackInfo& info) {
+  sender_->separate(static_cast<uint32_t>(to_uint(info[0])));
 }
 
 Napi::Value SenderWrap::open_inventory(const Napi::CallbackInfo&) {

@@ -21,6 +21,7 @@ class SenderWrap : public Napi::ObjectWrap<SenderWrap> {
   Napi::Value connect(const Napi::CallbackInfo& info);
   void send(const Napi::CallbackInfo& info);
   void add_disk(const Napi::CallbackInfo& info);
+  void separate(const Napi::CallbackInfo& info);
   Napi::Value open_inventory(const Napi::CallbackInfo& info);
   Napi::Value open_streams(const Napi::CallbackInfo& info);
   void start(const Napi::CallbackInfo& info);

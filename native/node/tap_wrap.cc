@@ -4,6 +4,7 @@
 
 #include "disk/disk_changes.h"
 #include "disk/image_format.h"
+#include "disk/range_hash.h"
 #include "errors.h"
 #include "loop.h"
 #include "tap/watched_tap.h"
@@ -79,6 +80,8 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::set_size>("setSize"),
           InstanceMethod<&TapWrap::allocate>("allocate"),
           InstanceMethod<&TapWrap::flush>("flush"),
+          InstanceMethod<&TapWrap::recent>("recent"),
+          InstanceMethod<&TapWrap::hashes>("hashes"),
           InstanceMethod<&TapWrap::stats>("stats"),
           InstanceMethod<&TapWrap::close>("close"),
       });
@@ -291,6 +294,37 @@ Napi::Value TapWrap::allocate(const Napi::CallbackInfo& info) {
 Napi::Value TapWrap::flush(const Napi::CallbackInfo& info) {
   tap(info);
   return Loop::of(info.Env())->run([tap = tap_] { return tap->origin().flush(); });
+}
+
+// recent(): the offsets of blocks that were written last.
+Napi::Value TapWrap::recent(const Napi::CallbackInfo& info) {
+  DirtyMap& map = this->map(info);
+  std::vector<uint64_t> blocks = map.recent();
+  Napi::Array offsets = Napi::Array::New(info.Env(), blocks.size());
+  for (uint32_t i = 0; i < blocks.size(); i++) {
+    offsets.Set(i, static_cast<double>(blocks[i] * map.block_size()));
+  }
+  return offsets;
+}
+
+// hashes(ranges, pastCache): of { offset, length } each.
+Napi::Value TapWrap::hashes(const Napi::CallbackInfo& info) {
+  tap(info);
+  std::vector<ByteRange> ranges;
+  Napi::Array list = info[0].As<Napi::Array>();
+  for (uint32_t i = 0; i < list.Length(); i++) {
+    Napi::Object range = list.Get(i).As<Napi::Object>();
+    ranges.push_back({uint_or(range, "offset", 0), uint_or(range, "length", 0)});
+  }
+  bool past_cache = info[1].ToBoolean().Value();
+  auto hashes = std::make_shared<std::vector<uint64_t>>();
+  return Loop::of(info.Env())->run(
+      [=, tap = tap_] { return hash_ranges(tap->origin(), ranges, past_cache, hashes.get()); },
+      [hashes](Napi::Env env) -> Napi::Value {
+        Napi::Array texts = Napi::Array::New(env, hashes->size());
+        for (uint32_t i = 0; i < hashes->size(); i++) texts.Set(i, make_digest(env, hashes->at(i)));
+        return texts;
+      });
 }
 
 Napi::Value TapWrap::stats(const Napi::CallbackInfo& info) {

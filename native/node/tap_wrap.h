@@ -47,6 +47,8 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   void set_size(const Napi::CallbackInfo& info);
   Napi::Value allocate(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);
+  Napi::Value recent(const Napi::CallbackInfo& info);
+  Napi::Value hashes(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 

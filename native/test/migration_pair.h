@@ -110,7 +110,8 @@ struct Pair {
       Tap& source = *sources[i].tap;
       if (!source.keeps_tracking()) source.track(std::make_shared<Tracking>(size, block_size));
       session->add_disk(targets[i].tap, size, block_size, inventory);
-      sender.add_disk(sources[i].tap, !inventory && targets[i].tap->origin().blank(), inventory);
+      bool blank = !inventory && targets[i].tap->origin().blank();
+      sender.add_disk(sources[i].tap, {blank, inventory, true});
     }
     session->start({[](std::string, Backlog::Share) {}, [this](uint64_t n) {
                       if (on_durable) on_durable(n);

@@ -83,7 +83,7 @@ struct Migration {
     session->add_disk(std::make_shared<Tap>(make_memory_origin(kSize)), kSize, 4096, true);
     auto tap = std::make_shared<Tap>(make_memory_origin(kSize));
     tap->track(std::make_shared<Tracking>(kSize, 4096));
-    sender.add_disk(tap, true, true);
+    sender.add_disk(tap, {true, true, true});
     return {};
   }
 

@@ -135,7 +135,7 @@ class Move {
     ReceiverSession& session = *destination_.session;
     source_.tap->track(std::make_shared<Tracking>(kSize, 4096));
     session.add_disk(target_.tap, kSize, 4096, true);
-    sender_.add_disk(source_.tap, false, true);
+    sender_.add_disk(source_.tap, {false, true, true});
     session.start({[](std::string text, Backlog::Share) { take(text + " taken"); },
                    [this](uint64_t number) {
                      take(number);

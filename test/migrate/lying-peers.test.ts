@@ -15,7 +15,7 @@ import { rawDestination, rawSource } from '../support/raw-peers.js'
 /** A source that says this, and at a word among it waits for an answer of that type. The code of its
  * failure. */
 async function lyingSource (
-  t: Test, address: { host: string, port: number }, messages: Array<object | string>
+  t: Test, address: { host: string, port: number }, messages: ReadonlyArray<object | string>
 ): Promise<string> {
   const { sender, say, hears } = await rawSource(t, address)
   for (const message of messages) {
@@ -44,7 +44,7 @@ for (const wrong of badRanges) {
   t.test(`a destination that names blocks ${wrong.disk}:${wrong.first}+${wrong.count}`, async (t) => {
     const liar = await rawDestination((session, message) => {
       if (message.type === 'offer') {
-        session.send(JSON.stringify({ type: 'accept', disks: [{ blank: true, inventory: false }] }))
+        session.send(JSON.stringify({ type: 'accept', disks: [{ blank: true, separate: true, inventory: false }] }))
         // Again and again, as the source listens for it only when it has set a mark.
         const lie = JSON.stringify({ type: 'verified', mark: 1, wrong: [wrong], tookUs: 1 })
         const timer = setInterval(() => {
@@ -145,6 +145,24 @@ t.test('memory that nobody waits for', async (t) => {
   t.equal(await lyingSource(t, receiver.address, [offer, 'accept', { type: 'memory' }]), 'PROTOCOL')
 })
 
+t.test('probes that make no sense', async (t) => {
+  const size = 1 << 20
+  const target = makeImage(join(temporary(t), 'disk'), size)
+  const probe = (disk: number, ...ranges: object[]) => ({ type: 'probe', disk, ranges })
+  const range = { offset: 0, length: 4096 }
+  for (const [name, code, said] of [
+    ['before the offer', 'PROTOCOL', [probe(0, range)]],
+    ['of another disk', 'PROTOCOL', [offer, 'accept', probe(1, range)]],
+    ['many at once', 'PROTOCOL', [offer, 'accept', ...Array(200).fill(probe(0, ...Array(64).fill({ offset: 0, length: size })))]],
+    ['of too much', 'PROTOCOL', [offer, 'accept', probe(0, { offset: 0, length: size + 1 })]],
+    ['too many', 'PROTOCOL', [offer, 'accept', probe(0, ...Array(65).fill(range))]],
+    ['behind the end', 'INVALID', [offer, 'accept', probe(0, { offset: size, length: 512 })]]
+  ] as const) {
+    await using receiver = await receive({ disks: [{ target }] })
+    t.equal(await lyingSource(t, receiver.address, said), code, name)
+  }
+})
+
 /** A source that has sent a mark, and nothing before it; and its commit of a mark. */
 async function marked (t: Test, receiver: Receiver, size: number, equality: boolean) {
   const source = await openTap({ source: { memory: size } })
@@ -153,7 +171,7 @@ async function marked (t: Test, receiver: Receiver, size: number, equality: bool
   const disks = [{ ...offer.disks[0], size }]
   say({ ...offer, equality, reuse: false, disks })
   await hears('accept')
-  sender.addDisk(source.native, false, false)
+  sender.addDisk(source.native, { separate: true })
   await sender.openStreams(1)
   sender.pause(true)
   sender.start()

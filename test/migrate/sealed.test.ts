@@ -29,7 +29,7 @@ t.test('what a source sends behind its commit does not reach the disk', async (t
   const disks = [{ name: 'disk', size: kSize, blockSize: 4096, epoch: 0, places: [] }]
   say({ type: 'offer', migration: 'm', streams: 1, equality: true, reuse: false, machine: null, disks })
   await hears('accept')
-  sender.addDisk(source.native, false, false)
+  sender.addDisk(source.native, { separate: true })
   await sender.openStreams(1)
   sender.start()
   sender.finish(1)

@@ -3,6 +3,7 @@
 import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 
 import t from 'tap'
 import type { Test } from 'tap'
@@ -16,19 +17,24 @@ import { Proxy } from '../support/proxy.js'
 import { checkUnharmed, failureOf } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
 
-/** Makes so many of the next datasync() calls of this process fail. */
-async function failingDatasync (t: Test, path: string): Promise<(count: number) => void> {
+/** Makes so many of the next datasync() calls of this process fail, each after what is done `before`. */
+async function failingDatasync (t: Test, path: string): Promise<(count: number, before?: () => Promise<void>) => void> {
   const handle = await open(path, 'w')
   const prototype: FileHandle = Object.getPrototypeOf(handle)
   await handle.close()
   const { datasync } = prototype
   t.teardown(() => { prototype.datasync = datasync })
   let left = 0
+  let then = async () => {}
   prototype.datasync = async function () {
-    if (left-- > 0) throw Object.assign(new Error('EIO: made up'), { code: 'EIO', errno: -5 })
-    return await datasync.call(this)
+    if (left-- <= 0) return await datasync.call(this)
+    await then()
+    throw Object.assign(new Error('EIO: made up'), { code: 'EIO', errno: -5 })
   }
-  return (count) => { left = count }
+  return (count, before = async () => {}) => {
+    left = count
+    then = before
+  }
 }
 
 /** A migration under a writer whose destination can't write its commit down. `cut`: once while it copies
@@ -86,6 +92,35 @@ for (const [cut, when] of [[false, ''], [true, ', after an attempt that came to 
     await writer.stop()
   })
 }
+
+t.test('the link is lost before the disk refuses: who asks is told', async (t) => {
+  const pair = await makePair(t)
+  const fail = await failingDatasync(t, join(pair.dir, 'scratch'))
+  const receiver = await receive({
+    disks: [{ target: pair.target, name: 'web' }], journal: join(pair.dir, 'journal'), linkTimeout: '1s'
+  })
+  // As `blockferry receive` without --keep-listening.
+  receiver.on('failed', () => { void receiver.close({ waitForLost: true }) })
+  t.teardown(() => receiver.close())
+  const writer = await Writer.start(pair.socket, 'web', 1000)
+  const link = await Proxy.to(receiver.address)
+  t.teardown(() => link.close())
+  const migration = migrate({
+    disks: [{ source: pair.source }], destination: link.address, linkTimeout: '1s', reconnect: 0
+  })
+  migration.on('switchover', ({ step }) => {
+    if (step === 'commit') {
+      fail(1, async () => {
+        link.cut()
+        await setTimeout(100)
+        link.restore()
+      })
+    }
+  })
+  t.match(await failureOf(migration), { owner: 'source' })
+  await receiver.close()
+  await checkUnharmed(t, pair, writer)
+})
 
 t.test('the disk hangs: the source does not wait for ever, and nobody goes on', async (t) => {
   const pair = await makePair(t)

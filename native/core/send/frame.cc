@@ -150,9 +150,21 @@ void StreamSender::frame_extents() {
   for (const Extent& extent : extents_) frame_extent(extent);
 }
 
+// What overwrites nothing may go at once.
+Status StreamSender::await_separate() {
+  for (const Frame& frame : frames_) {
+    if (frame.header.type == FrameType::same) continue;
+    Status status = sender_.await_separate(frame.header.disk, frame.header.offset);
+    if (!status.ok()) return status;
+  }
+  return {};
+}
+
 // In as few calls as possible.
 Status StreamSender::send_frames() {
   if (frames_.empty()) return {};
+  Status status = await_separate();
+  if (!status.ok()) return status;
   std::vector<std::array<uint8_t, kHeaderSize>> headers(frames_.size());
   std::vector<iovec> parts;
   parts.reserve(frames_.size() * 2);

@@ -8,15 +8,16 @@
 
 namespace blockferry {
 
-SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, bool blank, bool inventory)
+SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, PeerDisk known)
     : tap(std::move(the_tap)),
       tracking(tap->tracking()),
       dirty(&tracking->dirty()),
-      peer_blank(blank),
+      peer_blank(known.blank),
       digest(tracking->hashes(), tracking->has_hashes()),
-      peer(inventory ? std::make_unique<PeerHashes>(dirty->size(), dirty->block_size()) : nullptr),
-      known_blocks(inventory ? 0 : dirty->blocks()),
-      remembered(tracking->begin_session(inventory)) {}
+      peer(known.inventory ? std::make_unique<PeerHashes>(dirty->size(), dirty->block_size()) : nullptr),
+      separate(known.separate),
+      known_blocks(known.inventory ? 0 : dirty->blocks()),
+      remembered(tracking->begin_session(known.inventory)) {}
 
 Sender::Sender(SenderEvents events, uint32_t link_timeout_ms,
                Trust trust)
@@ -57,8 +58,27 @@ Status Sender::connect(const std::string& host, uint16_t port, uint32_t timeout_
                         {events_.message, [this](Status ended) { fail(std::move(ended)); }});
 }
 
-void Sender::add_disk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory) {
-  disks_.push_back(std::make_unique<SentDisk>(std::move(tap), peer_blank, inventory));
+void Sender::add_disk(std::shared_ptr<Tap> tap, PeerDisk known) {
+  disks_.push_back(std::make_unique<SentDisk>(std::move(tap), known));
+}
+
+void Sender::separate(uint32_t disk) {
+  disks_[disk]->separate = true;
+  wake_streams();
+}
+
+Status Sender::await_separate(uint32_t index, uint64_t offset) {
+  SentDisk& disk = *disks_[index];
+  if (disk.separate.load()) return {};
+  std::unique_lock lock(mutex_);
+  if (!disk.asked) {
+    disk.asked = true;
+    lock.unlock();
+    events_.overwrites(index, offset);
+    lock.lock();
+  }
+  changed_.wait(lock, [&] { return stop_.load() || disk.separate.load(); });
+  return stop_.load() ? Status::failure(Code::closed, "the migration has ended") : Status{};
 }
 
 Status Sender::open_inventory() {

@@ -31,9 +31,16 @@ namespace blockferry {
 
 class StreamSender;
 
+// What is known of the destination's disk.
+struct PeerDisk {
+  bool blank = false;      // it holds nothing but zeroes
+  bool inventory = false;  // it will tell what it holds (open_inventory())
+  bool separate = false;   // it is not the source's own
+};
+
 // A disk as the sender sees it. Its tap must track.
 struct SentDisk {
-  SentDisk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory);
+  SentDisk(std::shared_ptr<Tap> tap, PeerDisk known);
   std::shared_ptr<Tap> tap;
   std::shared_ptr<Tracking> tracking;
   DirtyMap* dirty;
@@ -43,6 +50,10 @@ struct SentDisk {
   // What the destination held at first, by block hashes, and how many blocks of that are known:
   // nothing behind them is sent yet. All of them without an inventory (then `peer` is null).
   std::unique_ptr<PeerHashes> peer;
+  // Nothing is overwritten there before this is known: it could be what the source's writers have just
+  // written. `asked`: with the sender's lock.
+  std::atomic<bool> separate;
+  bool asked = false;
   std::atomic<uint64_t> known_blocks;
   // Sent in an earlier session, not written since, and not confirmed in this one; null for none.
   std::unique_ptr<DirtyMap> remembered;
@@ -54,6 +65,9 @@ struct SenderEvents {
   std::function<void()> bulk_done;             // every block was claimed once
   std::function<void(uint64_t)> marked;        // the mark left on every stream
   std::function<void(Status)> failed;          // once; the streams are being stopped
+  // Of a disk and the offset of a block, once a disk: something is to be overwritten there, and that waits
+  // until separate() is called.
+  std::function<void(uint32_t, uint64_t)> overwrites{};
 };
 
 struct SentDiskStats {
@@ -84,9 +98,10 @@ class Sender {
   // The control connection. Blocks.
   Status connect(const std::string& host, uint16_t port, uint32_t timeout_ms);
   Status send_message(const std::string& text) { return control_.send(text); }
-  // Every block is to be sent. `inventory`: but for what the destination holds; it will tell
-  // (open_inventory()).
-  void add_disk(std::shared_ptr<Tap> tap, bool peer_blank, bool inventory);
+  // Every block is to be sent, but for what the destination holds where it tells that.
+  void add_disk(std::shared_ptr<Tap> tap, PeerDisk known);
+  // The destination's disk is not the source's own.
+  void separate(uint32_t disk);
   // Begins to take the inventory in, for the disks that have one. Blocks until that is agreed on.
   Status open_inventory();
   // The data connections, once the peer has accepted the disks. Blocks; nothing is sent yet.
@@ -141,6 +156,7 @@ class Sender {
                          std::unique_ptr<FrameReader>* reader, std::string* answer);
   Status check_peer(const Socket& socket) const;
   Status open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream);
+  Status await_separate(uint32_t disk, uint64_t offset);
   void wake_streams();
   void stop_streams();
   size_t streams_with_stripes() const;

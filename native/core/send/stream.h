@@ -84,6 +84,7 @@ class StreamSender {
   void add_payload(const uint8_t* bytes, const uint64_t* hashes, uint64_t count, Frame* frame);
   void frame_extents();
   Status send_frames();
+  Status await_separate();
   void pace(uint64_t bytes);
 
   Sender& sender_;

@@ -87,8 +87,20 @@ void DirtyMap::mark(uint64_t offset, uint64_t length) {
   if (length == 0 || offset >= size_) return;
   uint64_t end = length > size_ - offset ? size_ : offset + length;
   uint64_t first = offset >> block_shift_;
+  recent_[writes_.fetch_add(1, std::memory_order_relaxed) % kRecent].store(
+      first, std::memory_order_relaxed);
   mark_range({first, ((end - 1) >> block_shift_) - first + 1},
              young_on_.load(std::memory_order_relaxed));
+}
+
+std::vector<uint64_t> DirtyMap::recent() const {
+  std::vector<uint64_t> blocks;
+  uint64_t writes = writes_.load(std::memory_order_relaxed);
+  for (uint64_t back = 1; back <= std::min<uint64_t>(writes, kRecent); back++) {
+    uint64_t block = recent_[(writes - back) % kRecent].load(std::memory_order_relaxed);
+    if (std::find(blocks.begin(), blocks.end(), block) == blocks.end()) blocks.push_back(block);
+  }
+  return blocks;
 }
 
 void DirtyMap::mark_range(BlockRange range, bool young) {

@@ -19,10 +19,12 @@
 // can leave young blocks for later, so that blocks written often are sent last.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <vector>
 
 #include "base/lazy_words.h"
 
@@ -60,6 +62,10 @@ class DirtyMap {
   void mark_all();
   // Clears without looking (used when the whole map is to be forgotten).
   void clear_all();
+
+  // The blocks that the last writes began in, each once, the latest first: at most kRecent.
+  static constexpr size_t kRecent = 64;
+  std::vector<uint64_t> recent() const;
 
   bool test(uint64_t block) const;
   // Dirty blocks now. Exact while nobody marks or claims.
@@ -116,6 +122,8 @@ class DirtyMap {
   LazyWords young_, young_regions_;
   std::mutex regions_mutex_;
   std::atomic<bool> young_on_{false};
+  std::array<std::atomic<uint64_t>, kRecent> recent_{};  // blocks; where the next goes: writes_
+  std::atomic<uint64_t> writes_{0};
   std::atomic<uint64_t> count_{0};
   std::atomic<uint64_t> marked_{0};
 };

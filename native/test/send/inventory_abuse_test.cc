@@ -66,7 +66,7 @@ Status end_of(const std::vector<Told>& inventory) {
   CHECK(sender.connect("127.0.0.1", destination.port(), 5000).ok());
   auto tap = std::make_shared<Tap>(make_memory_origin(kSize));
   tap->track(std::make_shared<Tracking>(kSize, kBlock));
-  sender.add_disk(tap, false, true);
+  sender.add_disk(tap, {false, true, true});
   std::future<std::unique_ptr<Socket>> told = std::async(std::launch::async, [&] {
     std::unique_ptr<Socket> socket = destination.welcome("inventory " + RawDestination::kSession);
     for (const Told& part : inventory) tell(*socket, part);

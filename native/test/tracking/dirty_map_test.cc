@@ -300,6 +300,16 @@ static void check_competing_claims() {
   }
 }
 
+void check_recent() {
+  DirtyMap map(1 << 20, 4096);
+  map.mark_all();
+  CHECK(map.recent().empty());
+  for (uint64_t block : {3, 7, 3}) map.mark(block * 4096 + 512, 8192);
+  CHECK((map.recent() == std::vector<uint64_t>{3, 7}));
+  for (uint64_t block = 0; block < 2 * DirtyMap::kRecent; block++) map.mark(block * 4096, 1);
+  CHECK(map.recent().size() == DirtyMap::kRecent && map.recent()[0] == 2 * DirtyMap::kRecent - 1);
+}
+
 int main() {
   for (uint32_t block_size : {4096u, 8192u, 65536u, 1u << 20}) {
     for (uint64_t blocks : {1ull, 2ull, 63ull, 64ull, 65ull, 4095ull, 4096ull, 4097ull, 9000ull}) {
@@ -307,6 +317,8 @@ int main() {
     }
   }
   puts("ok marks and claims equal the model");
+  check_recent();
+  puts("ok what was written last");
   check_ranges();
   puts("ok ranges");
   check_young();
