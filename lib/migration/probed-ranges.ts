@@ -4,7 +4,7 @@ import type { Tap } from '../tap.js'
 
 /** Of the scan, bytes. */
 const kPiece = 256 * 1024
-/** Pieces of a scan: twice as many from call to call, up to kMost. */
+/** Pieces of a call: twice as many as of the one before, up to kMost. */
 const kFirst = 2
 const kMost = 32
 const kMaxScanned = 1024
@@ -22,20 +22,20 @@ export function mostScanned (size: number): number {
   return Math.min(Math.ceil(size / kPiece), kMaxScanned)
 }
 
-/** `asked`: the offset of a block that is to be overwritten; `scanned`: pieces that were compared before,
- * in as many `calls`. */
+/** `asked`: the offset of a block that is to be overwritten, null for none yet: then there is no scan.
+ * `scanned`: pieces that were compared before, in as many `calls`. */
 export function rangesToCompare (
   tap: Tap, blockSize: number, asked: number | null, { scanned, calls }: { scanned: number, calls: number }
 ): ComparedRanges {
   const { size } = tap
   const cut = (offset: number, length: number) => ({ offset, length: Math.min(length, size - offset) })
   const written = tap.native.recent().slice(0, kMaxWritten).map((offset) => cut(offset, blockSize))
-  const block = asked === null ? [] : [cut(asked, blockSize)]
+  if (asked === null) return { ranges: written, written: written.length, scanned: 0 }
   const pieces = Math.ceil(size / kPiece)
   const count = Math.min(kFirst * 2 ** Math.min(calls, 10), kMost, mostScanned(size) - scanned)
   const step = stepOf(pieces)
   const scan = Array.from({ length: count }, (_, i) => cut((scanned + i) * step % pieces * kPiece, kPiece))
-  return { ranges: [...written, ...block, ...scan], written: written.length, scanned: count }
+  return { ranges: [...written, cut(asked, blockSize), ...scan], written: written.length, scanned: count }
 }
 
 /** Visits all pieces, each but once, and is soon everywhere: near the golden ratio of them. */

@@ -14,7 +14,7 @@ import type { Messages } from './messages.js'
 import { mostScanned, rangesToCompare } from './probed-ranges.js'
 import type { SourceLink } from './source-link.js'
 
-/** Until something is to be overwritten: so many times, with a pause between them, ms. */
+/** Before something is to be overwritten, only what was just written: so often, with a pause between, ms. */
 const kUnasked = 8
 const kPauseMs = 250
 /** How often a range is looked at: one that goes back and forth between two contents can deceive two looks. */
@@ -65,7 +65,7 @@ class DiskSeparation {
   readonly #peer: Peer
   #asked: number | null = null
   #wake: () => void = () => {}
-  #scanned = 0
+  #scan = { scanned: 0, calls: 0 }
   readonly #fresh = new Set<string>()
 
   constructor (tap: Tap, blockSize: number, known: boolean, peer: Peer) {
@@ -82,29 +82,32 @@ class DiskSeparation {
   }
 
   async prove (): Promise<void> {
-    for (let unasked = 0, calls = 0; !this.#known;) {
-      const before = { scanned: this.#scanned, calls }
-      const { ranges, written, scanned } = rangesToCompare(this.#tap, this.#blockSize, this.#asked, before)
-      const looks = await this.#look(ranges)
-      if (ranges.some((_range, i) => differs(looks, i))) return this.#peer.separate()
-      this.#scanned += scanned
-      if (ranges.some((_range, i) => follows(looks, i))) throw this.#same('it changes with the writes here')
-      for (let i = 0; i < written; i++) this.#note(looks, i)
-      if (this.#asked === null) {
-        await this.#untilAsked(unasked++ < kUnasked ? kPauseMs : null)
-      } else {
-        calls++
-        this.#judge()
-      }
+    for (let unasked = 0; !this.#known;) {
+      if (await this.#isSeparate()) return this.#peer.separate()
+      if (this.#asked === null) await this.#untilAsked(unasked++ < kUnasked ? kPauseMs : null)
+      else this.#judge()
     }
+  }
+
+  async #isSeparate (): Promise<boolean> {
+    const { ranges, written, scanned } = rangesToCompare(this.#tap, this.#blockSize, this.#asked, this.#scan)
+    if (ranges.length === 0) return false
+    const looks = await this.#look(ranges)
+    if (ranges.some((_range, i) => differs(looks, i))) return true
+    if (ranges.some((_range, i) => follows(looks, i))) throw this.#same('it changes with the writes here')
+    for (let i = 0; i < written; i++) this.#note(looks, i)
+    if (scanned > 0) this.#scan = { scanned: this.#scan.scanned + scanned, calls: this.#scan.calls + 1 }
+    return false
   }
 
   /** There is no difference so far. */
   #judge (): void {
-    if (this.#fresh.size >= kFresh && this.#scanned >= Math.min(kComparedBefore, mostScanned(this.#tap.size))) {
+    const { scanned } = this.#scan
+    const most = mostScanned(this.#tap.size)
+    if (this.#fresh.size >= kFresh && scanned >= Math.min(kComparedBefore, most)) {
       throw this.#same('it holds already what was just written here')
     }
-    if (this.#scanned >= mostScanned(this.#tap.size)) {
+    if (scanned >= most) {
       throw this.#same('or can\'t be told from it: all that was compared is there already, and need not be sent with `reuse`')
     }
   }

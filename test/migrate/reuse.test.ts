@@ -18,9 +18,9 @@ const kSize = 48 * kMiB
 
 /** Moves a file that nobody writes, and compares. */
 async function move (
-  t: Test, source: string, target: string, options: Partial<MigrateOptions> = {}
+  t: Test, source: string, target: string, options: Partial<MigrateOptions> = {}, force = false
 ): Promise<Report> {
-  await using receiver = await receive({ disks: [{ target }] })
+  await using receiver = await receive({ disks: [{ target, force }] })
   const report = await migrate({ disks: [{ source }], destination: receiver.address, ...options })
   for (const tap of receiver.taps.values()) await tap.close()
   t.equal(report.equal, report.digest === null ? null : true)
@@ -53,9 +53,14 @@ t.test('told not to: everything is sent', async (t) => {
   const dir = temporary(t)
   const source = makeImage(join(dir, 'a'), kSize)
   copyFileSync(source, join(dir, 'b'))
-  const { bytes } = await move(t, source, join(dir, 'b'), { reuse: false })
-  t.equal(bytes.same, 0)
-  t.equal(bytes.sent, kSize / 2)
+  await t.rejects(move(t, source, join(dir, 'b'), { reuse: false }), { code: 'REFUSED' }, 'it may be the same disk')
+  const forced = await move(t, source, join(dir, 'b'), { reuse: false }, true)
+  scatter(join(dir, 'b'), 1, 1)
+  const other = await move(t, source, join(dir, 'b'), { reuse: false })
+  for (const { bytes } of [forced, other]) {
+    t.equal(bytes.same, 0)
+    t.equal(bytes.sent, kSize / 2)
+  }
 })
 
 for (const blockSize of [4096, 65_536, kMiB]) {
