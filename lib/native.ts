@@ -31,6 +31,8 @@ export interface NativeTap {
     alignment: number
     readOnly: boolean
     blank: boolean
+  /** Its file was made when it was opened. */
+  created: boolean
     /** -1 when there is none. */
     descriptor: number
     /** 0 without a map file. */
@@ -55,6 +57,13 @@ export interface NativeTap {
   beginAgain (): Promise<void>
   /** Another word when the disk has been changed since the first; '' where that can't be told. */
   witness (isFirst: boolean): Promise<string>
+  /** False where it can't be told who opens the disk. */
+  watchOpens (): boolean
+  unwatchOpens (): void
+  /** Since the last call, by others: at all; and perhaps written, then closed. */
+  opens (): { opened: boolean, written: boolean }
+  /** BUSY when somebody else has it open for writing. */
+  checkNoWriter (): Promise<void>
   /** Offsets of the blocks that were written last, the latest first. */
   recent (): number[]
   hashes (ranges: readonly ByteRange[], pastCache: boolean): Promise<string[]>

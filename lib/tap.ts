@@ -99,6 +99,8 @@ export class Tap implements AsyncDisposable {
   /** The block size of its map file; null without one. */
   readonly mapBlockSize: number | null
   readonly kind: TapKind
+  /** For lib/ only: others may write it. */
+  readonly force: boolean
   /** For lib/ only. */
   readonly native: NativeTap
   readonly #limit: Slowing | BlockferryError | null
@@ -110,12 +112,13 @@ export class Tap implements AsyncDisposable {
    * writers of one, or why nothing can. */
   constructor (
     name: string, tap: NativeTap, kind: TapKind, path?: string,
-    limit: Slowing | BlockferryError | null = null
+    limit: Slowing | BlockferryError | null = null, force = false
   ) {
     this.#facts = tap.describe()
     const { name: source, readOnly, mapBlockSize } = this.#facts
     this.name = name
     this.kind = kind
+    this.force = force
     this.#limit = limit
     this.native = tap
     this.source = path ?? source
@@ -354,7 +357,7 @@ async function open (options: TapOptions, raw: boolean): Promise<Tap> {
     const path = isWatched ? source : undefined
     const delayed = limit instanceof BlockferryError ? await openDelayed(options, limit) : null
     if (delayed !== null) return new Tap(name, delayed, tap, path, new WriteDelay(delayed))
-    return new Tap(name, await native.openTap({ ...nativeOptions(source, options), raw }), tap, path, limit)
+    return new Tap(name, await native.openTap({ ...nativeOptions(source, options), raw }), tap, path, limit, options.force)
   } catch (error) {
     throw toBlockferryError(error)
   }

@@ -6,17 +6,18 @@
 // session, which then can never commit.
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
-import type { NativeSession } from '../native.js'
+import type { ByteRange, NativeSession } from '../native.js'
 import { coarsen } from './coarsen.js'
 import { isEqual, writtenByOthers } from './comparison.js'
 import { Heartbeat } from './heartbeat.js'
 import type { IncomingHost } from './incoming-host.js'
 import { isLinkLoss } from './reconnecting.js'
 import type { Message, Messages, MessageType } from './messages.js'
-import { decode, encode } from './messages.js'
+import { checkOffer, decode, encode } from './messages.js'
 import { NetworkSteps } from './network-steps.js'
 import type { Outcome } from './outcomes.js'
 import type { DestinationReport } from './report.js'
+import type { Tap } from '../tap.js'
 import { TargetDisks } from './target-disks.js'
 import { TargetMachine } from './target-machine.js'
 
@@ -53,7 +54,7 @@ export class Incoming {
   #decision: Promise<void> = Promise.resolve()
   /** The session ended while the commit was being made durable. */
   #isCut = false
-  #isProbing = false
+  #probing: Promise<void> | null = null
   #isSwitchingOver = false
   /** It is not known whether the commit is durable. */
   #isUnknown = false
@@ -194,7 +195,7 @@ export class Incoming {
       case 'ping': return this.#send('pong', { number: message.number })
       case 'pong': return
       case 'offer': return this.#onOffer(message)
-      case 'probe': return void this.#probe(message)
+      case 'probe': return this.#onProbe(message)
       case 'memory': return void this.#receiveMemory()
       case 'switchover':
         this.#isSwitchingOver = true
@@ -254,21 +255,25 @@ export class Incoming {
     this.#isAccepted = true
     this.#host.started(this)
     this.#send('accept', {
-      disks: disks.taps.map(({ tap, created, target }, index) => (
-        { blank: tap.blank, separate: created || target.force, inventory: inventory[index]! }))
+      disks: disks.taps.map(({ tap, separate }, index) => ({ blank: tap.blank, separate, inventory: inventory[index]! }))
     })
   }
 
-  /** One at a time. */
-  async #probe ({ disk, ranges }: Messages['probe']): Promise<void> {
+  /** One at a time. One that comes late is no longer of interest, nor is what is here then the source's to
+   * know. */
+  #onProbe ({ disk, ranges }: Messages['probe']): void {
+    if (this.#isSealed() || this.#state === 'deciding' || this.#state === 'committed') return
     const probed = this.#disks?.taps[disk]
-    if (!this.#isAccepted || probed === undefined || this.#isProbing) {
+    if (!this.#isAccepted || probed === undefined || this.#probing !== null) {
       return this.#fail(new BlockferryError('PROTOCOL', 'a probe out of place'))
     }
-    this.#isProbing = true
+    this.#probing = this.#probe(probed.tap, ranges)
+  }
+
+  async #probe (tap: Tap, ranges: readonly ByteRange[]): Promise<void> {
     try {
-      const hashes = await probed.tap.native.hashes(ranges, true)
-      this.#isProbing = false
+      const hashes = await tap.native.hashes(ranges, true)
+      this.#probing = null
       if (!this.#isOver()) this.#send('probed', { hashes })
     } catch (error) {
       this.#fail(toBlockferryError(error))
@@ -402,6 +407,7 @@ export class Incoming {
     this.#heartbeat.stop()
     await this.#session.close()
     await this.#accepting
+    await this.#probing
     await this.#disks?.abandon(remove || !this.#isAccepted)
     await this.#machine.close(!this.#isUnknown)
     if (!this.#isUnknown) await this.#ownership?.refused()
@@ -411,12 +417,5 @@ export class Incoming {
     if (began) this.#host.failed(this, error)
     this.#ended()
     this.#host.ended(this)
-  }
-}
-
-function checkOffer ({ disks, streams }: Messages['offer']): void {
-  const names = new Set(disks.map(({ name }) => name))
-  if (disks.length === 0 || names.size !== disks.length || streams < 1 || streams > 16) {
-    throw new BlockferryError('PROTOCOL', 'the offer makes no sense')
   }
 }

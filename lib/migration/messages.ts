@@ -40,7 +40,7 @@ export interface Messages {
   /** `separate`: it is not the source's own disk, as its file was made for it, or the operator says so.
    * `inventory`: what the disk holds will be told on a connection that the source opens. */
   accept: { disks: Array<{ blank: boolean, separate: boolean, inventory: boolean }> }
-  /** A hash of each range. */
+  /** A hash of each range; empty for one that can't be read. */
   probed: { hashes: string[] }
   memoryReady: Record<never, never>
   durable: { mark: number }
@@ -77,7 +77,8 @@ const isPlace = objectOf({ name: isText, start: isNumber, length: isNumber })
 const isPlaces = (value: any) => listOf(isPlace)(value) && value.length <= kMaxPlaces
 const isDisk = objectOf({ name: isText, size: isNumber, blockSize: isNumber, epoch: isNumber, places: isPlaces })
 const isProbed = objectOf({
-  offset: isNumber, length: (length) => isNumber(length) && length > 0 && length <= kMaxProbedBytes
+  offset: (offset) => isNumber(offset) && offset % 512 === 0,
+  length: (length) => isNumber(length) && length > 0 && length % 512 === 0 && length <= kMaxProbedBytes
 })
 const isDetail = (value: unknown) => isText(value) || isFlag(value) || typeof value === 'number'
 const isMachine = (value: any) => value === null ||
@@ -131,4 +132,12 @@ export function decode (text: string): Message {
     throw new BlockferryError('PROTOCOL', 'the peer sent a control message that makes no sense')
   }
   return message
+}
+
+/** PROTOCOL: it is of the form of an offer, and makes no sense. */
+export function checkOffer ({ disks, streams }: Messages['offer']): void {
+  const names = new Set(disks.map(({ name }) => name))
+  if (disks.length === 0 || names.size !== disks.length || streams < 1 || streams > 16) {
+    throw new BlockferryError('PROTOCOL', 'the offer makes no sense')
+  }
 }

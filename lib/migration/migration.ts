@@ -15,9 +15,9 @@ import { Copying } from './copying.js'
 import { EventStream } from './event-stream.js'
 import type { MigrationEvent } from './events.js'
 import { NetworkSteps } from './network-steps.js'
+import { onAbort } from './on-abort.js'
 import type { CheckedMigrateOptions, MigrateOptions } from './options.js'
 import { canPause, checkBudgets, checkMigrateOptions, sharedIn } from './options.js'
-import type { Messages } from './messages.js'
 import { planOf } from './plan.js'
 import type { DowntimePhases, Report } from './report.js'
 import { isLinkLoss, Reconnecting } from './reconnecting.js'
@@ -57,6 +57,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #machine: SourceMachine | null = null
   #ownership: SourceOwnership | null = null
   #network = new NetworkSteps(null)
+  /** That what is overwritten is not the source; while there is a link. */
+  #proof: Promise<void> = Promise.resolve()
   #committing = false
   #committed = false
   #comparisons = 0
@@ -146,7 +148,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       this.#machine = new SourceMachine(this.#options, (reason) => {
         if (!this.#committing) this.#cancel(toBlockferryError(reason))
       })
-      unlisten.signal = this.#listenToSignal()
+      unlisten.signal = onAbort(this.#options.signal, () => this.cancel())
       const { disks, blockSize, journal, throttle, tls } = this.#options
       this.#tls = await loadTls(tls, { connects: true })
       const sizes = await knownSizes(journal, disks)
@@ -164,19 +166,12 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     } finally {
       unlisten.signal()
       await this.#link?.close()
+      await this.#proof
       await this.#disks?.close()
       await this.#ownership?.close()
       await this.#machine?.close()
       this.end()
     }
-  }
-
-  #listenToSignal (): () => void {
-    const { signal } = this.#options
-    const abort = () => this.cancel()
-    if (signal?.aborted) abort()
-    signal?.addEventListener('abort', abort)
-    return () => signal?.removeEventListener('abort', abort)
   }
 
   async #move (): Promise<Report> {
@@ -215,10 +210,10 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     return this.#machine !== null && this.#machine.memory !== null
   }
 
-  /** Not before there was a link, not when the destination may own the disks, and not when its
+  /** Not before there was a link, not when what failed is the source's own, not when the destination may own the disks, and not when its
    * hypervisor has begun to take memory in: that can't begin again. */
   #mayGoOnAfter (error: BlockferryError): boolean {
-    const isUndecided = !this.#committing && !this.#committed && error.owner !== 'destination'
+    const isUndecided = !this.#committing && !this.#committed && error.owner === null
     return isLinkLoss(error) && this.#copying !== null && !this.#hasMemory && isUndecided
   }
 
@@ -234,12 +229,14 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     await this.#ownership!.copying()
     await this.#takeBack()
     await this.#link.close()
+    await this.#proof
   }
 
   async #moveOver (copying: Copying): Promise<Report> {
     for (;;) {
       await this.#orCancelled(copying.untilReady())
       this.#disks.check()
+      await this.#orCancelled(this.#disks.checkOpeners())
       await this.#orCancelled(this.#machine!.sendMemory(this.#link, copying, (event) => this.emit(event)))
       const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
       const result = await this.#switchOver(copying, phases)
@@ -287,17 +284,12 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     this.emit(isFirst
       ? { event: 'started', disks: this.#disks.sizes() }
       : { event: 'reconnected' })
-    this.#prove(link, accepted.disks)
-    link.sender.start()
-    return copying
-  }
-
-  /** While it copies: nothing is overwritten before. */
-  #prove (link: SourceLink, disks: Messages['accept']['disks']): void {
-    const separation = new Separation(link, this.#disks.taps.map(({ tap }) => tap), this.#options.blockSize, disks)
-    separation.prove().catch((error: unknown) => {
+    const separation = new Separation(link, this.#disks.taps.map(({ tap }) => tap), this.#options, accepted.disks)
+    this.#proof = separation.prove().catch((error: unknown) => {
       if (!link.broken) this.#cancel(toBlockferryError(error))
     })
+    link.sender.start()
+    return copying
   }
 
   async #switchOver (copying: Copying, phases: DowntimePhases): Promise<SwitchoverResult> {

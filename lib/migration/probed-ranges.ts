@@ -11,9 +11,8 @@ const kMaxScanned = 1024
 const kMaxWritten = 16
 
 export interface ComparedRanges {
-  /** Those just written first, those of the scan last. */
+  /** Those of the scan last. */
   ranges: ByteRange[]
-  written: number
   scanned: number
 }
 
@@ -30,12 +29,12 @@ export function rangesToCompare (
   const { size } = tap
   const cut = (offset: number, length: number) => ({ offset, length: Math.min(length, size - offset) })
   const written = tap.native.recent().slice(0, kMaxWritten).map((offset) => cut(offset, blockSize))
-  if (asked === null) return { ranges: written, written: written.length, scanned: 0 }
+  if (asked === null) return { ranges: written, scanned: 0 }
   const pieces = Math.ceil(size / kPiece)
   const count = Math.min(kFirst * 2 ** Math.min(calls, 10), kMost, mostScanned(size) - scanned)
   const step = stepOf(pieces)
   const scan = Array.from({ length: count }, (_, i) => cut((scanned + i) * step % pieces * kPiece, kPiece))
-  return { ranges: [...written, cut(asked, blockSize), ...scan], written: written.length, scanned: count }
+  return { ranges: [...written, cut(asked, blockSize), ...scan], scanned: count }
 }
 
 /** Visits all pieces, each but once, and is soon everywhere: near the golden ratio of them. */

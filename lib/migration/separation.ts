@@ -14,17 +14,19 @@ import type { Messages } from './messages.js'
 import { mostScanned, rangesToCompare } from './probed-ranges.js'
 import type { SourceLink } from './source-link.js'
 
-/** Before something is to be overwritten, only what was just written: so often, with a pause between, ms. */
-const kUnasked = 8
+/** Before something is to be overwritten, only what was just written, with a pause between, ms. */
 const kPauseMs = 250
-/** How often a range is looked at: one that goes back and forth between two contents can deceive two looks. */
+const kLongestPauseMs = 5000
+/** How often a range is looked at. */
 const kLooks = 3
-/** What was written last is there already, so many times: too often to be chance. */
-const kFresh = 8
-/** … once so much else was compared, pieces. */
-const kComparedBefore = 256
-
-const kZeroes = '0000000000000000'
+/** … and how often again, at odd times, while it is written, as what goes back and forth between two contents can
+ * deceive a few looks; more often where it was the same here in some looks. */
+const kMoreLooks = 8
+const kMostLooks = 24
+const kOddMs = 10
+/** How long the destination may take, in link timeouts, and at least. */
+const kTimeouts = 3
+const kLeastMs = 15_000
 
 interface Look { ours: string[], theirs: string[] }
 
@@ -32,17 +34,22 @@ interface Look { ours: string[], theirs: string[] }
 export class Separation {
   readonly #disks: DiskSeparation[]
 
-  constructor (link: SourceLink, taps: readonly Tap[], blockSize: number, disks: Messages['accept']['disks']) {
+  constructor (
+    link: SourceLink, taps: readonly Tap[], options: { blockSize: number, linkTimeoutMs: number },
+    disks: Messages['accept']['disks']
+  ) {
+    const limitMs = Math.max(kTimeouts * options.linkTimeoutMs, kLeastMs)
     let turn: Promise<unknown> = Promise.resolve()
     // One probe at a time.
     const probe = (message: Messages['probe']): Promise<Messages['probed']> => {
-      const probed = turn.then(() => link.ask('probe', message, 'probed'))
+      const probed = turn.then(() => within(limitMs, link.ask('probe', message, 'probed')))
       turn = probed.catch(() => {})
       return probed
     }
-    this.#disks = taps.map((tap, disk) => new DiskSeparation(tap, blockSize, disks[disk]?.separate === true, {
+    this.#disks = taps.map((tap, disk) => new DiskSeparation(tap, options.blockSize, disks[disk]?.separate === true, {
       probe: async (ranges) => (await probe({ disk, ranges })).hashes,
-      separate: () => link.sender.separate(disk)
+      separate: () => link.sender.separate(disk),
+      failed: link.failed
     }))
     link.overwrites = ({ disk, offset }) => this.#disks[disk]?.ask(offset)
   }
@@ -56,6 +63,7 @@ export class Separation {
 interface Peer {
   probe (ranges: readonly ByteRange[]): Promise<string[]>
   separate (): void
+  failed: Promise<never>
 }
 
 class DiskSeparation {
@@ -66,7 +74,6 @@ class DiskSeparation {
   #asked: number | null = null
   #wake: () => void = () => {}
   #scan = { scanned: 0, calls: 0 }
-  readonly #fresh = new Set<string>()
 
   constructor (tap: Tap, blockSize: number, known: boolean, peer: Peer) {
     this.#tap = tap
@@ -82,58 +89,60 @@ class DiskSeparation {
   }
 
   async prove (): Promise<void> {
-    for (let unasked = 0; !this.#known;) {
+    for (let pauseMs = kPauseMs; !this.#known; pauseMs = Math.min(2 * pauseMs, kLongestPauseMs)) {
       if (await this.#isSeparate()) return this.#peer.separate()
-      if (this.#asked === null) await this.#untilAsked(unasked++ < kUnasked ? kPauseMs : null)
-      else this.#judge()
+      if (this.#asked === null) await this.#untilAsked(pauseMs)
+      else this.#checkScan()
     }
   }
 
   async #isSeparate (): Promise<boolean> {
-    const { ranges, written, scanned } = rangesToCompare(this.#tap, this.#blockSize, this.#asked, this.#scan)
+    const { ranges, scanned } = rangesToCompare(this.#tap, this.#blockSize, this.#asked, this.#scan)
     if (ranges.length === 0) return false
-    const looks = await this.#look(ranges)
-    if (ranges.some((_range, i) => differs(looks, i))) return true
+    const { writes } = this.#tap.stats()
+    const looks: Look[] = []
+    while (looks.length < kLooks) looks.push(await this.#look(ranges))
+    const different = ranges.filter((_range, i) => differs(looks, i)).at(-1)
+    if (different !== undefined && (this.#isUnwritten(writes) || await this.#staysSo(differs, different, kMoreLooks))) return true
+    const unmoved = ranges.filter((_range, i) => isUnmoved(looks, i)).at(-1)
+    if (unmoved !== undefined && await this.#staysSo(isUnmoved, unmoved, kMostLooks)) return true
     if (ranges.some((_range, i) => follows(looks, i))) throw this.#same('it changes with the writes here')
-    for (let i = 0; i < written; i++) this.#note(looks, i)
     if (scanned > 0) this.#scan = { scanned: this.#scan.scanned + scanned, calls: this.#scan.calls + 1 }
     return false
   }
 
   /** There is no difference so far. */
-  #judge (): void {
-    const { scanned } = this.#scan
-    const most = mostScanned(this.#tap.size)
-    if (this.#fresh.size >= kFresh && scanned >= Math.min(kComparedBefore, most)) {
-      throw this.#same('it holds already what was just written here')
-    }
-    if (scanned >= most) {
-      throw this.#same('or can\'t be told from it: all that was compared is there already, and need not be sent with `reuse`')
-    }
+  #checkScan (): void {
+    if (this.#scan.scanned < mostScanned(this.#tap.size)) return
+    throw this.#same('or can\'t be told from it: all that was compared is there already, and need not be sent with `reuse`')
   }
 
-  /** What its writers have just written is there. */
-  #note (looks: readonly Look[], i: number): void {
-    const { ours, theirs } = looks.at(-1)!
-    const isStable = looks.every((look) => look.ours[i] === ours[i])
-    if (isStable && ours[i] === theirs[i] && ours[i] !== kZeroes) this.#fresh.add(ours[i]!)
+  /** A tap in the kernel counts with some delay. */
+  #isUnwritten (before: number): boolean {
+    return this.#tap.kind === 'nbd' && this.#tap.stats().writes === before
   }
 
-  async #look (ranges: readonly ByteRange[]): Promise<Look[]> {
+  async #staysSo (is: typeof differs, range: ByteRange, count: number): Promise<boolean> {
     const looks: Look[] = []
-    while (looks.length < kLooks) {
-      await this.#tap.flush()
-      const ours = await this.#tap.native.hashes(ranges, false)
-      const theirs = await this.#peer.probe(ranges)
-      if (theirs.length !== ranges.length) throw new BlockferryError('PROTOCOL', 'another number of hashes than of ranges')
-      looks.push({ ours, theirs })
+    while (looks.length < count) {
+      await sleep(Math.random() * kOddMs)
+      looks.push(await this.#look([range]))
+      if (!isStill(looks, 0)) return false
     }
-    return looks
+    return is(looks, 0)
   }
 
-  async #untilAsked (ms: number | null): Promise<void> {
+  async #look (ranges: readonly ByteRange[]): Promise<Look> {
+    await this.#tap.flush()
+    const ours = await this.#tap.native.hashes(ranges, false)
+    const theirs = await this.#peer.probe(ranges)
+    if (theirs.length === ranges.length) return { ours, theirs }
+    throw new BlockferryError('PROTOCOL', 'another number of hashes than of ranges')
+  }
+
+  async #untilAsked (ms: number): Promise<void> {
     const asked = new Promise<void>((resolve) => { this.#wake = resolve })
-    await (ms === null ? asked : Promise.race([asked, sleep(ms, undefined, { ref: false })]))
+    await Promise.race([asked, sleep(ms, undefined, { ref: false }), this.#peer.failed])
   }
 
   #same (why: string): BlockferryError {
@@ -144,7 +153,16 @@ class DiskSeparation {
 
 /** The range held one thing there all the time, and never that here. */
 function differs (looks: readonly Look[], i: number): boolean {
-  return looks.every(({ ours, theirs }) => theirs[i] === looks[0]!.theirs[i] && ours[i] !== theirs[i])
+  return isStill(looks, i) && looks.every(({ ours, theirs }) => ours[i] !== theirs[i])
+}
+
+/** … and not always that here. */
+function isUnmoved (looks: readonly Look[], i: number): boolean {
+  return isStill(looks, i) && looks.some(({ ours, theirs }) => ours[i] !== theirs[i])
+}
+
+function isStill (looks: readonly Look[], i: number): boolean {
+  return looks.every(({ theirs }) => theirs[i] !== '' && theirs[i] === looks[0]!.theirs[i])
 }
 
 /** What came anew here came there, too. */
@@ -153,4 +171,17 @@ function follows (looks: readonly Look[], i: number): boolean {
     const before = looks[look - 1]
     return before !== undefined && ours[i] !== before.ours[i] && theirs[i] !== before.theirs[i] && ours[i] === theirs[i]
   })
+}
+
+async function within<T> (ms: number, answer: Promise<T>): Promise<T> {
+  const late = new AbortController()
+  const timeout = sleep(ms, undefined, { signal: late.signal }).then(() => {
+    throw new BlockferryError('TIMEOUT', 'the destination does not tell what its disk holds')
+  })
+  timeout.catch(() => {})
+  try {
+    return await Promise.race([answer, timeout])
+  } finally {
+    late.abort()
+  }
 }

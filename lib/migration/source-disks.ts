@@ -21,6 +21,8 @@ interface SourceTap {
   /** Of a disk that nobody may write, what it was like before it was copied. Null: of one that may be
    * written, or that can't tell. */
   witness: string | null
+  /** Somebody else has opened one that may be written. */
+  opened: boolean
 }
 
 export interface WriterTotals {
@@ -61,7 +63,7 @@ export class SourceDisks {
         const own = !(source instanceof Tap)
         const tap = own ? await openPath(source, { ...disk, ...(size !== undefined && { size }) }, blockSize, canPause) : source
         const release = claim(tap)
-        const opened: SourceTap = { name, tap, own, release, before: tap.stats(), witness: null }
+        const opened: SourceTap = { name, tap, own, release, before: tap.stats(), witness: null, opened: false }
         taps.push(opened)
         tap.trackForMigration(blockSize)
         await takeWitness(opened)
@@ -165,10 +167,18 @@ export class SourceDisks {
     }
   }
 
-  /** UNACCOUNTED when a tap is known to have missed writes, TABLE_CHANGED when it was put out of
-   * their way by another tool. */
+  /** UNACCOUNTED when a tap is known to have missed writes, or may have, TABLE_CHANGED when it was put out
+   * of their way by another tool. */
   check (): void {
-    for (const { tap } of this.taps) tap.native.checkWatch()
+    for (const disk of this.taps) {
+      disk.tap.native.checkWatch()
+      checkOpens(disk)
+    }
+  }
+
+  /** BUSY when somebody else has come to have a disk open for writing. */
+  async checkOpeners (): Promise<void> {
+    await Promise.all(this.taps.map(checkOpeners)).catch((error: unknown) => { throw toBlockferryError(error) })
   }
 
   /** After UNACCOUNTED: begins to count anew. What was missed until now shows when the disks are
@@ -182,11 +192,12 @@ export class SourceDisks {
   }
 
   /** The writers are stopped: when this resolves, all that they wrote is marked. NOT_EQUAL when a disk that
-   * nobody may write has been. */
+   * nobody may write has been; UNACCOUNTED and BUSY as in check() and checkOpeners(). */
   async drain (): Promise<void> {
     await Promise.all(this.taps.map(async (disk) => {
       await disk.tap.native.settle(kDrainMs)
       await checkWitness(disk)
+      await checkOpeners(disk)
     })).catch((error: unknown) => { throw toBlockferryError(error) })
   }
 
@@ -209,6 +220,7 @@ export class SourceDisks {
   async close (): Promise<void> {
     for (const { tap, own, release } of this.taps) {
       tap.throttle({})
+      tap.native.unwatchOpens()
       tap.untrackAfterMigration()
       release()
       if (own) await tap.close()
@@ -233,9 +245,33 @@ async function openPath (
 }
 
 async function takeWitness (disk: SourceTap): Promise<void> {
-  const isUnwritten = disk.tap.readOnly && disk.tap.kind === 'nbd'
-  const witness = isUnwritten ? await disk.tap.native.witness(true) : ''
+  const { native, kind, readOnly, force } = disk.tap
+  if (kind !== 'nbd') return
+  const witness = readOnly ? await native.witness(true) : ''
   if (witness !== '') disk.witness = witness
+  // Its own writes change it.
+  if (readOnly || force) return
+  native.watchOpens()
+  await native.checkNoWriter()
+}
+
+/** Others' writes, past the tap, of one that is open for writing. */
+function checkOpens (disk: SourceTap): void {
+  const { opened, written } = disk.tap.native.opens()
+  disk.opened ||= opened
+  if (!written) return
+  throw new BlockferryError('UNACCOUNTED',
+    `another program had ${disk.name} (${disk.tap.source}) open for writing while it was copied`)
+}
+
+/** Those who opened it and have not closed it. */
+async function checkOpeners (disk: SourceTap): Promise<void> {
+  checkOpens(disk)
+  if (!disk.opened) return
+  await disk.tap.native.checkNoWriter().catch((error: unknown) => {
+    throw toBlockferryError(error, { owner: 'source', resumable: true })
+  })
+  disk.opened = false
 }
 
 /** Marks and digests show nothing of it: they are of what was read. */

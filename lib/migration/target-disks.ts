@@ -1,6 +1,5 @@
 // The destination's disks: opened for a migration, refused to writers until they have arrived.
-import { existsSync } from 'node:fs'
-import { unlink } from 'node:fs/promises'
+import { stat, unlink } from 'node:fs/promises'
 
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { native } from '../native.js'
@@ -8,6 +7,7 @@ import type { OwnedDisk } from '../ownership/journal.js'
 import { partOf } from '../ownership/journal.js'
 import type { Tap } from '../tap.js'
 import { openRawTap, openTap } from '../tap.js'
+import type { Place } from '../tap/places.js'
 import { commonPlace, placesOf } from '../tap/places.js'
 import { checkBlockSize } from '../units.js'
 import type { OfferedDisk } from './messages.js'
@@ -22,6 +22,8 @@ type Target = CheckedReceiveOptions['disks'][number]
 
 /** What lies there is what came, whatever it looks like: when the link was lost it is opened again. */
 const written = new WeakSet<Target>()
+/** The files that were made for what was to come: which inode. */
+const made = new WeakMap<Target, string>()
 
 export interface TargetTap {
   offered: OfferedDisk
@@ -29,6 +31,8 @@ export interface TargetTap {
   target: Target
   /** The path did not exist before. */
   created: boolean
+  /** It is not the source's own: it was made for it, or the operator says so. */
+  separate: boolean
   /** Bytes: of a tap, before this disk came. */
   sizeBefore: number
   release: () => void
@@ -44,7 +48,8 @@ export class TargetDisks {
   static async open (offered: OfferedDisk[], targets: readonly Target[]): Promise<TargetDisks> {
     const disks = new TargetDisks()
     try {
-      for (const disk of offered) disks.taps.push(await openTarget(disk, targets))
+      const places = offered.flatMap((disk) => disk.places)
+      for (const disk of offered) disks.taps.push(await openTarget(disk, targets, places))
     } catch (error) {
       await disks.abandon(false)
       throw error
@@ -90,7 +95,9 @@ export class TargetDisks {
   }
 }
 
-async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Promise<TargetTap> {
+async function openTarget (
+  offered: OfferedDisk, targets: readonly Target[], places: readonly Place[]
+): Promise<TargetTap> {
   const target = targets.find(({ name }) => name === offered.name)
   if (target === undefined) throw new BlockferryError('NOT_FOUND', `no disk ${offered.name} is expected here`)
   checkBlockSize('blockSize', offered.blockSize)
@@ -104,8 +111,7 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   if (typeof where !== 'string' && where.state !== 'refusing') {
     throw new BlockferryError('REFUSED', `${name} is owned here already`)
   }
-  if (!force) await checkElsewhere(offered, where)
-  const created = typeof where === 'string' && !existsSync(where)
+  if (!force) await checkElsewhere(places, where)
   // It may be where the disk came from: its fence goes when that is known, and nobody can write there.
   if (typeof where === 'string') await native.unfenceDmMoved(where)
   const openAs = written.has(target) ? openRawTap : openTap
@@ -114,7 +120,11 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
     : where
   const release = tap.claimForMigration()
   tap.refuse()
-  const opened = { offered, tap, target, created, release, sizeBefore: tap.size }
+  const created = typeof where === 'string' && tap.native.describe().created
+  const inode = await inodeOf(tap)
+  if (created) made.set(target, inode)
+  const separate = force || made.get(target) === inode
+  const opened = { offered, tap, target, created, separate, release, sizeBefore: tap.size }
   try {
     makeFit(opened)
     if (allocate) await tap.allocate()
@@ -128,8 +138,17 @@ async function openTarget (offered: OfferedDisk, targets: readonly Target[]): Pr
   return opened
 }
 
-/** What both hosts can write, or what is there already, would be overwritten with what was read before. */
-async function checkElsewhere ({ places }: OfferedDisk, where: Tap | string): Promise<void> {
+/** Of a file or a device; that of a file is not another's while the file is there. */
+async function inodeOf (tap: Tap): Promise<string> {
+  const { descriptor } = tap.native.describe()
+  if (descriptor < 0) return ''
+  const { dev, ino, birthtimeNs } = await stat(`/proc/self/fd/${descriptor}`, { bigint: true })
+  return `${dev} ${ino} ${birthtimeNs}`
+}
+
+/** What both hosts can write, or what is there already, would be overwritten with what was read before.
+ * `places`: of all disks that are to move. */
+async function checkElsewhere (places: readonly Place[], where: Tap | string): Promise<void> {
   const [path, ours] = typeof where === 'string'
     ? [where, await placesOf(where)]
     : [where.source, await where.places()]

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "disk/disk_changes.h"
+#include "disk/disk_users.h"
 #include "disk/image_format.h"
 #include "disk/range_hash.h"
 #include "errors.h"
@@ -80,6 +81,10 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::set_size>("setSize"),
           InstanceMethod<&TapWrap::allocate>("allocate"),
           InstanceMethod<&TapWrap::flush>("flush"),
+          InstanceMethod<&TapWrap::watch_opens>("watchOpens"),
+          InstanceMethod<&TapWrap::unwatch_opens>("unwatchOpens"),
+          InstanceMethod<&TapWrap::opens>("opens"),
+          InstanceMethod<&TapWrap::check_no_writer>("checkNoWriter"),
           InstanceMethod<&TapWrap::recent>("recent"),
           InstanceMethod<&TapWrap::hashes>("hashes"),
           InstanceMethod<&TapWrap::stats>("stats"),
@@ -183,6 +188,7 @@ Napi::Value TapWrap::describe(const Napi::CallbackInfo& info) {
   object.Set("name", origin.name());
   object.Set("readOnly", origin.read_only());
   object.Set("blank", origin.blank());
+  object.Set("created", origin.created());
   object.Set("descriptor", origin.descriptor());
   auto tracking = tap(info).keeps_tracking() ? tap(info).tracking() : nullptr;
   object.Set("mapBlockSize", tracking ? tracking->dirty().block_size() : 0);
@@ -296,6 +302,32 @@ Napi::Value TapWrap::flush(const Napi::CallbackInfo& info) {
   return Loop::of(info.Env())->run([tap = tap_] { return tap->origin().flush(); });
 }
 
+// watchOpens(): false where it can't be told who opens it.
+Napi::Value TapWrap::watch_opens(const Napi::CallbackInfo& info) {
+  int descriptor = tap(info).origin().descriptor();
+  opens_ = descriptor >= 0 ? OpenWatch::on(descriptor) : nullptr;
+  return Napi::Boolean::New(info.Env(), opens_ != nullptr);
+}
+
+void TapWrap::unwatch_opens(const Napi::CallbackInfo&) { opens_.reset(); }
+
+// opens(): since the last call, or watchOpens().
+Napi::Value TapWrap::opens(const Napi::CallbackInfo& info) {
+  OpenWatch::Seen seen = opens_ ? opens_->seen() : OpenWatch::Seen{};
+  Napi::Object object = Napi::Object::New(info.Env());
+  object.Set("opened", seen.opened);
+  object.Set("written", seen.written);
+  return object;
+}
+
+Napi::Value TapWrap::check_no_writer(const Napi::CallbackInfo& info) {
+  tap(info);
+  return Loop::of(info.Env())->run([tap = tap_] {
+    Origin& origin = tap->origin();
+    return origin.descriptor() < 0 ? Status{} : blockferry::check_no_writer(origin.descriptor(), origin.name());
+  });
+}
+
 // recent(): the offsets of blocks that were written last.
 Napi::Value TapWrap::recent(const Napi::CallbackInfo& info) {
   DirtyMap& map = this->map(info);
@@ -307,7 +339,7 @@ Napi::Value TapWrap::recent(const Napi::CallbackInfo& info) {
   return offsets;
 }
 
-// hashes(ranges, pastCache): of { offset, length } each.
+// hashes(ranges, pastCache): of { offset, length } each; empty for what can't be read past the cache.
 Napi::Value TapWrap::hashes(const Napi::CallbackInfo& info) {
   tap(info);
   std::vector<ByteRange> ranges;
@@ -317,12 +349,15 @@ Napi::Value TapWrap::hashes(const Napi::CallbackInfo& info) {
     ranges.push_back({uint_or(range, "offset", 0), uint_or(range, "length", 0)});
   }
   bool past_cache = info[1].ToBoolean().Value();
-  auto hashes = std::make_shared<std::vector<uint64_t>>();
+  auto hashes = std::make_shared<std::vector<std::optional<uint64_t>>>();
   return Loop::of(info.Env())->run(
       [=, tap = tap_] { return hash_ranges(tap->origin(), ranges, past_cache, hashes.get()); },
       [hashes](Napi::Env env) -> Napi::Value {
         Napi::Array texts = Napi::Array::New(env, hashes->size());
-        for (uint32_t i = 0; i < hashes->size(); i++) texts.Set(i, make_digest(env, hashes->at(i)));
+        for (uint32_t i = 0; i < hashes->size(); i++) {
+          auto hash = hashes->at(i);
+          texts.Set(i, hash ? make_digest(env, *hash) : Napi::String::New(env, ""));
+        }
         return texts;
       });
 }

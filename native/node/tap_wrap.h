@@ -4,6 +4,7 @@
 
 #include <memory>
 
+#include "disk/open_watch.h"
 #include "tap/tap.h"
 
 namespace blockferry::node {
@@ -47,12 +48,17 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   void set_size(const Napi::CallbackInfo& info);
   Napi::Value allocate(const Napi::CallbackInfo& info);
   Napi::Value flush(const Napi::CallbackInfo& info);
+  Napi::Value watch_opens(const Napi::CallbackInfo& info);
+  void unwatch_opens(const Napi::CallbackInfo& info);
+  Napi::Value opens(const Napi::CallbackInfo& info);
+  Napi::Value check_no_writer(const Napi::CallbackInfo& info);
   Napi::Value recent(const Napi::CallbackInfo& info);
   Napi::Value hashes(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);
 
   std::shared_ptr<Tap> tap_;
+  std::unique_ptr<OpenWatch> opens_;
 };
 
 }  // namespace blockferry::node

@@ -41,6 +41,19 @@ t.test('the same file', async (t) => {
   await target.close()
 })
 
+t.test("another disk's file", async (t) => {
+  const dir = temporary(t)
+  const [a, b] = ['a', 'b'].map((name, index) => makeImage(join(dir, name), kSize, index)) as [string, string]
+  const before = await hashOf(b)
+  linkSync(b, join(dir, 'other'))
+  await using receiver = await receive({
+    disks: [{ name: 'a', target: join(dir, 'other') }, { name: 'b', target: join(dir, 'new') }]
+  })
+  const migration = migrate({ disks: [{ source: a, name: 'a' }, { source: b, name: 'b' }], destination: receiver.address })
+  await t.rejects(migration, { code: 'REFUSED', owner: 'source', message: /other here is/ })
+  t.equal(await hashOf(b), before)
+})
+
 t.test('a device with a tap in the kernel', { skip: kNeedsBpf }, async (t) => {
   const device = loopDevice(t, makeImage(join(temporary(t), 'a'), kSize))
   await refuses(t, device, device, 'bpf')

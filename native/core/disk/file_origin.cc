@@ -49,6 +49,7 @@ class FileOrigin : public SizedOrigin {
   }
   bool read_only() const override { return read_only_; }
   bool blank() const override;
+  bool created() const override { return created_; }
   const std::string& name() const override { return path_; }
   int descriptor() const override { return fd_.get(); }
   // The ring knows nothing of part units.
@@ -96,6 +97,7 @@ class FileOrigin : public SizedOrigin {
   uint32_t unit_ = 1;  // of requests: of direct I/O, or 1
   PartUnits parts_;    // begun where a disk may end in one
   bool read_only_ = false;
+  bool created_ = false;
   bool block_device_ = false;
   uint64_t file_block_ = 4096;  // of the file system, at the most
   // The kernel lets one buffered write at a time into a file and spins meanwhile: writers that
@@ -169,7 +171,7 @@ bool FileOrigin::blank() const {
 Status FileOrigin::open(const FileOriginOptions& options) {
   path_ = options.path;
   read_only_ = options.read_only;
-  Status status = open_file(options, &fd_);
+  Status status = open_file(options, &fd_, &created_);
   if (status.ok()) status = measure();
   if (status.ok()) status = lock(options);
   if (status.ok()) status = find_unit(options.direct);

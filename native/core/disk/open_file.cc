@@ -11,7 +11,7 @@
 
 namespace blockferry {
 
-Status open_file(const FileOriginOptions& options, FileDescriptor* fd) {
+Status open_file(const FileOriginOptions& options, FileDescriptor* fd, bool* created) {
   const std::string& path = options.path;
   int flags = O_CLOEXEC | O_NONBLOCK | (options.read_only ? O_RDONLY : O_RDWR);
   if (options.direct) flags |= O_DIRECT;
@@ -31,6 +31,7 @@ Status open_file(const FileOriginOptions& options, FileDescriptor* fd) {
   if (claimed && !options.force) return claimed_device(path);
   if (claimed) fd->reset(::open(path.c_str(), flags));
   if (!fd->open()) return Status::from_errno(errno, "open " + path);
+  *created = create;
   if (!create) return {};
   bool sized = ftruncate(fd->get(), static_cast<off_t>(options.create_size)) == 0;
   int error = sized ? make_name_durable(fd->get(), path) : errno;

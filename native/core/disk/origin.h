@@ -43,6 +43,8 @@ class Origin {
   // There is not a byte of data in it now: everything reads as zeroes. False when that can't be
   // told.
   virtual bool blank() const = 0;
+  // Its file was made when it was opened.
+  virtual bool created() const { return false; }
   // Where the data is, for messages.
   virtual const std::string& name() const = 0;
   // Of what is open, or -1.

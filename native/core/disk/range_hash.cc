@@ -6,7 +6,7 @@
 namespace blockferry {
 
 Status hash_ranges(Origin& origin, const std::vector<ByteRange>& ranges, bool past_cache,
-                   std::vector<uint64_t>* hashes) {
+                   std::vector<std::optional<uint64_t>>* hashes) {
   auto buffer = make_aligned_buffer(kMaxHashedRange);
   for (const ByteRange& range : ranges) {
     if (range.length == 0 || range.length > kMaxHashedRange || range.offset > origin.size() ||
@@ -15,10 +15,10 @@ Status hash_ranges(Origin& origin, const std::vector<ByteRange>& ranges, bool pa
     }
     Status status = past_cache ? origin.reread(buffer.get(), range.offset, range.length)
                                : origin.read(buffer.get(), range.offset, range.length);
-    if (!status.ok()) return status;
+    if (!status.ok() && !(past_cache && status.code == Code::io_error)) return status;
     uint64_t hash = 0;
-    hash_blocks(buffer.get(), range.length, kMaxHashedRange, &hash);
-    hashes->push_back(hash);
+    if (status.ok()) hash_blocks(buffer.get(), range.length, kMaxHashedRange, &hash);
+    hashes->push_back(status.ok() ? std::optional(hash) : std::nullopt);
   }
   return {};
 }

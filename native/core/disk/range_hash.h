@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/status.h"
@@ -16,8 +17,9 @@ struct ByteRange {
 
 inline constexpr uint64_t kMaxHashedRange = 1 << 20;
 
-// One a range, 0 for zeroes. `past_cache`: as the device has it, see Origin::reread().
+// One a range, 0 for zeroes. `past_cache`: as the device has it, see Origin::reread(); none of what can't be
+// read then.
 Status hash_ranges(Origin& origin, const std::vector<ByteRange>& ranges, bool past_cache,
-                   std::vector<uint64_t>* hashes);
+                   std::vector<std::optional<uint64_t>>* hashes);
 
 }  // namespace blockferry

@@ -100,17 +100,22 @@ void StreamSender::frame_run(const Extent& extent, BlockRange run, const uint64_
   uint64_t block_size = disk.dirty->block_size();
   uint64_t at = run.first * block_size;
   BlockRange blocks{extent.blocks.first + run.first, run.count};
+  uint64_t different = first_difference(disk, blocks, hashes);
+  if (different == blocks.end() && (kind == Kind::data || kind == Kind::zero)) {
+    return frame_held(extent, run, hashes);
+  }
   Frame frame;
   frame.header.disk = extent.disk;
   frame.header.offset = extent.offset + at;
   frame.header.length = std::min(run.count * block_size, extent.length - at);
+  frame.overwrites = block_size * different;
   // The destination held zeroes there from the start, and nothing else was sent since.
   bool known = kind == Kind::zero && disk.peer_blank && disk.digest.all_zero(blocks);
   disk.digest.sent(blocks, kind == Kind::zero ? nullptr : hashes);
   // Said once: from here on the destination counts the blocks as received.
   if (disk.peer) disk.peer->forget(blocks);
   counter_of(disk, kind) += frame.header.length;
-  if (known) return;
+  if (known || kind == Kind::kept) return;
   if (kind == Kind::data) add_payload(extent.buffer + at, hashes, run.count, &frame);
   if (kind == Kind::zero) frame.header.type = FrameType::zero;
   if (kind == Kind::same) {
@@ -122,8 +127,28 @@ void StreamSender::frame_run(const Extent& extent, BlockRange run, const uint64_
   frames_.push_back(frame);
 }
 
+// From what was told that the destination holds, as long as nothing was overwritten there; the range's end for
+// none. Null `hashes` stand for zeroes.
+uint64_t StreamSender::first_difference(const SentDisk& disk, BlockRange blocks, const uint64_t* hashes) {
+  if (disk.peer == nullptr || disk.separate.load()) return blocks.first;
+  for (uint64_t i = 0; i < blocks.count; i++) {
+    if (!disk.peer->held(blocks.first + i, hashes ? hashes[i] : kZeroBlock)) return blocks.first + i;
+  }
+  return blocks.end();
+}
+
+// Written anew, and the same as before. It need not be shown that such a disk is another.
+void StreamSender::frame_held(const Extent& extent, BlockRange run, const uint64_t* hashes) {
+  SentDisk& disk = *sender_.disks_[extent.disk];
+  for (uint64_t i = 0; i < run.count; i++) {
+    uint64_t hash = hashes ? hashes[i] : kZeroBlock;
+    bool known = disk.peer->is(extent.blocks.first + run.first + i, hash);
+    frame_run(extent, {run.first + i, 1}, hashes ? &hashes[i] : nullptr, known ? Kind::same : Kind::kept);
+  }
+}
+
 std::atomic<uint64_t>& StreamSender::counter_of(SentDisk& disk, Kind kind) {
-  if (kind == Kind::same) return disk.same_bytes;
+  if (kind == Kind::same || kind == Kind::kept) return disk.same_bytes;
   return kind == Kind::zero ? disk.zero_bytes : disk.content_bytes;
 }
 
@@ -154,7 +179,7 @@ void StreamSender::frame_extents() {
 Status StreamSender::await_separate() {
   for (const Frame& frame : frames_) {
     if (frame.header.type == FrameType::same) continue;
-    Status status = sender_.await_separate(frame.header.disk, frame.header.offset);
+    Status status = sender_.await_separate(frame.header.disk, frame.overwrites);
     if (!status.ok()) return status;
   }
   return {};

@@ -18,6 +18,8 @@ class PeerHashes {
   bool is(uint64_t block, uint64_t hash) const {
     return hashes_.get(block) == hash && known_.test(block);
   }
+  // It was told to hold so, at first.
+  bool held(uint64_t block, uint64_t hash) const { return hashes_.get(block) == hash; }
   bool all_zero(BlockRange range) const { return hashes_.all_zero(range) && known_.covers(range); }
   // Something else was sent there: what the destination held no longer counts.
   void forget(BlockRange range) { known_.clear_blocks(range); }

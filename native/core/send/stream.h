@@ -45,6 +45,7 @@ class StreamSender {
   struct Frame {
     FrameHeader header;
     const uint8_t* payload = nullptr;
+    uint64_t overwrites = 0;  // the offset of a block that is not there yet
   };
   static constexpr size_t kMaxExtentsInBatch = 64;
   enum class Order { stop, mark, send };
@@ -76,10 +77,12 @@ class StreamSender {
   Status read_extents();
   IoQueue& queue_of(uint32_t disk);
   void frame_extent(const Extent& extent);
-  // What a run of blocks travels as.
-  enum class Kind { data, zero, same };
+  // What a run of blocks travels as; `kept`: not at all, the destination was told before that it has the same.
+  enum class Kind { data, zero, same, kept };
   Kind kind_of(const SentDisk& disk, uint64_t block, uint64_t hash) const;
   void frame_run(const Extent& extent, BlockRange run, const uint64_t* hashes, Kind kind);
+  void frame_held(const Extent& extent, BlockRange run, const uint64_t* hashes);
+  static uint64_t first_difference(const SentDisk& disk, BlockRange blocks, const uint64_t* hashes);
   static std::atomic<uint64_t>& counter_of(SentDisk& disk, Kind kind);
   void add_payload(const uint8_t* bytes, const uint64_t* hashes, uint64_t count, Frame* frame);
   void frame_extents();

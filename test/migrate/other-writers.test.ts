@@ -1,0 +1,111 @@
+// A disk that is served is written past its tap while it is copied.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+
+import type { Test } from 'tap'
+import t from 'tap'
+
+import type { BlockferryError, Migration } from '../../lib/index.js'
+import { migrate, openTap } from '../../lib/index.js'
+import { hashOf } from '../support/images.js'
+import { makePair, type Pair } from '../support/pair.js'
+import { checkUnharmed, reach } from '../support/unharmed.js'
+import { Writer } from '../support/writer.js'
+
+/** Where the writer through the tap does not write. */
+const kElsewhere = 13 << 20
+
+/** As another program would, past every tap; again something else. */
+function write (path: string, content: string): void {
+  const fd = openSync(path, 'r+')
+  writeSync(fd, content, kElsewhere)
+  closeSync(fd)
+}
+
+/** Another program that has it open for reading and writing; to be ended. */
+async function writerOf (t: Test, path: string): Promise<() => Promise<void>> {
+  const child = spawn('sh', ['-c', 'exec 3<>"$0"; echo open; read line', path], { stdio: ['pipe', 'pipe', 'inherit'] })
+  const ended = once(child, 'exit')
+  const end = async () => {
+    child.stdin.end('\n')
+    await ended
+  }
+  t.teardown(end)
+  await once(child.stdout, 'data')
+  return end
+}
+
+/** Under a writer through the tap, with a bandwidth that lets it be copied for a second. */
+async function begin (t: Test): Promise<{ pair: Pair, writer: Writer, start: (switchover?: 'auto' | 'manual') => Migration }> {
+  const pair = await makePair(t)
+  const writer = await Writer.start(pair.socket, 'web', 1000)
+  const start = (switchover: 'auto' | 'manual' = 'auto') => migrate({
+    switchover,
+    disks: [{ source: pair.source }],
+    destination: pair.receiver.address,
+    machine: { pause: () => writer.pause(), resume: () => writer.resume() },
+    budgets: { bandwidth: '20MB/s' }
+  })
+  return { pair, writer, start }
+}
+
+const moments: Array<[string, (migration: Migration, once: () => void) => void]> = [
+  ['while it copies', (migration, once) => migration.on('round', once)],
+  ['in the pause', (migration, once) => migration.on('switchover', ({ step }) => { if (step === 'pause') once() })],
+  ['before the commit', (migration, once) => migration.on('switchover', ({ step }) => { if (step === 'residual') once() })]
+]
+for (const [when, at] of moments) {
+  t.test(`${when}: all of it is compared`, async (t) => {
+    const { pair, writer, start } = await begin(t)
+    const migration = start()
+    const errors: BlockferryError[] = []
+    migration.on('reconnecting', ({ error }) => errors.push(error))
+    let isDone = false
+    at(migration, () => {
+      if (!isDone) write(pair.image, when)
+      isDone = true
+    })
+    t.equal((await migration).equal, true)
+    await writer.stop()
+    t.match(errors, [{ code: 'UNACCOUNTED', message: /another program had web/ }])
+    t.same(writer.lostIn(pair.target), [])
+    t.match(String(readFileSync(pair.target).subarray(kElsewhere, kElsewhere + when.length)), when)
+    t.equal(await hashOf(pair.target), await hashOf(pair.image))
+  })
+}
+
+t.test('who goes on writing it keeps it here', async (t) => {
+  const { pair, writer, start } = await begin(t)
+  const end = await writerOf(t, pair.image)
+  await t.rejects(start(), { code: 'BUSY', owner: 'source', message: /in use by sh/ }, 'from the beginning')
+  await end()
+  const migration = start('manual')
+  await reach(migration, 'ready')
+  const endLater = await writerOf(t, pair.image)
+  migration.switchover()
+  await t.rejects(migration, { code: 'BUSY', owner: 'source', message: /in use by sh/ }, 'later')
+  await endLater()
+  await checkUnharmed(t, pair, writer)
+})
+
+t.test('who only reads does not', async (t) => {
+  const { pair, writer, start } = await begin(t)
+  const migration = start('manual')
+  await reach(migration, 'ready')
+  await hashOf(pair.image)
+  migration.switchover()
+  t.equal((await migration).equal, true)
+  await writer.stop()
+})
+
+t.test('who knows better', async (t) => {
+  const { dir, image, receiver } = await makePair(t)
+  const path = join(dir, 'copy.img')
+  copyFileSync(image, path)
+  const end = await writerOf(t, path)
+  await using source = await openTap({ source: path, name: 'web', force: true })
+  t.equal((await migrate({ disks: [{ source }], destination: receiver.address })).equal, true)
+  await end()
+})
