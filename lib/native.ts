@@ -60,8 +60,8 @@ export interface NativeTap {
   /** False where it can't be told who opens the disk. */
   watchOpens (): boolean
   unwatchOpens (): void
-  /** Since the last call, by others: at all; and perhaps written, then closed. */
-  opens (): { opened: boolean, written: boolean }
+  /** Since the last call, by others: at all; and perhaps written, then closed. `watched`: by watchOpens(). */
+  opens (): { opened: boolean, written: boolean, watched: boolean }
   /** BUSY when somebody else has it open for writing. */
   checkNoWriter (): Promise<void>
   /** Offsets of the blocks that were written last, the latest first. */

@@ -357,7 +357,10 @@ async function open (options: TapOptions, raw: boolean): Promise<Tap> {
     const path = isWatched ? source : undefined
     const delayed = limit instanceof BlockferryError ? await openDelayed(options, limit) : null
     if (delayed !== null) return new Tap(name, delayed, tap, path, new WriteDelay(delayed))
-    return new Tap(name, await native.openTap({ ...nativeOptions(source, options), raw }), tap, path, limit, options.force)
+    const opened = await native.openTap({ ...nativeOptions(source, options), raw })
+    // What it remembers between migrations holds only if nobody else writes.
+    if (options.map !== undefined && tap === 'nbd') opened.watchOpens()
+    return new Tap(name, opened, tap, path, limit, options.force)
   } catch (error) {
     throw toBlockferryError(error)
   }

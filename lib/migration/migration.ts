@@ -38,6 +38,8 @@ const kNoForecast: Forecast = { eta: null, predictedDowntimeMs: null, limitedBy:
 const kResidualGraceMs = 1000
 /** How long the link may take to break after the memory that travels on it, ms. */
 const kLinkFailureMs = 1000
+/** How long the last look at a disk may hold up the end, ms. */
+const kProofMs = 5000
 /** How often disks are compared as a whole because a tap may have missed writes. */
 const kMaxComparisons = 3
 
@@ -166,7 +168,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     } finally {
       unlisten.signal()
       await this.#link?.close()
-      await this.#proof
+      await this.#proven()
       await this.#disks?.close()
       await this.#ownership?.close()
       await this.#machine?.close()
@@ -229,7 +231,12 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     await this.#ownership!.copying()
     await this.#takeBack()
     await this.#link.close()
-    await this.#proof
+    await this.#proven()
+  }
+
+  /** It is no longer under way, unless storage hangs. */
+  async #proven (): Promise<void> {
+    await Promise.race([this.#proof, sleep(kProofMs, undefined, { ref: false })])
   }
 
   async #moveOver (copying: Copying): Promise<Report> {
@@ -238,6 +245,7 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       this.#disks.check()
       await this.#orCancelled(this.#disks.checkOpeners())
       await this.#orCancelled(this.#machine!.sendMemory(this.#link, copying, (event) => this.emit(event)))
+      await this.#orCancelled(this.#disks.checkOpeners())
       const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
       const result = await this.#switchOver(copying, phases)
       if (result.destination !== null) {
@@ -286,7 +294,9 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       : { event: 'reconnected' })
     const separation = new Separation(link, this.#disks.taps.map(({ tap }) => tap), this.#options, accepted.disks)
     this.#proof = separation.prove().catch((error: unknown) => {
-      if (!link.broken) this.#cancel(toBlockferryError(error))
+      if (link.broken) return
+      if (isLinkLoss(error)) link.lose(error)
+      else this.#cancel(toBlockferryError(error))
     })
     link.sender.start()
     return copying

@@ -21,8 +21,11 @@ interface SourceTap {
   /** Of a disk that nobody may write, what it was like before it was copied. Null: of one that may be
    * written, or that can't tell. */
   witness: string | null
-  /** Somebody else has opened one that may be written. */
-  opened: boolean
+  /** Of one that may be written. 'unknown': somebody else may have come to have it open. Null: not looked at. */
+  opens: 'watched' | 'unknown' | null
+  isWatched: boolean
+  /** Nothing is remembered of what others have written meanwhile. */
+  isForgotten: boolean
 }
 
 export interface WriterTotals {
@@ -63,7 +66,7 @@ export class SourceDisks {
         const own = !(source instanceof Tap)
         const tap = own ? await openPath(source, { ...disk, ...(size !== undefined && { size }) }, blockSize, canPause) : source
         const release = claim(tap)
-        const opened: SourceTap = { name, tap, own, release, before: tap.stats(), witness: null, opened: false }
+        const opened: SourceTap = { name, tap, own, release, before: tap.stats(), witness: null, opens: null, isWatched: false, isForgotten: true }
         taps.push(opened)
         tap.trackForMigration(blockSize)
         await takeWitness(opened)
@@ -184,7 +187,12 @@ export class SourceDisks {
   /** After UNACCOUNTED: begins to count anew. What was missed until now shows when the disks are
    * compared as a whole. */
   async beginAgain (): Promise<void> {
-    for (const { tap } of this.taps) await tap.native.beginAgain()
+    for (const disk of this.taps) {
+      // What was closed until now is compared, too.
+      if (disk.tap.native.opens().opened && disk.opens !== null) disk.opens = 'unknown'
+      await disk.tap.native.beginAgain()
+      disk.isForgotten = true
+    }
   }
 
   hold (): void {
@@ -218,9 +226,10 @@ export class SourceDisks {
 
   /** Leaves the taps unthrottled and untracked, in whatever state their gates are. */
   async close (): Promise<void> {
-    for (const { tap, own, release } of this.taps) {
+    for (const { tap, own, release, isForgotten } of this.taps) {
       tap.throttle({})
-      tap.native.unwatchOpens()
+      if (!isForgotten) await tap.native.beginAgain()
+      if (tap.mapBlockSize === null) tap.native.unwatchOpens()
       tap.untrackAfterMigration()
       release()
       if (own) await tap.close()
@@ -245,21 +254,27 @@ async function openPath (
 }
 
 async function takeWitness (disk: SourceTap): Promise<void> {
-  const { native, kind, readOnly, force } = disk.tap
+  const { native, kind, readOnly, force, mapBlockSize } = disk.tap
   if (kind !== 'nbd') return
+  const { written, watched } = native.opens()
+  // Since it was opened, or the last migration.
+  if (mapBlockSize !== null && (written || !watched)) await native.beginAgain()
   const witness = readOnly ? await native.witness(true) : ''
   if (witness !== '') disk.witness = witness
   // Its own writes change it.
   if (readOnly || force) return
-  native.watchOpens()
+  disk.isWatched = watched || native.watchOpens()
+  disk.opens = disk.isWatched ? 'watched' : 'unknown'
   await native.checkNoWriter()
 }
 
 /** Others' writes, past the tap, of one that is open for writing. */
 function checkOpens (disk: SourceTap): void {
+  if (disk.opens === null) return
   const { opened, written } = disk.tap.native.opens()
-  disk.opened ||= opened
+  if (opened) disk.opens = 'unknown'
   if (!written) return
+  disk.isForgotten = false
   throw new BlockferryError('UNACCOUNTED',
     `another program had ${disk.name} (${disk.tap.source}) open for writing while it was copied`)
 }
@@ -267,11 +282,12 @@ function checkOpens (disk: SourceTap): void {
 /** Those who opened it and have not closed it. */
 async function checkOpeners (disk: SourceTap): Promise<void> {
   checkOpens(disk)
-  if (!disk.opened) return
+  if (disk.opens !== 'unknown') return
+  if (disk.isWatched) disk.opens = 'watched'
   await disk.tap.native.checkNoWriter().catch((error: unknown) => {
+    disk.opens = 'unknown'
     throw toBlockferryError(error, { owner: 'source', resumable: true })
   })
-  disk.opened = false
 }
 
 /** Marks and digests show nothing of it: they are of what was read. */

@@ -126,6 +126,11 @@ export class SourceLink {
     }
   }
 
+  /** It is of no use, though it lives. */
+  lose (error: BlockferryError): void {
+    this.#fail(error)
+  }
+
   /** Ends the session, and whatever waits for it: `failed` rejects (CLOSED). Idempotent. */
   async close (): Promise<void> {
     this.#closed = true

@@ -317,6 +317,7 @@ Napi::Value TapWrap::opens(const Napi::CallbackInfo& info) {
   Napi::Object object = Napi::Object::New(info.Env());
   object.Set("opened", seen.opened);
   object.Set("written", seen.written);
+  object.Set("watched", opens_ != nullptr);
   return object;
 }
 

@@ -90,6 +90,32 @@ t.test('who goes on writing it keeps it here', async (t) => {
   await checkUnharmed(t, pair, writer)
 })
 
+for (const when of ['between two attempts', 'in one that fails']) {
+  t.test(`${when}, of a disk with a map file: nothing is remembered`, async (t) => {
+    const { dir, image, target, receiver } = await makePair(t)
+    const path = join(dir, 'copy.img')
+    copyFileSync(image, path)
+    await using source = await openTap({ source: path, name: 'web', map: join(dir, 'map') })
+    const start = (switchover: 'auto' | 'manual') => (
+      migrate({ disks: [{ source }], destination: receiver.address, switchover }))
+    const first = start('manual')
+    await reach(first, 'ready')
+    if (when === 'in one that fails') {
+      const end = await writerOf(t, path)
+      first.switchover()
+      await t.rejects(first, { code: 'BUSY' })
+      write(path, when)
+      await end()
+    } else {
+      first.cancel()
+      await t.rejects(first, { code: 'CANCELLED' })
+      write(path, when)
+    }
+    t.equal((await start('auto')).equal, true)
+    t.equal(await hashOf(target), await hashOf(path))
+  })
+}
+
 t.test('who only reads does not', async (t) => {
   const { pair, writer, start } = await begin(t)
   const migration = start('manual')

@@ -13,7 +13,7 @@ namespace blockferry {
 
 namespace {
 
-constexpr size_t kMostIdle = 16;  // as many as one queue has threads
+constexpr size_t kMostOpen = 16;  // as many as one queue has threads
 
 }  // namespace
 
@@ -32,7 +32,7 @@ int make_name_durable(int file, const std::string& path) {
 void Durability::begin(int fd, bool cached) {
   fd_ = fd;
   cached_ = cached;
-  idle_.reserve(kMostIdle);
+  idle_.reserve(kMostOpen);
 }
 
 int Durability::flush() {
@@ -86,22 +86,31 @@ ssize_t Durability::write_and_flush(const void* bytes, uint64_t length, uint64_t
   return errno == 0 ? put : -1;
 }
 
-// What was opened before is told of the same pages, and of more.
+// What was opened before is told of the same pages, and of more. None is closed before the file is: to who
+// watches it that would look like another's write (open_watch.h).
 FileDescriptor Durability::take() {
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    given_back_.wait(lock, [this] { return !idle_.empty() || opened_ < kMostOpen; });
     if (!idle_.empty()) {
       FileDescriptor descriptor = std::move(idle_.back());
       idle_.pop_back();
       return descriptor;
     }
+    opened_++;
   }
-  return reopen(fd_, O_WRONLY | (fcntl(fd_, F_GETFL) & O_DIRECT));
+  FileDescriptor own = reopen(fd_, O_WRONLY | (fcntl(fd_, F_GETFL) & O_DIRECT));
+  if (own.open()) return own;
+  std::lock_guard lock(mutex_);
+  opened_--;
+  given_back_.notify_one();
+  return own;
 }
 
 void Durability::give_back(FileDescriptor descriptor) {
   std::lock_guard lock(mutex_);
-  if (idle_.size() < kMostIdle) idle_.push_back(std::move(descriptor));
+  idle_.push_back(std::move(descriptor));
+  given_back_.notify_one();
 }
 
 }  // namespace blockferry

@@ -64,9 +64,10 @@ class Durability {
   std::atomic<int> lost_{0};  // the error, once a page can be gone
 
   std::mutex mutex_;  // with synced_: what follows
-  std::condition_variable synced_;
+  std::condition_variable synced_, given_back_;
   std::shared_ptr<Round> running_, next_;
   std::vector<FileDescriptor> idle_;
+  size_t opened_ = 0;  // idle or in use
 };
 
 }  // namespace blockferry

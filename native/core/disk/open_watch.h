@@ -1,5 +1,6 @@
 // Who else opens a file or a device, from now on: while our own writes change it all the time, nothing else
-// tells of others'. What was open before, who has it mapped only, and other hosts are not seen.
+// tells of others'. Not seen are what was open before, who has it mapped only, other nodes of a device, what lies below
+// or on top of it, and other hosts.
 #pragma once
 
 #include <memory>

@@ -19,6 +19,7 @@
 
 #include "base/aligned_buffer.h"
 #include "disk/io_queue.h"
+#include "disk/open_watch.h"
 #include "disk/origin.h"
 #include "test/descriptor_limit.h"
 #include "test/losing_device.h"
@@ -241,6 +242,28 @@ void a_created_file_keeps_its_name() {
   CHECK(synced.contains(info.st_ino));
 }
 
+// However many are under way: to who watches the file nobody else has written it.
+void durable_writes_are_no_others() {
+  TemporaryFolder folder;
+  auto origin = open_origin({.path = folder / "disk", .create_size = 1 << 20});
+  auto watch = OpenWatch::on(origin->descriptor());
+  CHECK(watch != nullptr);
+  constexpr int kWriters = 32;
+  std::barrier begin(kWriters);
+  std::vector<std::thread> writers;
+  for (int i = 0; i < kWriters; i++) {
+    writers.emplace_back([&, i] {
+      std::vector<char> bytes(4096, 'x');
+      begin.arrive_and_wait();
+      for (int n = 0; n < 4; n++) CHECK(origin->write(bytes.data(), i * bytes.size(), bytes.size(), true).ok());
+    });
+  }
+  for (auto& writer : writers) writer.join();
+  CHECK(!watch->seen().written);
+  std::ofstream(folder / "disk", std::ios::in | std::ios::out) << "another";
+  CHECK(watch->seen().written);
+}
+
 }  // namespace
 
 int main() {
@@ -257,5 +280,6 @@ int main() {
   for (bool discarded : {false, true}) RUN(a_failure_behind_a_part_that_was_zeroed(discarded));
   RUN(joined());
   RUN(a_created_file_keeps_its_name());
+  RUN(durable_writes_are_no_others());
   RUN(fua_without_descriptors());
 }
