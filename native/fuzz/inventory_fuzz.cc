@@ -33,7 +33,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   CHECK(sender.connect("127.0.0.1", destination.port(), 5000).ok());
   auto tap = std::make_shared<Tap>(make_memory_origin(kFuzzedDisk));
   tap->track(std::make_shared<Tracking>(kFuzzedDisk, kFuzzedBlock));
-  sender.add_disk(tap, false, true);
+  sender.add_disk(tap, {false, true, true});
   CHECK(sender.open_inventory().ok());
   peer.join();
   control.reset();  // now it fails in any case, if it has not yet
