@@ -13,6 +13,8 @@ for (const [phase, reached] of Object.entries(phases)) {
     const { here, there } = observed.moving
     const move = await observed.begin(...slowly)
     await reached(move)
+    // Else there may be nothing at the destination yet.
+    await move.send.event('progress', ({ sentBytes }) => sentBytes >= 8 << 20)
     await here.serve.kill()
     await move.send.ended
     await move.receive.ended
