@@ -6,18 +6,19 @@
 // session, which then can never commit.
 import { BlockferryError, toBlockferryError } from '../errors.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
-import type { ByteRange, NativeSession } from '../native.js'
+import type { NativeSession } from '../native.js'
 import { coarsen } from './coarsen.js'
 import { isEqual, writtenByOthers } from './comparison.js'
 import { Heartbeat } from './heartbeat.js'
+import { inTime } from './in-time.js'
 import type { IncomingHost } from './incoming-host.js'
 import { isLinkLoss } from './reconnecting.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { checkOffer, decode, encode } from './messages.js'
 import { NetworkSteps } from './network-steps.js'
 import type { Outcome } from './outcomes.js'
+import { Probes } from './probes.js'
 import type { DestinationReport } from './report.js'
-import type { Tap } from '../tap.js'
 import { TargetDisks } from './target-disks.js'
 import { TargetMachine } from './target-machine.js'
 
@@ -54,14 +55,13 @@ export class Incoming {
   #decision: Promise<void> = Promise.resolve()
   /** The session ended while the commit was being made durable. */
   #isCut = false
-  #probing: Promise<void> | null = null
   #isSwitchingOver = false
   /** It is not known whether the commit is durable. */
   #isUnknown = false
   #isHeard = false
   #isAsked = false
   #mayBeAsked = false
-  #wasAsked = false
+  readonly #probes = new Probes()
   readonly #machine: TargetMachine
   readonly #network: NetworkSteps
   #heartbeat: Heartbeat
@@ -101,7 +101,7 @@ export class Incoming {
   /** It ended because the link did, when the source may have told us to decide: it will ask what
    * became of it. */
   get mayBeAsked (): boolean {
-    return this.#mayBeAsked && !this.#wasAsked
+    return this.#mayBeAsked
   }
 
   /** The machine here waits for this one's. */
@@ -114,20 +114,18 @@ export class Incoming {
   }
 
   report (): DestinationReport {
-    const { contentBytes, wireBytes, zeroBytes } = this.#session.stats()
-    const disk = this.disks.reduce((sum, { bytes }) => sum + bytes, 0)
+    const digests = this.#equality ? this.#digests() : null
     return {
       migration: this.migration ?? '',
       durationMs: performance.now() - this.#startedAt,
-      bytes: { disk, sent: contentBytes, wire: wireBytes, zero: zeroBytes },
-      ...this.#disks!.report(this.#equality ? this.#digests() : null)
+      ...this.#disks!.report(digests, this.#session.stats())
     }
   }
 
   /** The source asks: ends an undecided migration; a committed one is left alone. Resolves when
    * nothing more is going to be decided. */
   async end (error: BlockferryError): Promise<void> {
-    this.#wasAsked = true
+    this.#mayBeAsked = false
     this.#fail(error)
     await this.#decision
   }
@@ -136,9 +134,7 @@ export class Incoming {
   async close (): Promise<void> {
     await this.#decision
     if (this.#state === 'committed') {
-      let timer: NodeJS.Timeout | undefined
-      await Promise.race([this.#peerLeft, new Promise((resolve) => { timer = setTimeout(resolve, kHangUpMs) })])
-      clearTimeout(timer)
+      await inTime(this.#peerLeft, kHangUpMs)
     } else {
       this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
       await this.ended
@@ -202,7 +198,7 @@ export class Incoming {
         return
       case 'commit': return this.#onCommit(message)
       case 'bye': return this.#onBye()
-      case 'query': return void this.#answer(message.migration)
+      case 'query': return void this.#reply('outcome', this.#outcomeOf(message.migration))
       case 'cancel': return this.#fail(new BlockferryError('CANCELLED', 'the source cancelled'), !message.keep)
       case 'failed': return this.#fail(new BlockferryError('PEER_GONE', `source: ${message.message}`))
       default: return this.#fail(new BlockferryError('PROTOCOL', `unexpected message ${message.type}`))
@@ -259,25 +255,10 @@ export class Incoming {
     })
   }
 
-  /** One at a time. One that comes late is no longer of interest, nor is what is here then the source's to
-   * know. */
-  #onProbe ({ disk, ranges }: Messages['probe']): void {
+  /** One that comes late is no longer of interest, nor is what is here then the source's to know. */
+  #onProbe (probe: Messages['probe']): void {
     if (this.#isSealed() || this.#state === 'deciding' || this.#state === 'committed') return
-    const probed = this.#disks?.taps[disk]
-    if (!this.#isAccepted || probed === undefined || this.#probing !== null) {
-      return this.#fail(new BlockferryError('PROTOCOL', 'a probe out of place'))
-    }
-    this.#probing = this.#probe(probed.tap, ranges)
-  }
-
-  async #probe (tap: Tap, ranges: readonly ByteRange[]): Promise<void> {
-    try {
-      const hashes = await tap.native.hashes(ranges, true)
-      this.#probing = null
-      if (!this.#isOver()) this.#send('probed', { hashes })
-    } catch (error) {
-      this.#fail(toBlockferryError(error))
-    }
+    void this.#reply('probed', this.#probes.answer(this.#isAccepted ? this.#disks : null, probe))
   }
 
   async #receiveMemory (): Promise<void> {
@@ -367,13 +348,19 @@ export class Incoming {
     if (this.#isCut) this.#host.ended(this)
   }
 
-  async #answer (migration: string): Promise<void> {
-    if (this.#isAsked) return this.#fail(new BlockferryError('PROTOCOL', 'a second question'))
+  async #outcomeOf (migration: string): Promise<Outcome> {
+    if (this.#isAsked) throw new BlockferryError('PROTOCOL', 'a second question')
     this.#isAsked = true
+    const outcome = await this.#host.outcomeOf(migration, this.peer)
+    if (outcome === null) throw new BlockferryError('NOT_FOUND', 'this migration is not known here')
+    return outcome
+  }
+
+  /** Answers, or ends the session. */
+  async #reply<T extends MessageType> (type: T, answer: Promise<Messages[T]>): Promise<void> {
     try {
-      const outcome = await this.#host.outcomeOf(migration, this.peer)
-      if (outcome === null) throw new BlockferryError('NOT_FOUND', 'this migration is not known here')
-      this.#send('outcome', outcome)
+      const message = await answer
+      if (!this.#isOver()) this.#send(type, message)
     } catch (error) {
       this.#fail(toBlockferryError(error))
     }
@@ -407,7 +394,7 @@ export class Incoming {
     this.#heartbeat.stop()
     await this.#session.close()
     await this.#accepting
-    await this.#probing
+    await this.#probes.ended()
     await this.#disks?.abandon(remove || !this.#isAccepted)
     await this.#machine.close(!this.#isUnknown)
     if (!this.#isUnknown) await this.#ownership?.refused()

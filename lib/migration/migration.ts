@@ -38,8 +38,6 @@ const kNoForecast: Forecast = { eta: null, predictedDowntimeMs: null, limitedBy:
 const kResidualGraceMs = 1000
 /** How long the link may take to break after the memory that travels on it, ms. */
 const kLinkFailureMs = 1000
-/** How long the last look at a disk may hold up the end, ms. */
-const kProofMs = 5000
 /** How often disks are compared as a whole because a tap may have missed writes. */
 const kMaxComparisons = 3
 
@@ -59,8 +57,6 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
   #machine: SourceMachine | null = null
   #ownership: SourceOwnership | null = null
   #network = new NetworkSteps(null)
-  /** That what is overwritten is not the source; while there is a link. */
-  #proof: Promise<void> = Promise.resolve()
   #committing = false
   #committed = false
   #comparisons = 0
@@ -168,7 +164,6 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     } finally {
       unlisten.signal()
       await this.#link?.close()
-      await this.#proven()
       await this.#disks?.close()
       await this.#ownership?.close()
       await this.#machine?.close()
@@ -212,8 +207,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     return this.#machine !== null && this.#machine.memory !== null
   }
 
-  /** Not before there was a link, not when what failed is the source's own, not when the destination may own the disks, and not when its
-   * hypervisor has begun to take memory in: that can't begin again. */
+  /** Not before there was a link, not for what is the source's own, not when the destination may own the
+   * disks, and not when its hypervisor has begun to take memory in: that can't begin again. */
   #mayGoOnAfter (error: BlockferryError): boolean {
     const isUndecided = !this.#committing && !this.#committed && error.owner === null
     return isLinkLoss(error) && this.#copying !== null && !this.#hasMemory && isUndecided
@@ -231,12 +226,6 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     await this.#ownership!.copying()
     await this.#takeBack()
     await this.#link.close()
-    await this.#proven()
-  }
-
-  /** It is no longer under way, unless storage hangs. */
-  async #proven (): Promise<void> {
-    await Promise.race([this.#proof, sleep(kProofMs, undefined, { ref: false })])
   }
 
   async #moveOver (copying: Copying): Promise<Report> {
@@ -293,11 +282,11 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       ? { event: 'started', disks: this.#disks.sizes() }
       : { event: 'reconnected' })
     const separation = new Separation(link, this.#disks.taps.map(({ tap }) => tap), this.#options, accepted.disks)
-    this.#proof = separation.prove().catch((error: unknown) => {
+    link.carry(separation.prove().catch((error: unknown) => {
       if (link.broken) return
       if (isLinkLoss(error)) link.lose(error)
       else this.#cancel(toBlockferryError(error))
-    })
+    }))
     link.sender.start()
     return copying
   }

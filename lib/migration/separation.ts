@@ -10,6 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BlockferryError } from '../errors.js'
 import type { ByteRange } from '../native.js'
 import type { Tap } from '../tap.js'
+import { answerLimitMs, inTime } from './in-time.js'
 import type { Messages } from './messages.js'
 import { mostScanned, rangesToCompare } from './probed-ranges.js'
 import type { SourceLink } from './source-link.js'
@@ -24,9 +25,6 @@ const kLooks = 3
 const kMoreLooks = 8
 const kMostLooks = 24
 const kOddMs = 10
-/** How long the destination may take, in link timeouts, and at least. */
-const kTimeouts = 3
-const kLeastMs = 15_000
 
 interface Look { ours: string[], theirs: string[] }
 
@@ -38,11 +36,10 @@ export class Separation {
     link: SourceLink, taps: readonly Tap[], options: { blockSize: number, linkTimeoutMs: number },
     disks: Messages['accept']['disks']
   ) {
-    const limitMs = Math.max(kTimeouts * options.linkTimeoutMs, kLeastMs)
     let turn: Promise<unknown> = Promise.resolve()
     // One probe at a time.
     const probe = (message: Messages['probe']): Promise<Messages['probed']> => {
-      const probed = turn.then(() => within(limitMs, link.ask('probe', message, 'probed')))
+      const probed = turn.then(() => ask(link, message, options.linkTimeoutMs))
       turn = probed.catch(() => {})
       return probed
     }
@@ -173,15 +170,8 @@ function follows (looks: readonly Look[], i: number): boolean {
   })
 }
 
-async function within<T> (ms: number, answer: Promise<T>): Promise<T> {
-  const late = new AbortController()
-  const timeout = sleep(ms, undefined, { signal: late.signal }).then(() => {
-    throw new BlockferryError('TIMEOUT', 'the destination does not tell what its disk holds')
-  })
-  timeout.catch(() => {})
-  try {
-    return await Promise.race([answer, timeout])
-  } finally {
-    late.abort()
-  }
+async function ask (link: SourceLink, message: Messages['probe'], linkTimeoutMs: number): Promise<Messages['probed']> {
+  const answer = link.ask('probe', message, 'probed')
+  if (await inTime(answer, answerLimitMs(linkTimeoutMs))) return await answer
+  throw new BlockferryError('TIMEOUT', 'the destination does not tell what its disk holds')
 }

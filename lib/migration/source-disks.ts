@@ -10,6 +10,7 @@ import { chooseTap } from '../tap/probe.js'
 import type { OfferedDisk } from './messages.js'
 import { kMaxPlaces } from './messages.js'
 import type { CheckedMigrateOptions } from './options.js'
+import { OtherWriters } from './other-writers.js'
 
 interface SourceTap {
   name: string
@@ -18,14 +19,7 @@ interface SourceTap {
   own: boolean
   release: () => void
   before: TapStats
-  /** Of a disk that nobody may write, what it was like before it was copied. Null: of one that may be
-   * written, or that can't tell. */
-  witness: string | null
-  /** Of one that may be written. 'unknown': somebody else may have come to have it open. Null: not looked at. */
-  opens: 'watched' | 'unknown' | null
-  isWatched: boolean
-  /** Nothing is remembered of what others have written meanwhile. */
-  isForgotten: boolean
+  others: OtherWriters
 }
 
 export interface WriterTotals {
@@ -66,10 +60,10 @@ export class SourceDisks {
         const own = !(source instanceof Tap)
         const tap = own ? await openPath(source, { ...disk, ...(size !== undefined && { size }) }, blockSize, canPause) : source
         const release = claim(tap)
-        const opened: SourceTap = { name, tap, own, release, before: tap.stats(), witness: null, opens: null, isWatched: false, isForgotten: true }
-        taps.push(opened)
+        const others = new OtherWriters(name, tap)
+        taps.push({ name, tap, own, release, before: tap.stats(), others })
         tap.trackForMigration(blockSize)
-        await takeWitness(opened)
+        await others.watch()
       }
     } catch (error) {
       await new SourceDisks(taps).close()
@@ -173,26 +167,21 @@ export class SourceDisks {
   /** UNACCOUNTED when a tap is known to have missed writes, or may have, TABLE_CHANGED when it was put out
    * of their way by another tool. */
   check (): void {
-    for (const disk of this.taps) {
-      disk.tap.native.checkWatch()
-      checkOpens(disk)
+    for (const { tap, others } of this.taps) {
+      tap.native.checkWatch()
+      others.check()
     }
   }
 
   /** BUSY when somebody else has come to have a disk open for writing. */
   async checkOpeners (): Promise<void> {
-    await Promise.all(this.taps.map(checkOpeners)).catch((error: unknown) => { throw toBlockferryError(error) })
+    await Promise.all(this.taps.map(({ others }) => others.checkOpeners())).catch((error: unknown) => { throw toBlockferryError(error) })
   }
 
   /** After UNACCOUNTED: begins to count anew. What was missed until now shows when the disks are
    * compared as a whole. */
   async beginAgain (): Promise<void> {
-    for (const disk of this.taps) {
-      // What was closed until now is compared, too.
-      if (disk.tap.native.opens().opened && disk.opens !== null) disk.opens = 'unknown'
-      await disk.tap.native.beginAgain()
-      disk.isForgotten = true
-    }
+    for (const { others } of this.taps) await others.beginAgain()
   }
 
   hold (): void {
@@ -202,10 +191,10 @@ export class SourceDisks {
   /** The writers are stopped: when this resolves, all that they wrote is marked. NOT_EQUAL when a disk that
    * nobody may write has been; UNACCOUNTED and BUSY as in check() and checkOpeners(). */
   async drain (): Promise<void> {
-    await Promise.all(this.taps.map(async (disk) => {
-      await disk.tap.native.settle(kDrainMs)
-      await checkWitness(disk)
-      await checkOpeners(disk)
+    await Promise.all(this.taps.map(async ({ tap, others }) => {
+      await tap.native.settle(kDrainMs)
+      await others.checkWitness()
+      await others.checkOpeners()
     })).catch((error: unknown) => { throw toBlockferryError(error) })
   }
 
@@ -226,10 +215,9 @@ export class SourceDisks {
 
   /** Leaves the taps unthrottled and untracked, in whatever state their gates are. */
   async close (): Promise<void> {
-    for (const { tap, own, release, isForgotten } of this.taps) {
+    for (const { tap, own, release, others } of this.taps) {
       tap.throttle({})
-      if (!isForgotten) await tap.native.beginAgain()
-      if (tap.mapBlockSize === null) tap.native.unwatchOpens()
+      await others.close()
       tap.untrackAfterMigration()
       release()
       if (own) await tap.close()
@@ -251,54 +239,6 @@ async function openPath (
   }
   const how = kind === 'nbd' ? plain : { tap: kind, ...(cgroup !== undefined && { cgroup }) }
   return await openTap({ source, name, ...map, ...how })
-}
-
-async function takeWitness (disk: SourceTap): Promise<void> {
-  const { native, kind, readOnly, force, mapBlockSize } = disk.tap
-  if (kind !== 'nbd') return
-  const { written, watched } = native.opens()
-  // Since it was opened, or the last migration.
-  if (mapBlockSize !== null && (written || !watched)) await native.beginAgain()
-  const witness = readOnly ? await native.witness(true) : ''
-  if (witness !== '') disk.witness = witness
-  // Its own writes change it.
-  if (readOnly || force) return
-  disk.isWatched = watched || native.watchOpens()
-  disk.opens = disk.isWatched ? 'watched' : 'unknown'
-  await native.checkNoWriter()
-}
-
-/** Others' writes, past the tap, of one that is open for writing. */
-function checkOpens (disk: SourceTap): void {
-  if (disk.opens === null) return
-  const { opened, written } = disk.tap.native.opens()
-  if (opened) disk.opens = 'unknown'
-  if (!written) return
-  disk.isForgotten = false
-  throw new BlockferryError('UNACCOUNTED',
-    `another program had ${disk.name} (${disk.tap.source}) open for writing while it was copied`)
-}
-
-/** Those who opened it and have not closed it. */
-async function checkOpeners (disk: SourceTap): Promise<void> {
-  checkOpens(disk)
-  if (disk.opens !== 'unknown') return
-  if (disk.isWatched) disk.opens = 'watched'
-  await disk.tap.native.checkNoWriter().catch((error: unknown) => {
-    disk.opens = 'unknown'
-    throw toBlockferryError(error, { owner: 'source', resumable: true })
-  })
-}
-
-/** Marks and digests show nothing of it: they are of what was read. */
-async function checkWitness ({ name, tap, witness }: SourceTap): Promise<void> {
-  const now = witness === null ? null : await tap.native.witness(false)
-  if (now === witness) return
-  if (now === '') {
-    throw new BlockferryError('UNACCOUNTED', `it can't be told any more whether ${name} (${tap.source}) was written`)
-  }
-  throw new BlockferryError('NOT_EQUAL',
-    `another program has written ${name} (${tap.source}) while it was copied, or changed its owner or mode`)
 }
 
 function claim (tap: Tap): () => void {

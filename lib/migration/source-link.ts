@@ -6,11 +6,13 @@ import { BlockferryError, toBlockferryError } from '../errors.js'
 import type { NativeSender, NativeTrust, WrongRange } from '../native.js'
 import { native } from '../native.js'
 import { Heartbeat } from './heartbeat.js'
+import { inTime } from './in-time.js'
 import type { Message, Messages, MessageType } from './messages.js'
 import { decode, encode } from './messages.js'
 
 /** How long a broken stream waits for the peer's own word on why. */
 const kReasonMs = 500
+const kWorkMs = 5000
 
 export type Verified = Messages['verified']
 
@@ -28,6 +30,7 @@ export class SourceLink {
   readonly #onBulkDone: () => void
   /** Something is to be overwritten there, and waits (NativeSender.separate()). */
   overwrites: (where: { disk: number, offset: number }) => void = () => {}
+  #work: Promise<void> = Promise.resolve()
   #left: ((number: number) => void) | null = null
 
   constructor (linkTimeoutMs: number, tls: NativeTrust, onBulkDone: () => void) {
@@ -131,12 +134,18 @@ export class SourceLink {
     this.#fail(error)
   }
 
+  /** Work that ends with the session: close() waits for it, but no longer than some seconds, as storage may hang. */
+  carry (work: Promise<void>): void {
+    this.#work = work
+  }
+
   /** Ends the session, and whatever waits for it: `failed` rejects (CLOSED). Idempotent. */
   async close (): Promise<void> {
     this.#closed = true
     this.#fail(new BlockferryError('CLOSED', 'the migration has ended'))
     this.#heartbeat.stop()
     await this.sender.close()
+    await inTime(this.#work, kWorkMs)
   }
 
   async #orFail<T> (promise: Promise<T>): Promise<T> {

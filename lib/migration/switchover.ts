@@ -5,9 +5,10 @@
 // round trip.
 // From that message on, until the answer, this side may not let a write through whatever happens:
 // the taps stay on hold.
-import { BlockferryError, toBlockferryError } from '../errors.js'
+import { BlockferryError } from '../errors.js'
 import type { Machine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
+import { answerLimitMs, inTime } from './in-time.js'
 import { machineCall } from './machine-call.js'
 import type { MemoryTransfer } from './memory-transfer.js'
 import type { Messages } from './messages.js'
@@ -49,10 +50,6 @@ export interface SwitchoverNeeds {
 /** A wrong block is sent a second time inside the pause; if that doesn't mend it the migration
  * fails. */
 const kTries = 2
-/** A destination whose link lives may take so long to decide, its storage being slow, before it is asked anew:
- * so often the link's time limit, and at least this. */
-const kAnswerTimeouts = 3
-const kLeastAnswerMs = 15_000
 
 export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverResult> {
   const { link, disks, machine, memory, step, phases } = needs
@@ -132,8 +129,7 @@ async function askForCommit (
   notEqual.catch(() => {})
   link.send('commit', commit)
   const answer = Promise.race([committed, notEqual])
-  const patienceMs = Math.max(kLeastAnswerMs, kAnswerTimeouts * linkTimeoutMs)
-  if (await inTime(answer.then(() => {}), patienceMs)) return await answer
+  if (await inTime(answer, answerLimitMs(linkTimeoutMs))) return await answer
   throw new BlockferryError('TIMEOUT', 'the destination does not say whether it takes over')
 }
 
@@ -144,17 +140,5 @@ function stopwatch (): () => number {
     const before = last
     last = performance.now()
     return last - before
-  }
-}
-
-async function inTime (promise: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<boolean>((resolve) => { timer = setTimeout(() => resolve(false), ms) })
-  try {
-    return await Promise.race([promise.then(() => true), late])
-  } catch (error) {
-    throw toBlockferryError(error)
-  } finally {
-    clearTimeout(timer)
   }
 }

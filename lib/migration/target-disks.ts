@@ -2,6 +2,7 @@
 import { stat, unlink } from 'node:fs/promises'
 
 import { BlockferryError, toBlockferryError } from '../errors.js'
+import type { NativeSession } from '../native.js'
 import { native } from '../native.js'
 import type { OwnedDisk } from '../ownership/journal.js'
 import { partOf } from '../ownership/journal.js'
@@ -71,8 +72,12 @@ export class TargetDisks {
   }
 
   /** Of what has arrived; `digests` are those of both sides, null when they were not compared. */
-  report (digests: readonly string[] | null): Pick<DestinationReport, 'equal' | 'digest' | 'disks'> {
+  report (
+    digests: readonly string[] | null, { contentBytes, wireBytes, zeroBytes }: ReturnType<NativeSession['stats']>
+  ): Pick<DestinationReport, 'equal' | 'digest' | 'disks' | 'bytes'> {
+    const disk = this.taps.reduce((sum, { offered }) => sum + offered.size, 0)
     return {
+      bytes: { disk, sent: contentBytes, wire: wireBytes, zero: zeroBytes },
       equal: digests === null ? null : true,
       digest: digests === null ? null : sumDigests(digests),
       disks: this.taps.map(({ offered: { name, size }, tap }, index) => (

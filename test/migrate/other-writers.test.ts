@@ -1,6 +1,5 @@
 // A disk that is served is written past its tap while it is copied.
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { execFileSync } from 'node:child_process'
 import { closeSync, copyFileSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -9,8 +8,10 @@ import t from 'tap'
 
 import type { BlockferryError, Migration } from '../../lib/index.js'
 import { migrate, openTap } from '../../lib/index.js'
-import { hashOf } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../support/images.js'
+import { writerOf } from '../support/other-program.js'
 import { makePair, type Pair } from '../support/pair.js'
+import { kNeedsRoot } from '../support/root.js'
 import { checkUnharmed, reach } from '../support/unharmed.js'
 import { Writer } from '../support/writer.js'
 
@@ -22,19 +23,6 @@ function write (path: string, content: string): void {
   const fd = openSync(path, 'r+')
   writeSync(fd, content, kElsewhere)
   closeSync(fd)
-}
-
-/** Another program that has it open for reading and writing; to be ended. */
-async function writerOf (t: Test, path: string): Promise<() => Promise<void>> {
-  const child = spawn('sh', ['-c', 'exec 3<>"$0"; echo open; read line', path], { stdio: ['pipe', 'pipe', 'inherit'] })
-  const ended = once(child, 'exit')
-  const end = async () => {
-    child.stdin.end('\n')
-    await ended
-  }
-  t.teardown(end)
-  await once(child.stdout, 'data')
-  return end
 }
 
 /** Under a writer through the tap, with a bandwidth that lets it be copied for a second. */
@@ -78,15 +66,15 @@ for (const [when, at] of moments) {
 
 t.test('who goes on writing it keeps it here', async (t) => {
   const { pair, writer, start } = await begin(t)
-  const end = await writerOf(t, pair.image)
+  const { end } = await writerOf(t, pair.image)
   await t.rejects(start(), { code: 'BUSY', owner: 'source', message: /in use by sh/ }, 'from the beginning')
   await end()
   const migration = start('manual')
   await reach(migration, 'ready')
-  const endLater = await writerOf(t, pair.image)
+  const later = await writerOf(t, pair.image)
   migration.switchover()
   await t.rejects(migration, { code: 'BUSY', owner: 'source', message: /in use by sh/ }, 'later')
-  await endLater()
+  await later.end()
   await checkUnharmed(t, pair, writer)
 })
 
@@ -101,7 +89,7 @@ for (const when of ['between two attempts', 'in one that fails']) {
     const first = start('manual')
     await reach(first, 'ready')
     if (when === 'in one that fails') {
-      const end = await writerOf(t, path)
+      const { end } = await writerOf(t, path)
       first.switchover()
       await t.rejects(first, { code: 'BUSY' })
       write(path, when)
@@ -130,8 +118,36 @@ t.test('who knows better', async (t) => {
   const { dir, image, receiver } = await makePair(t)
   const path = join(dir, 'copy.img')
   copyFileSync(image, path)
-  const end = await writerOf(t, path)
+  const { end } = await writerOf(t, path)
   await using source = await openTap({ source: path, name: 'web', force: true })
   t.equal((await migrate({ disks: [{ source }], destination: receiver.address })).equal, true)
   await end()
+})
+
+/** Moves the disk `source`; once it is copied another program opens it. Prints how that went. */
+const kProgram = `
+  import { spawn } from 'node:child_process'
+  import { once } from 'node:events'
+  const { migrate, openTap, receive } = await import(process.argv[1])
+  const [source, target] = process.argv.slice(2)
+  const receiver = await receive({ disks: [{ target }] })
+  const tap = await openTap({ source })
+  const migration = migrate({ disks: [{ source: tap }], destination: receiver.address, switchover: 'manual' })
+  await new Promise((resolve) => migration.on('ready', resolve))
+  const other = spawn('sh', ['-c', 'exec 3<>"$0"; echo open; read line', source], { stdio: ['pipe', 'pipe', 'inherit'] })
+  await once(other.stdout, 'data')
+  migration.switchover()
+  console.log(await migration.then(() => 'moved', ({ code }) => code))
+  process.exit()`
+
+t.test('where the kernel tells of nobody', { skip: kNeedsRoot }, async (t) => {
+  const dir = temporary(t)
+  const source = makeImage(join(dir, 'a'), 1 << 20)
+  const library = new URL('../../lib/index.js', import.meta.url).href
+  const program = [process.execPath, '--input-type=module', '--eval', kProgram, library, source, join(dir, 'b')]
+  const limits = (count: number) => `echo ${count} > /proc/sys/user/max_inotify_instances; exec "$@"`
+  for (const count of [0, 100]) {
+    const said = execFileSync('unshare', ['--user', '--map-root-user', 'sh', '-c', limits(count), 'sh', ...program], { encoding: 'utf8' })
+    t.equal(said.trim(), 'BUSY', `with ${count} watches at most`)
+  }
 })

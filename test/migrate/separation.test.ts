@@ -9,7 +9,7 @@ import type { Tap } from '../../lib/tap.js'
 const kSize = 1 << 20
 
 /** Two sides of which `hash` tells what they hold in which look; `writes`: in each. */
-function sides (hash: (look: number, side: 'ours' | 'theirs') => string, writes: number) {
+function sides (hash: (look: number, side: 'ours' | 'theirs') => string, writes: number, answers = true) {
   let looks = 0
   const all = (ranges: readonly ByteRange[], side: 'ours' | 'theirs') => ranges.map(() => hash(looks, side))
   const tap = {
@@ -19,7 +19,8 @@ function sides (hash: (look: number, side: 'ours' | 'theirs') => string, writes:
   const shown: number[] = []
   const link = {
     failed: new Promise<never>(() => {}),
-    ask: async (_type: string, { ranges }: { ranges: readonly ByteRange[] }) => ({ hashes: all(ranges, 'theirs') }),
+    ask: async (_type: string, { ranges }: { ranges: readonly ByteRange[] }) => (
+      answers ? { hashes: all(ranges, 'theirs') } : await new Promise<never>(() => {})),
     sender: { separate: (disk: number) => shown.push(disk) },
     overwrites: (_where: { disk: number, offset: number }) => {}
   } as unknown as SourceLink
@@ -55,4 +56,13 @@ t.test('one that comes there as it comes here', async (t) => {
 t.test('what can not be read there shows nothing', async (t) => {
   const { separation } = sides((_look, side) => side === 'theirs' ? '' : 'b', 0)
   await t.rejects(separation.prove(), { code: 'REFUSED' })
+})
+
+t.test('a destination that never tells', async (t) => {
+  const { setTimeout } = globalThis
+  t.teardown(() => { globalThis.setTimeout = setTimeout })
+  globalThis.setTimeout = ((then: () => void, ms: number) => setTimeout(then, ms / 1000)) as typeof setTimeout
+  const { separation, shown } = sides(() => 'a', 0, false)
+  await t.rejects(separation.prove(), { code: 'TIMEOUT' })
+  t.same(shown, [])
 })

@@ -12,22 +12,10 @@ import { run } from '../cli/cli-process.js'
 import { qemuIo } from '../cli/disks.js'
 import { failedOpen } from '../support/failed-open.js'
 import { makeImage, temporary } from '../support/images.js'
+import { writerOf } from '../support/other-program.js'
 import { kNeedsRoot, loopDevice } from '../support/root.js'
 
 const kSize = 4 << 20
-
-/** Another program that has it open for reading and writing. */
-async function writerOf (t: Test, path: string): Promise<{ pid: number, end: () => Promise<void> }> {
-  const child = spawn('sh', ['-c', 'exec 3<>"$0"; echo open; read line', path], { stdio: ['pipe', 'pipe', 'inherit'] })
-  const ended = once(child, 'exit')
-  const end = async () => {
-    child.stdin.end('\n')
-    await ended
-  }
-  t.teardown(end)
-  await once(child.stdout, 'data')
-  return { pid: child.pid!, end }
-}
 
 /** A QEMU tool that has it open, in words of qemu-io. */
 async function qemuOf (t: Test, path: string, ...args: string[]): Promise<void> {

@@ -14,27 +14,33 @@ void SharedPacer::set(double bytes_per_second) {
 
 void SharedPacer::wait(FairQueue::Flow& flow, uint64_t bytes, const std::function<bool()>& stopped) {
   std::unique_lock lock(mutex_);
+  if (rate_ <= 0) return;
   auto request = queue_.enter(flow, bytes);
-  for (;;) {
-    if (stopped()) {
-      queue_.leave(request);
-      break;
-    }
-    auto now = Clock::now();
-    bool first = queue_.is_first(request);
-    if (rate_ <= 0 || (first && next_ <= now)) {
-      queue_.serve(request);
-      next_ = std::max(next_, now - kBurst);
-      if (rate_ > 0) {
-        next_ += std::chrono::duration_cast<Clock::duration>(
-            std::chrono::duration<double>(static_cast<double>(bytes) / rate_));
-      }
-      break;
-    }
+  bool ended = false;
+  for (auto now = Clock::now(); !may_go(request, now); now = Clock::now()) {
+    ended = stopped();
+    if (ended) break;
     auto look = now + kLook;
-    changed_.wait_until(lock, first ? std::min(look, next_) : look);
+    changed_.wait_until(lock, queue_.is_first(request) ? std::min(look, next_) : look);
+  }
+  if (ended) {
+    queue_.leave(request);
+  } else {
+    queue_.serve(request);
+    book(bytes);
   }
   changed_.notify_all();
+}
+
+bool SharedPacer::may_go(const FairQueue::Request& request, Clock::time_point now) const {
+  return rate_ <= 0 || (next_ <= now && queue_.is_first(request));
+}
+
+void SharedPacer::book(uint64_t bytes) {
+  if (rate_ <= 0) return;
+  next_ = std::max(next_, Clock::now() - kBurst);
+  next_ += std::chrono::duration_cast<Clock::duration>(
+      std::chrono::duration<double>(static_cast<double>(bytes) / rate_));
 }
 
 }  // namespace blockferry

@@ -1,4 +1,5 @@
-// A bandwidth cap that several migrations share: those that have something to send get equal shares.
+// A bandwidth cap for one flow or several: those that have something to send get equal shares. Of one flow, who comes
+// first is served first.
 #pragma once
 
 #include <chrono>
@@ -23,6 +24,10 @@ class SharedPacer {
   using Clock = std::chrono::steady_clock;
   static constexpr std::chrono::milliseconds kBurst{5};
   static constexpr std::chrono::milliseconds kLook{20};  // for the end
+
+  // With the lock.
+  bool may_go(const FairQueue::Request& request, Clock::time_point now) const;
+  void book(uint64_t bytes);
 
   std::mutex mutex_;
   std::condition_variable changed_;
