@@ -2,7 +2,8 @@
 // test/faults, drawn by a seed.
 
 import { linkFaults } from '../test/faults/link-faults.js'
-import { runTrial, type Trial } from '../test/faults/trial.js'
+import { runTrial } from '../test/faults/trial.js'
+import type { Trial } from '../test/faults/verdict.js'
 import {
   type CaseReport,
   type Figures,

@@ -20,7 +20,7 @@ await truncate(image, 64 * 2 ** 20)
 
   // The destination.
   const target = join(folder, 'moved.img')
-  await using receiver = await receive({ disks: [{ name: 'web', target }] })
+  await using receiver = await receive({ disks: [{ name: 'web', destination: target }] })
 
   // The move: events while it runs, a report at its end.
   const migration = migrate({

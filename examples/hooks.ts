@@ -49,7 +49,7 @@ class Counter {
   counter.resume(client)
   await sleep(200)
   await using receiver = await receive({
-    disks: [{ name: 'disk', target: at('destination.img') }],
+    disks: [{ name: 'disk', destination: at('destination.img') }],
     serve: there,
     machine: {
       resume: async () => {

@@ -1,5 +1,5 @@
-import { Migration } from './migration/migration.js'
-import type { MigrateOptions } from './migration/options.js'
+import { Migration } from './source/migration.js'
+import type { MigrateOptions } from './source/options.js'
 
 /**
  * Moves disks to a receive() elsewhere while their writers go on, and switches over when the

@@ -1,7 +1,7 @@
-import { BlockferryError } from './errors.js'
-import type { MigrateOptions } from './migration/options.js'
-import { Migration } from './migration/migration.js'
-import { optionsOf } from './migration/plan.js'
+import { BlockferryError } from './base/errors.js'
+import type { MigrateOptions } from './source/options.js'
+import { Migration } from './source/migration.js'
+import { optionsOf } from './source/plan.js'
 import { Journal } from './ownership/journal.js'
 
 /** What the journal does not hold: taps, keys, the machine, the network, a shared bandwidth,

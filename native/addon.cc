@@ -1,4 +1,4 @@
-// The addon: what lib/native.ts loads.
+// The addon: what lib/native/addon.ts loads.
 #include <napi.h>
 
 #include "node/bandwidth_wrap.h"

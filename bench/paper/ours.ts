@@ -1,7 +1,7 @@
 // blockferry moves the guest: its disk is served by `blockferry serve` on both hosts.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Report } from '../../lib/migration/report.js'
+import type { Report } from '../../lib/session/report.js'
 import type { Guest } from '../../test/hosts/guest.js'
 import { type Move, MovingGuest } from '../../test/hosts/moving-guest.js'
 import { givenUp, type Ground, type Moved, now, type Site } from './site.js'

@@ -16,7 +16,7 @@ await using server = new NbdServer()
 await server.listen({ path: socket })
 server.add(tap)
 await using receiver = await receive({
-  disks: [{ target: tap }],
+  disks: [{ destination: tap }],
   machine: qemu({ qmp }),
   listen: { host, port: 0 },
   tls: false, // the two hosts have a network of their own; elsewhere: keys

@@ -1,6 +1,6 @@
 // The line after an error: who owns the disks and what to do next.
-import type { BlockferryError } from '../errors.js'
-import { UsageError } from './command.js'
+import type { BlockferryError } from '../base/errors.js'
+import { UsageError } from './usage-error.js'
 
 export function advice (error: BlockferryError, command: string): string {
   if (error instanceof UsageError) return `See: blockferry ${command} --help`.replace('  ', ' ')

@@ -1,11 +1,11 @@
 // Reads the values of options; what makes no sense is a UsageError that names the option.
-import { BlockferryError } from '../errors.js'
-import { machineOf } from '../machine/machine-spec.js'
+import { BlockferryError } from '../base/errors.js'
+import { machineOf } from '../control/machine-spec.js'
 import type { Holes } from '../tap/holes.js'
 import { kHoles } from '../tap/holes.js'
-import { checkBlockSize, checkSize, parseHostPort, parseListen, parseRate, parseTime } from '../units.js'
+import { checkBlockSize, checkSize, parseHostPort, parseListen, parseRate, parseTime } from '../base/units.js'
 import type { Values } from './command.js'
-import { UsageError } from './command.js'
+import { UsageError } from './usage-error.js'
 
 export interface NamedPath { name: string, path: string }
 

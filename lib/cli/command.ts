@@ -2,8 +2,8 @@
 import type { ParseArgsConfig } from 'node:util'
 import { parseArgs } from 'node:util'
 
-import { BlockferryError } from '../errors.js'
 import type { Output } from './output.js'
+import { UsageError } from './usage-error.js'
 
 export type Values = Record<string, string | boolean | string[] | undefined>
 
@@ -18,13 +18,6 @@ export interface Command {
   operand?: string
   /** Answers the exit code; errors are thrown. */
   run: (values: Values, output: Output) => Promise<number>
-}
-
-/** Arguments that make no sense: exit code 2. */
-export class UsageError extends BlockferryError {
-  constructor (message: string) {
-    super('INVALID', message)
-  }
 }
 
 /** Errors: UsageError, naming the option. */

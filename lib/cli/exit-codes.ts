@@ -1,5 +1,5 @@
 // Exit codes that a shell script can rely on.
-import type { BlockferryError } from '../errors.js'
+import type { BlockferryError } from '../base/errors.js'
 
 export const kExit = {
   done: 0,

@@ -1,10 +1,11 @@
 // Finds the command, reads its arguments, and turns errors into messages and exit codes.
 import { readFileSync } from 'node:fs'
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import { cancel } from './cancel.js'
 import type { Command } from './command.js'
-import { readArguments, UsageError } from './command.js'
+import { readArguments } from './command.js'
+import { UsageError } from './usage-error.js'
 import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { Output } from './output.js'
 import { pause } from './pause.js'

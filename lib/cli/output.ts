@@ -1,5 +1,5 @@
 // Where a command writes: lines for people, or with --json one object a line on stdout.
-import type { BlockferryError } from '../errors.js'
+import type { BlockferryError } from '../base/errors.js'
 import { advice } from './advice.js'
 
 export class Output {

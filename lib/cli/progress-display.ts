@@ -4,7 +4,7 @@ import type { WriteStream } from 'node:tty'
 
 import type { HostEvent } from '../control/job.js'
 import type { Infeasible } from '../policy/types.js'
-import type { Progress } from '../migration/events.js'
+import type { Progress } from '../session/events.js'
 import { formatBytes, formatRate, formatTime } from './format.js'
 import type { Stage } from './progress-line.js'
 import { redirectEventText } from './redirect-text.js'

@@ -1,5 +1,5 @@
 // One line that says how far a migration is. Pure: figures and a width in, text out.
-import type { Progress } from '../migration/events.js'
+import type { Progress } from '../session/events.js'
 import { formatBytes, formatClock, formatRate, formatTime } from './format.js'
 
 export type Stage = 'copying' | 'memory' | 'paused' | 'ready' | 'switchover'

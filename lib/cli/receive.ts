@@ -1,17 +1,17 @@
 // blockferry receive: waits for disks.
 import { ControlClient } from '../control/client.js'
 import { DiskHost } from '../control/disk-host.js'
-import { hostPortText } from '../units.js'
+import { hostPortText } from '../base/units.js'
 import type { HostEvent } from '../control/job.js'
 import type { ReceiveRequest } from '../control/protocol.js'
 import { startRemote } from '../control/remote.js'
-import { BlockferryError } from '../errors.js'
-import type { Refused } from '../migration/events.js'
-import type { DestinationReport } from '../migration/report.js'
+import { BlockferryError } from '../base/errors.js'
+import type { Refused } from '../session/events.js'
+import type { DestinationReport } from '../session/report.js'
 import { NbdServer } from '../nbd/server.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
-import { UsageError } from './command.js'
+import { UsageError } from './usage-error.js'
 import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { formatBytes } from './format.js'
 import { kRedirectHelp, redirectFile } from './redirect-option.js'
@@ -123,10 +123,10 @@ async function receiveHere (
     ['SIGINT', 'SIGTERM', 'SIGHUP'], () => void host.close(), () => teller.endAtOnce())
   const control = await openControl(args.text(values, 'control'), host)
   const how = { direct: args.flag(values, 'direct'), force: args.flag(values, 'force'), ...args.holes(values) }
-  const targets = disks.map(({ name, path }) => ({ name, target: path, ...how }))
+  const wanted = disks.map(({ name, path }) => ({ name, destination: path, ...how }))
   try {
     if (address !== undefined) await host.listen(address)
-    await host.receive(targets, request, (event) => teller.tell(event))
+    await host.receive(wanted, request, (event) => teller.tell(event))
     if (address === undefined) return kExit.done
     hasArrived = true
     interrupt.stop()
@@ -199,9 +199,9 @@ class Teller {
     }
   }
 
-  #noteSize ({ name, target, bytes, capacity }: DestinationReport['disks'][number]): void {
+  #noteSize ({ name, destination, bytes, capacity }: DestinationReport['disks'][number]): void {
     if (capacity === bytes) return
-    this.#output.note(`${name} has ${bytes} bytes and ${target} ${capacity}: where it is served or sent without ` +
+    this.#output.note(`${name} has ${bytes} bytes and ${destination} ${capacity}: where it is served or sent without ` +
       `a journal that knows, say --size ${name}=${bytes}`)
   }
 

@@ -1,16 +1,16 @@
 // blockferry recover: who owns the disks after a crash.
-import { machineOf } from '../machine/machine-spec.js'
+import { machineOf } from '../control/machine-spec.js'
 import type { Machine } from '../machine/machine.js'
-import type { Recovered } from '../ownership/recover.js'
-import { recover as recoverJournal } from '../ownership/recover.js'
-import { parseTime } from '../units.js'
+import type { Recovered } from '../recover.js'
+import { recover as recoverJournal } from '../recover.js'
+import { parseTime } from '../base/units.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
-import { UsageError } from './command.js'
+import { UsageError } from './usage-error.js'
 import { kTlsHelp, kTlsOptions, rejectBoth, tls } from './tls-args.js'
 import { kExit } from './exit-codes.js'
-import type { NamedDevice } from './left-taps.js'
-import { concerned, letReturn, namedDevice, takeOut } from './left-taps.js'
+import type { NamedDevice } from './leftover-taps.js'
+import { concerned, letReturn, namedDevice, takeOut } from './leftover-taps.js'
 import type { Output } from './output.js'
 
 export const recover: Command = {

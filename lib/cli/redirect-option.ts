@@ -1,10 +1,10 @@
 // --redirect of send and receive.
-import { BlockferryError } from '../errors.js'
-import type { RedirectFile } from '../network/redirect-file.js'
-import { optionsIn, readRedirectFile } from '../network/redirect-file.js'
+import { BlockferryError } from '../base/errors.js'
+import type { RedirectFile } from '../network/redirect/file.js'
+import { optionsIn, readRedirectFile } from '../network/redirect/file.js'
 import { text } from './args.js'
 import type { Values } from './command.js'
-import { UsageError } from './command.js'
+import { UsageError } from './usage-error.js'
 
 export const kRedirectHelp =
   `  --redirect FILE        with --control: its address changes, its connections go along:

@@ -1,7 +1,7 @@
 // A redirection in a line, for `redirect --list` and `status`, and what happens to one.
-import { isAlive } from '../keeper.js'
-import type { RedirectEvent } from '../network/redirect-events.js'
-import type { RedirectState } from '../network/state.js'
+import { isAlive } from '../base/process-identity.js'
+import type { RedirectEvent } from '../network/redirect/events.js'
+import type { RedirectState } from '../network/redirect/state.js'
 
 const kPhases = {
   preparing: 'being prepared',

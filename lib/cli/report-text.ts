@@ -1,5 +1,5 @@
 // A migration's report for people.
-import type { DowntimePhases, MemoryBytes, Report } from '../migration/report.js'
+import type { DowntimePhases, MemoryBytes, Report } from '../session/report.js'
 import { formatBytes, formatRate, formatTime } from './format.js'
 
 export function reportText (report: Report, to: string): string {

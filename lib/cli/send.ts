@@ -4,15 +4,15 @@ import type { Emit, HostEvent } from '../control/job.js'
 import type { SendRequest } from '../control/protocol.js'
 import type { Remote } from '../control/remote.js'
 import { startRemote } from '../control/remote.js'
-import { undecidedAfter } from '../control/undecided.js'
-import { BlockferryError } from '../errors.js'
+import { ownerUnknownAfter } from '../control/owner-unknown.js'
+import { BlockferryError } from '../base/errors.js'
 import { migrate } from '../migrate.js'
-import { machineOf } from '../machine/machine-spec.js'
-import type { MigrateOptions, SourceDisk } from '../migration/options.js'
-import type { Report } from '../migration/report.js'
+import { machineOf } from '../control/machine-spec.js'
+import type { MigrateOptions, SourceDisk } from '../source/options.js'
+import type { Report } from '../session/report.js'
 import * as args from './args.js'
 import type { Command, Values } from './command.js'
-import { UsageError } from './command.js'
+import { UsageError } from './usage-error.js'
 import { exitCodeOf, kExit, kExitHelp } from './exit-codes.js'
 import { Interrupt } from './interrupt.js'
 import { mapOf } from './map-option.js'
@@ -155,7 +155,7 @@ async function run (values: Values, output: Output): Promise<number> {
     display?.show(event)
     output.event(event)
     told = event.event === 'failed'
-    undecided = undecidedAfter(event, undecided)
+    undecided = ownerUnknownAfter(event, undecided)
   }
   const endAtOnce = () => {
     if (!undecided) return kExit.interrupted

@@ -1,7 +1,7 @@
 // blockferry set: change the budgets of a running migration.
 import * as args from './args.js'
 import type { Command } from './command.js'
-import { UsageError } from './command.js'
+import { UsageError } from './usage-error.js'
 import { kExit } from './exit-codes.js'
 import { ask, kRunningHelp, kRunningOptions, selection } from './running.js'
 

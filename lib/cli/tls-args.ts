@@ -1,12 +1,12 @@
 // --tls-… and --plain: how a command's connections are protected.
 import { resolve } from 'node:path'
 
-import { isLoopback } from '../loopback.js'
-import type { TlsOptions } from '../migration/tls.js'
-import { parseHostPort, parseListen } from '../units.js'
+import { isLoopback } from '../base/loopback.js'
+import type { TlsOptions } from '../base/tls.js'
+import { parseHostPort, parseListen } from '../base/units.js'
 import { flag, text, texts } from './args.js'
 import type { Values } from './command.js'
-import { UsageError } from './command.js'
+import { UsageError } from './usage-error.js'
 
 export const kTlsOptions = {
   'tls-psk': { type: 'string' },

@@ -1,5 +1,5 @@
 // What each command of the control protocol does to the disks of a process.
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import type { DiskHost } from './disk-host.js'
 import type { Emit } from './job.js'
 import type { CommandName, Commands } from './protocol.js'

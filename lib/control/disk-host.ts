@@ -1,19 +1,19 @@
 // The disks that a process serves, and the migrations out of it and into it.
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import type { Machine } from '../machine/machine.js'
-import { machineOf } from '../machine/machine-spec.js'
-import type { MigrateOptions } from '../migration/options.js'
-import type { TargetDisk } from '../migration/receive-options.js'
-import type { Report } from '../migration/report.js'
+import { machineOf } from './machine-spec.js'
+import type { MigrateOptions } from '../source/options.js'
+import type { DestinationDisk } from '../destination/options.js'
+import type { Report } from '../session/report.js'
 import type { Journal } from '../ownership/journal.js'
-import type { RedirectEvent } from '../network/redirect-events.js'
-import type { Redirect } from '../network/redirect.js'
+import type { RedirectEvent } from '../network/redirect/events.js'
+import type { Redirect } from '../network/redirect/redirect.js'
 import type { NbdServer } from '../nbd/server.js'
-import type { Tap } from '../tap.js'
-import { Arrival } from './arrival.js'
-import { hostPortText } from '../units.js'
+import type { Tap } from '../tap/tap.js'
+import { ReceiveJob } from './receive-job.js'
+import { hostPortText } from '../base/units.js'
 import type { Emit, HostEvent, Job } from './job.js'
-import { Outgoing } from './outgoing.js'
+import { SendJob } from './send-job.js'
 import type { PastMigration, ReceiveRequest, SendRequest, Status } from './protocol.js'
 import { Redirections } from './redirections.js'
 
@@ -90,7 +90,7 @@ export class DiskHost {
     const taps = this.#named(names)
     const tell = new Teller(emit, (event) => this.#options.onEvent(event, outgoing.id))
     const network = this.#redirections.open(redirect, 'old', (event) => tell.redirect(event))
-    const outgoing = new Outgoing({
+    const outgoing = new SendJob({
       ...options,
       switchover: switchoverOf(switchover),
       disks: taps.map((source) => ({ source })),
@@ -119,26 +119,26 @@ export class DiskHost {
         throw new BlockferryError('BUSY', `${name} is in a migration already`)
       }
     }
-    await this.#receive(taps.map((target) => ({ target })), request, null, emit, () => {})
+    await this.#receive(taps.map((destination) => ({ destination })), request, null, emit, () => {})
   }
 
   /** Receives disks that this process does not have yet; they are served when they are here. */
   async receive (
-    disks: TargetDisk[], request: ReceiveRequest, emit: Emit
+    disks: DestinationDisk[], request: ReceiveRequest, emit: Emit
   ): Promise<void> {
     const { server } = this.#options
     await this.#receive(disks, request, server, emit, (tap) => this.#adopt(tap))
   }
 
   async #receive (
-    disks: TargetDisk[],
+    disks: DestinationDisk[],
     { disks: _names, keepListening = false, allocate = false, machine, redirect, ...options }: ReceiveRequest,
     server: NbdServer | null, emit: Emit, arrived: (tap: Tap) => void
   ): Promise<void> {
-    const names = disks.map(({ target, name }) => name ?? (target as Tap).name)
+    const names = disks.map(({ destination, name }) => name ?? (destination as Tap).name)
     const tell = new Teller(emit, (event) => this.#options.onEvent(event, arrival.id))
     const network = this.#redirections.open(redirect, 'new', (event) => tell.redirect(event))
-    const arrival = await Arrival.listen(names, {
+    const arrival = await ReceiveJob.listen(names, {
       ...options,
       ...this.#journal(),
       ...machineIn(machine),
@@ -168,16 +168,16 @@ export class DiskHost {
   }
 
   /** The same for what only a migration out of here can do. */
-  outgoing (migration?: string): Outgoing {
+  outgoing (migration?: string): SendJob {
     const job = this.job(migration)
-    if (job instanceof Outgoing) return job
+    if (job instanceof SendJob) return job
     throw new BlockferryError(
       'INVALID', 'disks are being received here: ask the process that sends them')
   }
 
   /** Whether nobody here knows who will own the disks of a migration out of here. */
   get undecided (): boolean {
-    return [...this.#running.values()].some(({ job }) => job instanceof Outgoing && job.undecided)
+    return [...this.#running.values()].some(({ job }) => job instanceof SendJob && job.undecided)
   }
 
   /** Cancels what has not committed and waits until it is over, ends the NBD clients, lets go of
@@ -239,7 +239,7 @@ export class DiskHost {
   /** An arrival that has failed, and only waits for its source to ask, is in nobody's way. */
   async #endWaiting (name: string): Promise<void> {
     for (const { job, over } of this.#running.values()) {
-      if (!(job instanceof Arrival && job.over && job.disks.includes(name))) continue
+      if (!(job instanceof ReceiveJob && job.over && job.disks.includes(name))) continue
       await job.cancel()
       await over.catch(() => {})
     }

@@ -1,5 +1,5 @@
-import type { MigrationEvent, ReceiveEvent } from '../migration/events.js'
-import type { RedirectEvent } from '../network/redirect-events.js'
+import type { MigrationEvent, ReceiveEvent } from '../session/events.js'
+import type { RedirectEvent } from '../network/redirect/events.js'
 import type { PastMigration, RunningMigration } from './protocol.js'
 
 /** `accepted` comes first: by this id the migration can be told from others. */

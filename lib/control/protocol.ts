@@ -2,7 +2,7 @@
 //
 // A Unix stream socket, mode 0600. Each line is one JSON object in UTF-8, 1 MiB at most.
 //   → {"id": 1, "command": "send", …arguments}
-//   ← {"id": 1, "event": {…}}     any number of times: what lib/migration/events.ts names; before
+//   ← {"id": 1, "event": {…}}     any number of times: what lib/session/events.ts names; before
 //                                 it {"event": "accepted", "migration"}, the id for Selection
 //   ← {"id": 1, "result": {…}}    once, at the end; or
 //   ← {"id": 1, "error": {"code", "message", "owner", "resumable", "errno"}}
@@ -11,12 +11,12 @@
 //
 // A client that goes away ends nothing: what it asked for goes on, `status` shows it and `cancel`
 // ends it. A migration takes hours, and a terminal that is lost must not cost what was copied.
-import type { Progress } from '../migration/events.js'
-import type { Report } from '../migration/report.js'
-import type { MigrateOptions } from '../migration/options.js'
-import type { TlsOptions } from '../migration/tls.js'
-import type { RedirectFile } from '../network/redirect-file.js'
-import type { TapState } from '../tap.js'
+import type { Progress } from '../session/events.js'
+import type { Report } from '../session/report.js'
+import type { MigrateOptions } from '../source/options.js'
+import type { TlsOptions } from '../base/tls.js'
+import type { RedirectFile } from '../network/redirect/file.js'
+import type { TapState } from '../tap/tap.js'
 
 export const kMaxLine = 2 ** 20
 
@@ -66,7 +66,7 @@ export interface ReceiveRequest {
   tls?: TlsOptions | false
   /** A migration that fails does not end the listening. Default false. */
   keepListening?: boolean
-  /** As in TargetDisk. Default false. */
+  /** As in DestinationDisk. Default false. */
   allocate?: boolean
   /** The machine that waits here, as in --machine. */
   machine?: string

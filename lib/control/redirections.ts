@@ -1,9 +1,9 @@
 // The redirections of a process: each outlives the migration that it belongs to.
-import type { RedirectEvent } from '../network/redirect-events.js'
-import type { Redirect } from '../network/redirect.js'
-import { redirect } from '../network/redirect.js'
-import type { RedirectFile } from '../network/redirect-file.js'
-import { optionsIn } from '../network/redirect-file.js'
+import type { RedirectEvent } from '../network/redirect/events.js'
+import type { Redirect } from '../network/redirect/redirect.js'
+import { redirect } from '../network/redirect/redirect.js'
+import type { RedirectFile } from '../network/redirect/file.js'
+import { optionsIn } from '../network/redirect/file.js'
 
 export class Redirections {
   readonly #sites = new Set<Redirect>()

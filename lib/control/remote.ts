@@ -1,5 +1,5 @@
 // A send or receive that another process runs for us.
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import type { ControlClient } from './client.js'
 import type { Emit } from './job.js'
 import type { Commands } from './protocol.js'

@@ -5,7 +5,7 @@ import type { Socket } from 'node:net'
 import { connect, createServer } from 'node:net'
 import { once } from 'node:events'
 
-import { BlockferryError, toBlockferryError } from '../errors.js'
+import { BlockferryError, toBlockferryError } from '../base/errors.js'
 import { readLines } from './lines.js'
 import { kMaxLine } from './protocol.js'
 import { checkSocketPath, socketError } from './socket-error.js'

@@ -2,8 +2,8 @@
 import { existsSync } from 'node:fs'
 import { dirname } from 'node:path'
 
-import type { ErrorCode } from '../errors.js'
-import { BlockferryError } from '../errors.js'
+import type { ErrorCode } from '../base/errors.js'
+import { BlockferryError } from '../base/errors.js'
 
 const kCodes: Record<string, [ErrorCode, string]> = {
   EADDRINUSE: ['ADDRESS_IN_USE', 'is in use'],

@@ -4,7 +4,7 @@
 // time that allowPause() grants, pauses the machine and says so; then migrate-continue sends the
 // rest. Destination: started with `-incoming defer -S`; it listens when the memory is about to
 // come, and stays paused until resume().
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import type {
   MachineDescription, MemoryMachine, MemoryProgress, PauseLimits
 } from './machine.js'

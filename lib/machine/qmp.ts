@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import { connect } from 'node:net'
 import { createInterface } from 'node:readline'
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 
 /** A Unix socket's path, or a TCP address. */
 export type QmpAddress = string | { host: string, port: number }

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 
 /** Reads exact numbers of bytes from a socket; one read at a time. */
 export class ByteReader {

@@ -3,7 +3,7 @@
 
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import { ByteReader } from './byte-reader.js'
 import { shakeHands, type Agreed } from './handshake.js'
 import {

@@ -1,6 +1,6 @@
 // The client's side of the NBD handshake.
 import type { Socket } from 'node:net'
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import type { ByteReader } from './byte-reader.js'
 import {
   broken, encodeGo, encodeOption, greetingMagic, handshakeFlags, infos, optionMagic,

@@ -1,7 +1,7 @@
 // The client's part of the NBD protocol's numbers, after the NBD project's doc/proto.md.
 // native/core/nbd/protocol.h carries the server's.
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 
 export const greetingMagic = 0x4e42444d41474943n // "NBDMAGIC"
 export const optionMagic = 0x49484156454f5054n // "IHAVEOPT"

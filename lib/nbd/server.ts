@@ -1,10 +1,10 @@
 // Serves taps over NBD to any client: QEMU, the kernel, libnbd's tools, fio.
-import { BlockferryError, toBlockferryError } from '../errors.js'
-import { isLoopback } from '../loopback.js'
-import type { NativeAddress, NativeNbdServer } from '../native.js'
-import { native } from '../native.js'
-import type { Tap } from '../tap.js'
-import { parseListen } from '../units.js'
+import { BlockferryError, toBlockferryError } from '../base/errors.js'
+import { isLoopback } from '../base/loopback.js'
+import type { NativeAddress, NativeNbdServer } from '../native/types.js'
+import { native } from '../native/addon.js'
+import type { Tap } from '../tap/tap.js'
+import { parseListen } from '../base/units.js'
 
 export interface NbdServerOptions {
   /** One more takes the place of a client that has not chosen its export yet, else it is closed. Default

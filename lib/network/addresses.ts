@@ -1,7 +1,7 @@
 // IP addresses as options give them, one of each family at most.
 import { isIP } from 'node:net'
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import type { Family } from './ip.js'
 
 /** 4 or 6. INVALID for what is no address, naming the option. */

@@ -7,14 +7,13 @@
 import { randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import type { Addresses } from './addresses.js'
 import { addressesOf, host } from './addresses.js'
 import { execute, run } from './command.js'
-import { links } from './ip.js'
+import { checkDevice, links } from './ip.js'
 import type { Network } from './network.js'
-import { checkDevice } from './options.js'
-import { checkPermission } from './survey.js'
+import { checkPermission } from './permission.js'
 
 export interface AnnounceOptions {
   /** The machine's addresses, one of each family at most. */

@@ -2,7 +2,7 @@
 // what goes wrong as an error that says which tool and why.
 import { spawn } from 'node:child_process'
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 
 export interface Ran {
   code: number | null

@@ -1,4 +1,5 @@
 // Asks iproute2 about this host.
+import { nonsense } from '../base/check.js'
 import { execute, run } from './command.js'
 
 export type Family = 4 | 6
@@ -15,6 +16,12 @@ export interface IpLink {
 interface IpAddresses { ifname: string, addr_info: Array<{ local: string, prefixlen: number }> }
 interface IpRule { priority: number, table: string }
 interface IpNeighbour { dst: string, lladdr?: string, state: string[] }
+
+/** The kernel's rules for names of devices; more would not be safe in a batch for `ip`. */
+export function checkDevice (option: string, value: unknown): string {
+  if (typeof value === 'string' && /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,14}$/.test(value)) return value
+  throw nonsense(option, 'the name of a network device')
+}
 
 async function json<T> (args: readonly string[]): Promise<T[]> {
   const text = (await run('ip', ['-j', '-d', ...args])).trim()

@@ -1,5 +1,5 @@
 // The destination's side of a migration in its journal; without one, nothing is remembered.
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 import type { DestinationState, Journal, OwnedDisk } from './journal.js'
 
 export class DestinationOwnership {

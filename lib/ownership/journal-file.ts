@@ -8,8 +8,8 @@ import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 
-import { BlockferryError } from '../errors.js'
-import { native } from '../native.js'
+import { BlockferryError } from '../base/errors.js'
+import { native } from '../native/addon.js'
 
 export class JournalFile<Record extends object> {
   readonly path: string

@@ -7,8 +7,7 @@
 //
 // Every change is durable before anybody acts on it: `committing` before the commit message goes,
 // `committed` before a write is let through or the source is answered.
-import { BlockferryError } from '../errors.js'
-import type { MigrationPlan } from '../migration/plan.js'
+import { BlockferryError } from '../base/errors.js'
 import { JournalFile } from './journal-file.js'
 
 export type SourceState = 'copying' | 'committing' | 'moved' | 'kept'
@@ -37,8 +36,8 @@ export interface OwnershipRecord {
   /** Source: where the destination listened, 'HOST:PORT'. Destination: whom TLS has shown the source
    * to be. */
   peer?: string
-  /** Source: for resume(). */
-  plan?: MigrationPlan
+  /** Source: for resume(); what lib/source/plan.ts makes of a migration's options. */
+  plan?: object
   /** Destination: of the disks, for a source that asks. */
   digests?: string[]
 }
@@ -137,7 +136,7 @@ export class Journal implements AsyncDisposable {
 
   /** Of the last migration out of this host; null when there was none, or an older version's, or
    * its disks went and came back since: that one is done. */
-  lastPlan (): MigrationPlan | null {
+  lastPlan (): object | null {
     const last = this.#file.records.findLast(({ role }) => role === 'source')
     if (last === undefined || (last.state === 'moved' && this.#areHere(last.disks))) return null
     return last.plan ?? null

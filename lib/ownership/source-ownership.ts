@@ -1,18 +1,24 @@
 // The source's side of a migration in its journal; without one, nothing is remembered.
-import { BlockferryError, toBlockferryError } from '../errors.js'
-import type { MigrationPlan } from '../migration/plan.js'
+import { BlockferryError, toBlockferryError } from '../base/errors.js'
 import type { OwnedDisk, SourceState } from './journal.js'
 import { Journal } from './journal.js'
+
+/** What is kept for resume(); the rest of it is the migration's business. */
+export interface SourcePlan {
+  disks: ReadonlyArray<{ name: string }>
+  /** 'HOST:PORT'. */
+  destination: string
+}
 
 export class SourceOwnership {
   readonly #journal: Journal | null
   readonly #own: boolean
   readonly #migration: string
   readonly #disks: readonly OwnedDisk[]
-  readonly #plan: MigrationPlan
+  readonly #plan: SourcePlan
 
   private constructor (
-    journal: Journal | null, own: boolean, migration: string, plan: MigrationPlan,
+    journal: Journal | null, own: boolean, migration: string, plan: SourcePlan,
     disks: readonly OwnedDisk[]
   ) {
     this.#journal = journal
@@ -24,7 +30,7 @@ export class SourceOwnership {
 
   /** REFUSED when the journal says that a disk is not owned here. `sizes`: of each, see partOf(). */
   static async begin (
-    journal: Journal | string | null, migration: string, plan: MigrationPlan,
+    journal: Journal | string | null, migration: string, plan: SourcePlan,
     sizes: ReadonlyArray<{ size?: number }>
   ): Promise<SourceOwnership> {
     const own = typeof journal === 'string'

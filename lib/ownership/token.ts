@@ -3,7 +3,7 @@
 // against a liar.
 import { crc32 } from 'node:zlib'
 
-import { BlockferryError } from '../errors.js'
+import { BlockferryError } from '../base/errors.js'
 
 export interface Outcome { migration: string, committed: boolean }
 

@@ -11,11 +11,11 @@ import {
 } from './downtime.js'
 import type { History } from './estimate.js'
 import { emptyHistory, estimateLink, estimateWriter, lastRate, observe } from './estimate.js'
-import { predict } from './outlook.js'
+import { predict } from './forecast.js'
 import { deferTime, kUnknownInFlight, largestExtent, mostInFlight } from './pacing.js'
 import { paperSteps, planSteps } from './paper-steps.js'
-import type { Situation } from './situation.js'
-import { assess } from './situation.js'
+import type { Situation } from './assessment.js'
+import { assess } from './assessment.js'
 import type { Throttled } from './throttle.js'
 import {
   allowedDirtyRate, burstSize, deadlinePresses, kWatchMs, kWriterShare, latencyFloor, throttleNeeded, throttleSpare,

@@ -2,7 +2,8 @@
 //
 //   downtime = t0 + c · residual / B      t0: what a pause costs without any residual
 //   V* = B · (D − t0) / c                 the residual that the budget D allows
-import type { Link, WireRatio } from './estimate.js'
+import type { Link } from './types.js'
+import type { WireRatio } from './estimate.js'
 import { quantile } from './estimate.js'
 import type { Sample } from './types.js'
 

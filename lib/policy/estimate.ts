@@ -3,7 +3,7 @@
 // Samples come at any interval. They are gathered into slices of a few round trips, because
 // acknowledgements come in lumps; a slice in which the sender ran dry says nothing about the
 // link's capacity, only that it is at least what was sent.
-import type { Sample } from './types.js'
+import type { Link, Sample } from './types.js'
 
 /** Differences over one stretch of time. */
 export interface Slice {
@@ -136,17 +136,6 @@ function withCapacity (capacities: readonly Capacity[], slice: Slice): readonly 
   const known = mean(capacities.map((capacity) => capacity.rate))
   if (slice.idle && (known === null || rate <= known)) return capacities
   return [...capacities.slice(1 - kCapacities), { end: slice.end, rate }]
-}
-
-/** The link as far as it is known, wire bytes/s. */
-export interface Link {
-  /** What to rely on for the downtime: the lower of a low quantile and the last second. */
-  pessimistic: number
-  mean: number
-  /** The most seen. */
-  peak: number
-  /** Long enough observed to tell a budget that can't be met. */
-  settled: boolean
 }
 
 /** null until something was sent. `cap` is the bandwidth budget. */

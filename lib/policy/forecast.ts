@@ -1,34 +1,144 @@
-// How long until the dirty bytes are down to the residual allowed.
-//
-// The sender runs without barriers, so the dirty bytes Q follow
-//
-//   dQ/dt = −b + w · (1 − a(Q))    b = B/c content bytes/s, w the writers' demand,
-//                                  a: the share of it that hits blocks still dirty
-//
-// A uniform writer over a working set W has a = Q/W: a falls with Q in proportion. A skewed one
-// whose hot blocks are sent last loses less than that. So a(Q) = a₀·Q/Q₀ never promises too much.
+// What to tell the user: when it ends, what keeps it, which budget can't be met and what could.
+import { leastDowntime } from './downtime.js'
+import type { Drain } from './drain-time.js'
+import { drainTime } from './drain-time.js'
+import type { Situation } from './assessment.js'
+import type { Throttled } from './throttle.js'
+import { allowedDirtyRate, uniqueRatio } from './throttle.js'
+import type { Forecast, Infeasible, Limit } from './types.js'
 
-export interface Drain {
-  /** Dirty now, content bytes. */
-  dirty: number
-  /** What it has to come down to, content bytes. */
-  target: number
-  /** b, content bytes/s. */
-  capacity: number
-  /** w: unique bytes/s that would be dirtied if no block were dirty. */
-  demand: number
-  /** Of them, bytes/s that are dirtied now. */
-  dirtied: number
+/** Figures called feasible keep this distance from the edge, and some more for the checkpoints,
+ * which vary most. */
+const kMargin = 1.2
+const kCheckpointMargin = 0.3
+/** A throttled writer that uses more of the link than this does not drain in any good time. */
+const kMostShare = 0.9
+
+export interface Course {
+  predictedDowntimeMs: number
+  fits: boolean
+  throttled: Throttled | null
+  /** The least limit that the write-latency budget allows, bytes/s. */
+  latencyFloor: number
+  mayThrottle: boolean
+  writerShare: number
 }
 
-/** ms until `target` is reached; Infinity when it never is. */
-export function drainTime ({ dirty, target, capacity, demand, dirtied }: Drain): number {
-  if (dirty <= target) return 0
-  if (capacity <= 0) return Infinity
-  const absorbed = Math.max(0, demand - dirtied) / dirty
-  const first = capacity - demand + absorbed * dirty
-  const last = capacity - demand + absorbed * target
-  if (first <= 0 || last <= 0) return Infinity
-  const steady = Math.abs(first - last) < 1e-6 * first
-  return 1000 * (steady ? (dirty - target) / first : Math.log(first / last) / absorbed)
+export interface Outlook {
+  forecast: Forecast
+  infeasible: Infeasible | null
+}
+
+export function predict (situation: Situation, course: Course): Outlook {
+  const eta = timeLeft(situation, course)
+  const infeasible = findInfeasible(situation, course, eta)
+  return {
+    forecast: {
+      eta: eta[1] === Infinity ? null : eta,
+      predictedDowntimeMs: course.predictedDowntimeMs,
+      limitedBy: limitedBy(situation, course),
+      relax: infeasible === null ? null : { budget: infeasible.budget, to: infeasible.feasible }
+    },
+    infeasible
+  }
+}
+
+/** ms until the residual fits, [low, high]. Low: nobody writes from now on; in the bulk copy, what
+ * is dirtied meanwhile has to be sent too. High: a writer that keeps it up, on a link at its
+ * pessimistic rate, throttled where the policy would. */
+function timeLeft (situation: Situation, course: Course): [number, number] {
+  const { pressure, link, sample, inTail, aheadMs } = situation
+  const { drain } = pressure
+  if (course.fits) return [aheadMs, aheadMs]
+  if (link.pessimistic === 0) return [0, Infinity]
+  const line = sample.inFlight * 1000 / link.mean + aheadMs
+  const least = timeUnwritten(situation)
+  const again = inTail ? 0 : Math.min(1, drain.dirtied / drain.capacity)
+  const low = least + (least - line) * again
+  const slow = { ...drain, capacity: drain.capacity * link.pessimistic / link.mean }
+  const bulk = inTail ? 0 : drain.dirty * 1000 / slow.capacity
+  const tail = inTail ? slow : tailAfterBulk(slow, sample.size)
+  const free = drainTime(tail)
+  const throttled = Math.max(0, tail.dirty - tail.target) * 1000 /
+    (slow.capacity * (1 - course.writerShare))
+  const limited = course.throttled !== null || drain.demand >= drain.capacity ||
+    free > pressure.patienceMs
+  const high = line + bulk + (course.mayThrottle && limited ? Math.min(free, throttled) : free)
+  return [low, Math.max(high, low)]
+}
+
+/** ms until the residual fits if nobody wrote from now on. */
+function timeUnwritten ({ pressure: { drain }, sample, link, aheadMs }: Situation): number {
+  const once = Math.max(0, drain.dirty - drain.target) * 1000 / drain.capacity
+  return once + sample.inFlight * 1000 / link.mean + aheadMs
+}
+
+/** What a writer all over the disk would leave when the bulk copy is through. */
+function tailAfterBulk (drain: Drain, size: number): Drain {
+  const { demand, capacity } = drain
+  const dirty = Math.min(size, demand * drain.dirty / capacity)
+  return { ...drain, dirty, dirtied: demand * (1 - dirty / size) }
+}
+
+function limitedBy ({ pressure: { drain }, inTail, sample }: Situation, course: Course): Limit {
+  if (course.fits) return 'none'
+  if (course.throttled !== null) return 'writer'
+  if (inTail && drain.dirtied > course.writerShare * drain.capacity) return 'writer'
+  return destinationDominates(sample.checkpointMs, course) && inTail ? 'destination' : 'link'
+}
+
+function destinationDominates (checkpointMs: number | null, course: Course): boolean {
+  return checkpointMs !== null && checkpointMs > course.predictedDowntimeMs / 2
+}
+
+function findInfeasible (
+  situation: Situation, course: Course, eta: readonly [number, number]
+): Infeasible | null {
+  return infeasibleDowntime(situation) ?? infeasibleDeadline(situation, course, eta) ??
+    infeasibleLatency(situation, course)
+}
+
+/** Checkpoints of the bulk copy flush much more than the one in the pause will: only in the tail
+ * do they count against the budget. */
+function infeasibleDowntime (situation: Situation): Infeasible | null {
+  const { budgets, usualPauseMs, pauseCostMs, checkpointMs, link, ratio, inTail } = situation
+  if (checkpointMs === null || !link.settled || link.pessimistic === 0) return null
+  const paused = inTail ? usualPauseMs : pauseCostMs - checkpointMs
+  if (leastDowntime(paused, link, ratio) <= budgets.downtimeMs) return null
+  const least = leastDowntime(pauseCostMs, link, ratio)
+  return {
+    budget: 'downtime',
+    asked: budgets.downtimeMs,
+    feasible: Math.ceil(least * kMargin + checkpointMs * kCheckpointMargin)
+  }
+}
+
+/** The throttle can hold the writers for it in the bulk copy, too. */
+function infeasibleDeadline (
+  situation: Situation, { mayThrottle }: Course, [low, high]: readonly [number, number]
+): Infeasible | null {
+  const { budgets, elapsedMs, link } = situation
+  if (budgets.deadlineMs === undefined || !link.settled || high === Infinity) return null
+  const least = mayThrottle ? timeUnwritten(situation) : low
+  if (elapsedMs + least <= budgets.deadlineMs) return null
+  return {
+    budget: 'deadline',
+    asked: budgets.deadlineMs,
+    feasible: Math.ceil((elapsedMs + high) * kMargin)
+  }
+}
+
+/** The throttle that would be needed delays writes by more than allowed. */
+function infeasibleLatency (
+  { budgets, pressure, recent }: Situation, { throttled, latencyFloor, writerShare }: Course
+): Infeasible | null {
+  const asked = budgets.writeLatencyMs
+  if (asked === undefined || throttled === null) return null
+  const ratio = uniqueRatio(recent)
+  if (latencyFloor * ratio <= pressure.drain.capacity * kMostShare) return null
+  // Near the end no write finds its block dirty still: what is written is unique then.
+  const limit = allowedDirtyRate(pressure, writerShare) / Math.max(1, ratio)
+  return {
+    budget: 'writeLatency', asked, feasible: Math.ceil(asked * latencyFloor / limit * kMargin)
+  }
 }

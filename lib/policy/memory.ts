@@ -1,6 +1,6 @@
 // Memory beside the disks on one link, in one downtime budget: when the machine may pause itself,
 // and how much of its memory may wait in the sockets.
-import type { Link } from './estimate.js'
+import type { Link } from './types.js'
 
 /** Time on the link that may wait in the sockets beyond what the cable holds, ms: it is a queue in
  * front of the last of the memory, and of the disks' residual. */

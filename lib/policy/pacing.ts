@@ -1,7 +1,7 @@
 // How the sender should go about it: what to leave for later, how much to take at once, how much
 // to have on the way.
 
-import type { Link } from './estimate.js'
+import type { Link } from './types.js'
 
 const kKiB = 1024
 const kMinExtent = 64 * kKiB

@@ -13,8 +13,8 @@
 //
 // The limit is on bytes written, its aim is unique bytes dirtied: the ratio of the two is
 // measured all the time, and follows the dirty bytes as they go down.
-import type { Drain } from './forecast.js'
-import { drainTime } from './forecast.js'
+import type { Drain } from './drain-time.js'
+import { drainTime } from './drain-time.js'
 import type { Writer } from './estimate.js'
 import { kUsualMs } from './estimate.js'
 

@@ -2,7 +2,6 @@
 //
 // Bytes, milliseconds and bytes per second throughout, unless a name says otherwise. Nothing here
 // reads a clock or touches a device: the caller samples its counters and passes the time in.
-import type { Link } from './estimate.js'
 
 /** What the user allows. May change while a migration runs. */
 export interface Budgets {
@@ -132,4 +131,15 @@ export interface Decision {
   link: Link | null
   forecast: Forecast
   infeasible: Infeasible | null
+}
+
+/** The link as far as it is known, wire bytes/s. */
+export interface Link {
+  /** What to rely on for the downtime: the lower of a low quantile and the last second. */
+  pessimistic: number
+  mean: number
+  /** The most seen. */
+  peak: number
+  /** Long enough observed to tell a budget that can't be met. */
+  settled: boolean
 }

@@ -1,8 +1,8 @@
 // What the addon is told when a tap is opened, checked.
-import { BlockferryError } from '../errors.js'
-import type { NativeTapOptions } from '../native.js'
-import type { TapOptions } from '../tap.js'
-import { checkBlockSize, checkSize, parseSize } from '../units.js'
+import { BlockferryError } from '../base/errors.js'
+import type { NativeTapOptions } from '../native/types.js'
+import type { TapOptions } from './options.js'
+import { checkBlockSize, checkSize, parseSize } from '../base/units.js'
 import { kHoles } from './holes.js'
 
 export function nativeOptions (source: TapOptions['source'], options: TapOptions): NativeTapOptions {

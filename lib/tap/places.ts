@@ -5,7 +5,7 @@ import type { BigIntStats } from 'node:fs'
 import { readdir, readFile, realpath, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
-import { deviceNumber } from './device-number.js'
+import { deviceNumber } from '../base/device-number.js'
 
 /** Bytes. */
 export interface Place { name: string, start: number, length: number }

@@ -1,10 +1,10 @@
 // Which taps a disk can have, and which of them `auto` takes. Nothing is attached or changed.
 import { stat } from 'node:fs/promises'
 
-import type { ErrorCode } from '../errors.js'
-import { BlockferryError, toBlockferryError } from '../errors.js'
-import { native } from '../native.js'
-import type { TapKind } from '../tap.js'
+import type { ErrorCode } from '../base/errors.js'
+import { BlockferryError, toBlockferryError } from '../base/errors.js'
+import { native } from '../native/addon.js'
+import type { TapKind } from './options.js'
 import { WriterLimit } from './limit/writer-limit.js'
 
 export interface TapAnswer {

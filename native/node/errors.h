@@ -1,4 +1,4 @@
-// The one place where a Status becomes a JavaScript error. lib/errors.ts makes its class of it.
+// The one place where a Status becomes a JavaScript error. lib/base/errors.ts makes its class of it.
 #pragma once
 
 #include <napi.h>

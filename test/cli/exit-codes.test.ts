@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import t from 'tap'
 
 import { ControlServer } from '../../lib/control/server.js'
-import { BlockferryError } from '../../lib/errors.js'
+import { BlockferryError } from '../../lib/base/errors.js'
 import { CliProcess, jsonLines, run, scratch } from './cli-process.js'
 import { makeImage } from './disks.js'
 

@@ -4,7 +4,7 @@ import t from 'tap'
 import { formatBytes, formatClock, formatRate, formatTime } from '../../lib/cli/format.js'
 import { progressLine } from '../../lib/cli/progress-line.js'
 import { reportText } from '../../lib/cli/report-text.js'
-import type { Progress } from '../../lib/migration/events.js'
+import type { Progress } from '../../lib/session/events.js'
 
 t.test('numbers', async (t) => {
   t.same([0, 1, 999, 1000, 9949, 9960, 999_499, 999_500, 1.5e9, 2e15].map(formatBytes),

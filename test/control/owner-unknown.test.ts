@@ -9,7 +9,7 @@ import { DiskHost } from '../../lib/control/disk-host.js'
 import { ControlServer } from '../../lib/control/server.js'
 import { NbdServer } from '../../lib/nbd/server.js'
 import { receive } from '../../lib/receive.js'
-import { openTap } from '../../lib/tap.js'
+import { openTap } from '../../lib/tap/open-tap.js'
 import { CliProcess, run, scratch } from '../cli/cli-process.js'
 import { makeImage, nbdUri } from '../cli/disks.js'
 import { Proxy } from '../support/proxy.js'
@@ -17,7 +17,7 @@ import { Proxy } from '../support/proxy.js'
 t.test('the owner is unknown', async (t) => {
   const path = scratch(t)
   makeImage(path('a.img'), 16)
-  const receiver = await receive({ disks: [{ name: 'web', target: path('b.img') }], linkTimeout: '1s' })
+  const receiver = await receive({ disks: [{ name: 'web', destination: path('b.img') }], linkTimeout: '1s' })
   const proxy = await Proxy.to(receiver.address)
   const host = new DiskHost({
     server: new NbdServer(),

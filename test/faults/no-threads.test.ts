@@ -23,7 +23,7 @@ const program = `
   const [image, target, socket] = process.argv.slice(1)
   await access(image)  // the threads that Node.js itself wants are there from now on
   const tap = await openTap({ source: image, name: 'web' })
-  const receiver = await receive({ disks: [{ target, name: 'web' }] })
+  const receiver = await receive({ disks: [{ destination: target, name: 'web' }] })
   let server = null
   process.on('message', async () => {
     const answer = await migrate({ disks: [{ source: tap }], destination: receiver.address })

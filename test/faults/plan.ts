@@ -1,6 +1,6 @@
 // Where a fault strikes in a migration: what a seed draws.
 import type { MigrationEvent } from '../../lib/index.js'
-import type { EventStream } from '../../lib/migration/event-stream.js'
+import type { EventStream } from '../../lib/base/event-stream.js'
 import type { Random } from '../simulator/random.js'
 import type { FaultyLink } from './faulty-link.js'
 import { kData } from './written-disk.js'

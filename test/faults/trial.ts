@@ -9,7 +9,7 @@ import { migrate, receive } from '../../lib/index.js'
 import { Random } from '../simulator/random.js'
 import { FaultyLink } from './faulty-link.js'
 import { plan } from './plan.js'
-import { checkJournals, checkOwner, checkSource, type Journals } from './verdict.js'
+import { checkJournals, checkOwner, checkSource, type Journals, type Trial } from './verdict.js'
 import { kData, kSize, type Way, WrittenDisk } from './written-disk.js'
 
 /** For what the link held back to reach the destination, too late. */
@@ -34,24 +34,6 @@ export interface Fault {
 
 /** Faults by name; each trial makes its own. */
 export type Faults = Readonly<Record<string, () => Fault>>
-
-export interface Trial {
-  seed: number
-  /** The fault's name. */
-  fault: string
-  /** It moved in the end. */
-  moved: boolean
-  error: BlockferryError | null
-  /** ms from the loss of a link until it was back, of each. */
-  resumeMs: number[]
-  /** What went over the link beyond the data once and what the writer dirtied, over the data. Null:
-   * it did not move. */
-  resentShare: number | null
-  ownersWrong: number
-  writesLost: number
-  /** Every promise that was broken, in words. */
-  wrong: string[]
-}
 
 interface Setting {
   source: WrittenDisk
@@ -98,7 +80,7 @@ async function runBetween (
     : null
   const tls = random.next() < 0.5 ? key : false
   await using receiver = await receive({
-    disks: [{ target: way.path, direct: way.direct, name: 'web' }], linkTimeout: '1s', tls,
+    disks: [{ destination: way.path, direct: way.direct, name: 'web' }], linkTimeout: '1s', tls,
     ...(journals !== null && { journal: journals.destination })
   })
   const link = await FaultyLink.to(receiver.address)

@@ -2,13 +2,30 @@
 // and every acknowledged write with the owner.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { recover, type TapState } from '../../lib/index.js'
+import { recover, type BlockferryError, type TapState } from '../../lib/index.js'
 import { hashOf } from '../support/images.js'
 import type { Writer } from '../support/writer.js'
-import type { Trial } from './trial.js'
 
 /** How long a writer at the owner gets for its next write, ms: a machine may be busy. */
 const kWriteMs = 20_000
+
+export interface Trial {
+  seed: number
+  /** The fault's name. */
+  fault: string
+  /** It moved in the end. */
+  moved: boolean
+  error: BlockferryError | null
+  /** ms from the loss of a link until it was back, of each. */
+  resumeMs: number[]
+  /** What went over the link beyond the data once and what the writer dirtied, over the data. Null:
+   * it did not move. */
+  resentShare: number | null
+  ownersWrong: number
+  writesLost: number
+  /** Every promise that was broken, in words. */
+  wrong: string[]
+}
 
 export interface Journals { source: string, destination: string }
 

@@ -4,8 +4,8 @@ import assert from 'node:assert'
 
 import t from 'tap'
 
-import type { Messages, MessageType } from '../../lib/migration/messages.js'
-import { decode, encode } from '../../lib/migration/messages.js'
+import type { Messages, MessageType } from '../../lib/session/messages.js'
+import { decode, encode } from '../../lib/session/messages.js'
 import { mutateBytes, mutateValue } from './mutate.js'
 import { fuzz } from './runs.js'
 

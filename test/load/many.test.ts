@@ -14,7 +14,7 @@ t.test('64 at once', async (t) => {
   const names = Array.from({ length: kMigrations }, (_, i) => `disk${i}`)
   const path = (name: string, side: string) => join(dir, `${name}.${side}`)
   const receiver = await receive({
-    disks: names.map((name) => ({ name, target: path(name, 'target') }))
+    disks: names.map((name) => ({ name, destination: path(name, 'destination') }))
   })
   // Next to nothing until all have begun.
   const bandwidth = new SharedBandwidth('100kB/s')
@@ -33,7 +33,7 @@ t.test('64 at once', async (t) => {
   const sent = reports.reduce((sum, { bytes }) => sum + bytes.wire, 0)
   t.ok(sent <= 40e6 * seconds + 8e6, `${sent} bytes in ${seconds} s are within the budget`)
   for (const name of names) {
-    t.equal(await hashOf(path(name, 'target')), await hashOf(path(name, 'source')), name)
+    t.equal(await hashOf(path(name, 'destination')), await hashOf(path(name, 'source')), name)
   }
   await receiver.close()
   for (const tap of receiver.taps.values()) await tap.close()

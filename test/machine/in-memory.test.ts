@@ -9,7 +9,7 @@ import type { Test } from 'tap'
 import type { MigrateOptions, Receiver, TlsOptions } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
-import { TargetMachine } from '../../lib/migration/target-machine.js'
+import { DestinationMachine } from '../../lib/destination/machine.js'
 import { hashOf, noise, temporary } from '../support/images.js'
 import { psk, pskFile } from '../support/keys.js'
 import type { Pair } from '../support/pair.js'
@@ -30,7 +30,7 @@ async function makeMove (
 ): Promise<Move> {
   const pair = await makePair(t, 4 << 20)
   const machineReceiver = await receive({
-    disks: [{ target: pair.target, name: 'web' }], machine: to, tls
+    disks: [{ destination: pair.target, name: 'web' }], machine: to, tls
   })
   t.teardown(async () => {
     await machineReceiver.close()
@@ -157,7 +157,7 @@ t.test('the migration ends just when the memory is announced', async (t) => {
   let listens = false
   machine.receiveMemory = async () => { listens = true }
   machine.untilArrived = async () => {}
-  const target = new TargetMachine(machine, () => {})
+  const target = new DestinationMachine(machine, () => {})
   await target.expect(await new InMemoryMachine(kSize).prepare())
   const received = target.receive(() => {})
   if (before === undefined) delete process.env['TMPDIR']

@@ -112,7 +112,7 @@ export class ProxiedGuest {
     there.guest = await this.#start(there, true)
     await there.guest.untilMonitored()
     const receiver = await receive({
-      disks: [{ target: there.tap }],
+      disks: [{ destination: there.tap }],
       machine: qemu({ qmp: there.guest.qmpSocket, memory }),
       linkTimeout: '2s',
     })

@@ -28,7 +28,7 @@ async function refusal (
   const image = makeImage(join(folder, 'source.img'), 1 << 20)
   const target = join(folder, 'target.img')
   const receiver = await receive({
-    disks: [{ target }], ...(destination !== undefined && { machine: destination })
+    disks: [{ destination: target }], ...(destination !== undefined && { machine: destination })
   })
   t.teardown(() => receiver.close())
   const migration = migrate({
@@ -176,7 +176,7 @@ t.test('what both sides compare', { skip }, async (t) => {
     const there = await bareQemu(t, folder, ...incoming)
     const target = join(folder, 'target.img')
     const receiver = await receive({
-      disks: [{ target }], machine: qemu({ qmp: there.qmpSocket })
+      disks: [{ destination: target }], machine: qemu({ qmp: there.qmpSocket })
     })
     t.teardown(() => receiver.close())
     const report = await migrate({

@@ -43,7 +43,7 @@ t.test('a monitor that is stuck when its capabilities are to be given back', asy
     if (command.execute === 'migrate-set-capabilities') isStuck = true
   }))
   await using receiver = await receive({
-    disks: [{ target: join(dir, 'target') }], machine: qemu({ qmp: path })
+    disks: [{ destination: join(dir, 'target') }], machine: qemu({ qmp: path })
   })
   const givenUp = new Promise<string>((resolve) => {
     receiver.on('failed', ({ error }) => resolve(error.code))

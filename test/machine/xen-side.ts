@@ -21,7 +21,7 @@ if (role === 'source') {
   await migration.then(
     () => console.log(`moved ${machine.way}`), (error: any) => console.log(`failed ${error.code} ${error.owner} ${error.message}`))
 } else {
-  const receiver = await receive({ disks: [{ target: disk, name: 'web' }], machine, journal })
+  const receiver = await receive({ disks: [{ destination: disk, name: 'web' }], machine, journal })
   receiver.on('failed', ({ error }) => console.log(`failed ${error.code} ${error.message}`))
   console.log(`port ${receiver.address.port}`)
   await receiver.done

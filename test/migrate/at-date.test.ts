@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import t from 'tap'
 
-import { atDate } from '../../lib/migration/at-date.js'
+import { atDate } from '../../lib/source/switchover-date.js'
 
 const kHourMs = 3_600_000
 

@@ -16,7 +16,7 @@ async function failureOf (promise: PromiseLike<unknown>): Promise<BlockferryErro
 
 t.test('sources', async (t) => {
   const dir = temporary(t)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target') }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'target') }] })
   mkdirSync(join(dir, 'directory'))
   writeFileSync(join(dir, 'odd'), Buffer.alloc(1000))
   writeFileSync(join(dir, 'empty'), '')
@@ -52,7 +52,7 @@ t.test('destinations', async (t) => {
     ['held', held.source, 'BUSY']
   ] as const
   for (const [name, target, code] of targets) {
-    await using receiver = await receive({ disks: [{ target, name }] })
+    await using receiver = await receive({ disks: [{ destination: target, name }] })
     const told: unknown[] = []
     receiver.on('failed', ({ error }) => told.push(error.code))
     await using source = await openTap({ source: image, name })
@@ -62,7 +62,7 @@ t.test('destinations', async (t) => {
     await receiver.close()
     t.same(told, [code], `${name}: the receiver is told too`)
   }
-  await using receiver = await receive({ disks: [{ target: join(dir, 'x'), name: 'expected' }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'x'), name: 'expected' }] })
   t.match(await failureOf(migrate({ disks: [{ source: image, name: 'other' }], destination: receiver.address })),
     { code: 'NOT_FOUND' }, 'a name that is not expected there')
   t.equal(await hashOf(image), before)
@@ -70,7 +70,7 @@ t.test('destinations', async (t) => {
 
 t.test('nobody listens', async (t) => {
   await using source = await openTap({ source: { memory: '1MiB' } })
-  await using receiver = await receive({ disks: [{ target: '/nowhere/disk' }] })
+  await using receiver = await receive({ disks: [{ destination: '/nowhere/disk' }] })
   const { address } = receiver
   await receiver.close()
   t.match(await failureOf(migrate({ disks: [{ source }], destination: address })),
@@ -81,7 +81,7 @@ t.test('nobody listens', async (t) => {
 t.test('a source that is cut short while it is sent', async (t) => {
   const dir = temporary(t)
   const image = makeImage(join(dir, 'source'), kSize)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target') }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'target') }] })
   await using source = await openTap({ source: image })
   const migration = migrate({
     disks: [{ source }], destination: receiver.address, budgets: { bandwidth: '2MB/s' }
@@ -94,7 +94,7 @@ t.test('a source that is cut short while it is sent', async (t) => {
 t.test('two migrations of one tap', async (t) => {
   await using source = await openTap({ source: { memory: '4MiB' } })
   await using target = await openTap({ source: { memory: '4MiB' } })
-  await using receiver = await receive({ disks: [{ target }] })
+  await using receiver = await receive({ disks: [{ destination: target }] })
   const first = migrate({ disks: [{ source }], destination: receiver.address, switchover: 'manual' })
   await new Promise<void>((resolve) => first.on('ready', () => resolve()))
   t.match(await failureOf(migrate({ disks: [{ source }], destination: receiver.address })), { code: 'BUSY' })

@@ -12,7 +12,7 @@ import { dial, header, pretend } from '../support/rogue.js'
 t.test('a receiver that is spoken to in nonsense', async (t) => {
   const dir = temporary(t)
   const image = makeImage(join(dir, 'source'), 4 << 20)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target') }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'target') }] })
   const nonsense: Array<[string, Buffer, RegExp]> = [
     ['garbage', Buffer.alloc(100, 'GET / HTTP/1.1\r\n'), /not a blockferry peer/],
     ['another version', header({ version: 9 }), /wire version 9/],

@@ -27,7 +27,7 @@ function twoNames (t: Test): { devices: [string, string], file: string } {
 }
 
 async function move (source: MigrateOptions['disks'][number]['source'], target: string, options: Partial<MigrateOptions> = {}) {
-  await using receiver = await receive({ disks: [{ name: 'web', target }] })
+  await using receiver = await receive({ disks: [{ name: 'web', destination: target }] })
   try {
     return await migrate({ disks: [{ name: 'web', source }], destination: receiver.address, ...options })
   } finally {
@@ -133,7 +133,7 @@ t.test('after the link was lost the file is still the one that was made', async 
   ftruncateSync(fd, kSize)
   writeSync(fd, noise(1, 1 << 20))
   closeSync(fd)
-  await using receiver = await receive({ disks: [{ name: 'web', target: join(dir, 'b') }] })
+  await using receiver = await receive({ disks: [{ name: 'web', destination: join(dir, 'b') }] })
   const link = await Proxy.to(receiver.address)
   t.teardown(() => link.close())
   const migration = migrate({

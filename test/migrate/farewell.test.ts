@@ -17,7 +17,7 @@ t.test('a receive whose source said goodbye ends at once, every time', async (t)
     await using source = await openTap({ source: { memory: '1MiB' }, name: 'disk' })
     await using target = await openTap({ source: { memory: '1MiB' }, name: 'disk' })
     // Were the word lost, it would wait for as long as that: the test would not end.
-    const receiver = await receive({ disks: [{ target }], linkTimeout: '10min' })
+    const receiver = await receive({ disks: [{ destination: target }], linkTimeout: '10min' })
     const report = await migrate({ disks: [{ source }], destination: receiver.address })
     t.equal(report.equal, true)
     await receiver.done
@@ -26,7 +26,7 @@ t.test('a receive whose source said goodbye ends at once, every time', async (t)
 })
 
 t.test('a cancel is heard, though what came before it cannot be answered any more', async (t) => {
-  await using receiver = await receive({ disks: [{ target: join(temporary(t), 'disk') }] })
+  await using receiver = await receive({ disks: [{ destination: join(temporary(t), 'disk') }] })
   const failed = new Promise<string>((resolve) => {
     receiver.on('failed', ({ error }) => resolve(error.code))
   })

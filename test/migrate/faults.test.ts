@@ -264,7 +264,7 @@ t.test('the destination is full half-way', { skip: kNeedsRoot }, async (t) => {
   const dir = temporary(t)
   const small = smallDisk(t, join(dir, 'small'), 4).path
   const image = makeImage(join(dir, 'source.img'), 16 << 20)
-  await using receiver = await receive({ disks: [{ target: join(small, 'target.img') }] })
+  await using receiver = await receive({ disks: [{ destination: join(small, 'target.img') }] })
   await using source = await openTap({ source: image })
   const error = await failureOf(migrate({ disks: [{ source }], destination: receiver.address }))
   t.match(error, { code: 'NO_SPACE', owner: 'source' })

@@ -37,7 +37,7 @@ async function start (t: Test): Promise<Faulty> {
   const socket = join(dir, 'nbd.sock')
   await server.listen({ path: socket })
   const receiver = await receive({
-    disks: [{ target: files.target.path, name: 'web', direct: true }]
+    disks: [{ destination: files.target.path, name: 'web', direct: true }]
   })
   t.teardown(async () => {
     await receiver.close()
@@ -106,7 +106,7 @@ t.test('the destination is full in the pause', { skip: kNeedsRoot }, async (t) =
   const pair = await makePair(t, kSize)
   const small = smallDisk(t, join(pair.dir, 'small'), 10)
   const target = join(small.path, 'target.img')
-  await using receiver = await receive({ disks: [{ target, name: 'web' }] })
+  await using receiver = await receive({ disks: [{ destination: target, name: 'web' }] })
   const writer = await Writer.start(pair.socket, 'web', 250, 1)
   const client = await NbdClient.open({ path: pair.socket, exportName: 'web' })
   const calls: string[] = []

@@ -80,7 +80,7 @@ t.test('a destination whose messages make no sense', async (t) => {
 
 t.test('a source whose messages make no sense', async (t) => {
   const dir = temporary(t)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target.img') }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'target.img') }] })
   const disk = offer.disks[0]!
   const cases: Array<[string, object[], string]> = [
     ['a commit out of nothing', [{ type: 'commit', mark: 1, digests: [] }], 'PROTOCOL'],
@@ -109,7 +109,7 @@ t.test('memory at the wrong time', async (t) => {
   let held = Promise.resolve()
   const network = { prepare: () => held, switchOver: async () => {}, undo: async () => {} }
   const machine = new InMemoryMachine(1 << 20, { running: false })
-  const receiver = await receive({ disks: [{ target: join(dir, 'disk') }], machine, network })
+  const receiver = await receive({ disks: [{ destination: join(dir, 'disk') }], machine, network })
   t.teardown(async () => {
     await receiver.close()
     for (const tap of receiver.taps.values()) await tap.close()
@@ -141,7 +141,7 @@ t.test('memory at the wrong time', async (t) => {
 })
 
 t.test('memory that nobody waits for', async (t) => {
-  await using receiver = await receive({ disks: [{ target: join(temporary(t), 'disk') }] })
+  await using receiver = await receive({ disks: [{ destination: join(temporary(t), 'disk') }] })
   t.equal(await lyingSource(t, receiver.address, [offer, 'accept', { type: 'memory' }]), 'PROTOCOL')
 })
 
@@ -158,7 +158,7 @@ t.test('probes that make no sense', async (t) => {
     ['too many', 'PROTOCOL', [offer, 'accept', probe(0, ...Array(65).fill(range))]],
     ['behind the end', 'INVALID', [offer, 'accept', probe(0, { offset: size, length: 512 })]]
   ] as const) {
-    await using receiver = await receive({ disks: [{ target }] })
+    await using receiver = await receive({ disks: [{ destination: target }] })
     t.equal(await lyingSource(t, receiver.address, said), code, name)
   }
 })
@@ -191,7 +191,7 @@ for (const equality of [true, false]) {
   t.test(`a commit of what was never sent, equality ${equality ? 'asked for' : 'left out'}`, async (t) => {
     const size = 4 << 20
     const target = makeImage(join(temporary(t), 'disk'), size) // of a blank one nothing is missing
-    await using receiver = await receive({ disks: [{ target, name: 'disk' }] })
+    await using receiver = await receive({ disks: [{ destination: target, name: 'disk' }] })
     await using liar = await marked(t, receiver, size, equality)
     liar.commit(1)
     t.match(await liar.hears('notEqual', 'committed'), { type: 'notEqual' })
@@ -200,7 +200,7 @@ for (const equality of [true, false]) {
 
 t.test('a commit that is ahead of its mark waits for it', async (t) => {
   await using target = await openTap({ source: { memory: '1MiB' }, name: 'disk' })
-  await using receiver = await receive({ disks: [{ target }] })
+  await using receiver = await receive({ disks: [{ destination: target }] })
   await using early = await marked(t, receiver, 1 << 20, false)
   early.commit(2)
   await sleep(300) // for the destination to do what it must not
@@ -213,7 +213,7 @@ t.test('a commit that is ahead of its mark waits for it', async (t) => {
 
 t.test('a disk that is owned here is not overwritten by another migration', async (t) => {
   await using target = await openTap({ source: { memory: '1MiB' } })
-  await using receiver = await receive({ disks: [{ target }] })
+  await using receiver = await receive({ disks: [{ destination: target }] })
   await using first = await openTap({ source: { memory: '1MiB' } })
   await using second = await openTap({ source: { memory: '1MiB' } })
   await migrate({ disks: [{ source: first }], destination: receiver.address })
@@ -229,7 +229,7 @@ t.test('an export name that is taken at the destination does not undo the commit
   await using other = await openTap({ source: { memory: '1MiB' } })
   server.add(other)
   await using target = await openTap({ source: { memory: '1MiB' } })
-  await using receiver = await receive({ disks: [{ target }], serve: server })
+  await using receiver = await receive({ disks: [{ destination: target }], serve: server })
   const told: any[] = []
   receiver.on('failed', ({ error }) => told.push(error))
   await using source = await openTap({ source: { memory: '1MiB' } })

@@ -53,7 +53,7 @@ t.test('a tap that has one tracks all the time', async (t) => {
   t.throws(() => tap.track(), { code: 'INVALID' })
   t.throws(() => tap.untrack(), { code: 'INVALID' })
   t.equal((await failureOf(openTap({ source, force: true, map }))).code, 'BUSY')
-  await using receiver = await receive({ disks: [{ target: join(dir, 'b.img') }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'b.img') }] })
   const wrong = migrate({ disks: [{ source: tap }], destination: receiver.address })
   t.match(await failureOf(wrong), { code: 'INVALID', message: /65536/, owner: 'source' })
   await migrate({ disks: [{ source: tap }], destination: receiver.address, blockSize: '64KiB' })
@@ -65,7 +65,7 @@ t.test('what a transport of one\'s own takes is not remembered', async (t) => {
   const [path, target] = [makeImage(join(dir, 'a.img'), kSize), join(dir, 'b.img')]
   await using source = await openTap({ source: path, map: join(dir, 'a.map') })
   const move = async (switchover: 'auto' | 'manual') => {
-    await using receiver = await receive({ disks: [{ target }] })
+    await using receiver = await receive({ disks: [{ destination: target }] })
     const migration = migrate({ disks: [{ source }], destination: receiver.address, switchover })
     migration.on('progress', () => {
       if (switchover === 'manual' && source.rememberedBytes === kSize) migration.cancel()
@@ -89,7 +89,7 @@ t.test('a disk of an odd size that comes back', async (t) => {
     await using source = await openTap({ source: from, map: `${from}.map` })
     const remembered = source.rememberedBytes
     await using target = await openTap({ source: to, createSize: size, map: `${to}.map` })
-    await using receiver = await receive({ disks: [{ target }] })
+    await using receiver = await receive({ disks: [{ destination: target }] })
     const report = await migrate({ disks: [{ source }], destination: receiver.address })
     t.equal(report.equal, true)
     t.equal(await hashOf(from), await hashOf(to))
@@ -109,7 +109,7 @@ t.test('a device that was written past its tap, or is another', { skip: kNeedsRo
     await using tap = await openTap({ source, map: join(dir, 'map') })
     const remembered = tap.rememberedBytes
     await using target = await openTap({ source: copy, createSize: kSize })
-    await using receiver = await receive({ disks: [{ target }] })
+    await using receiver = await receive({ disks: [{ destination: target }] })
     await migrate({ disks: [{ source: tap }], destination: receiver.address })
     return remembered
   }

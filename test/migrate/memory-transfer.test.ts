@@ -2,9 +2,9 @@
 import t from 'tap'
 
 import type { MemoryMachine } from '../../lib/machine/machine.js'
-import type { PlannedSituation } from '../../lib/migration/memory-transfer.js'
-import { MemoryTransfer } from '../../lib/migration/memory-transfer.js'
-import type { NativeSender } from '../../lib/native.js'
+import type { PlannedSituation } from '../../lib/source/memory-transfer.js'
+import { MemoryTransfer } from '../../lib/source/memory-transfer.js'
+import type { NativeSender } from '../../lib/native/types.js'
 
 const kLink = { pessimistic: 10e6, mean: 12e6, peak: 13e6, settled: true }
 

@@ -94,7 +94,7 @@ t.test('several disks switch over together', async (t) => {
     openTap({ source: makeImage(join(dir, `${name}.source`), sizes[index]!, index), name })))
   for (const source of sources) server.add(source)
   await using receiver = await receive({
-    disks: names.map((name) => ({ target: join(dir, `${name}.target`), name }))
+    disks: names.map((name) => ({ destination: join(dir, `${name}.destination`), name }))
   })
   const writers = await Promise.all(names.map((name) => Writer.start(socket, name, 200)))
   const report = await migrate({
@@ -106,8 +106,8 @@ t.test('several disks switch over together', async (t) => {
     await writer.stop()
     t.equal(writer.error, null)
     const name = names[index]!
-    t.same(writer.lostIn(join(dir, `${name}.target`)), [], name)
-    t.equal(await hashOf(join(dir, `${name}.target`)), await hashOf(join(dir, `${name}.source`)), name)
+    t.same(writer.lostIn(join(dir, `${name}.destination`)), [], name)
+    t.equal(await hashOf(join(dir, `${name}.destination`)), await hashOf(join(dir, `${name}.source`)), name)
   }
   t.same(report.disks.map((disk) => [disk.name, disk.equal, disk.bytes.disk]),
     names.map((name, index) => [name, true, sizes[index]]))
@@ -126,7 +126,7 @@ t.test('out and back, again and again, over taps that stay', async (t) => {
   await server.listen({ path: socket })
   let [from, to] = [{ tap: here, name: 'here' }, { tap: there, name: 'there' }]
   for (let trip = 0; trip < 6; trip++) {
-    await using receiver = await receive({ disks: [{ target: to.tap }] })
+    await using receiver = await receive({ disks: [{ destination: to.tap }] })
     t.equal(to.tap.state, 'refusing')
     const writer = await Writer.start(socket, from.name, 1500)
     const report = await migrate({
@@ -147,7 +147,7 @@ t.test('out and back, again and again, over taps that stay', async (t) => {
 t.test('a disk that nobody writes, from its path', async (t) => {
   const dir = temporary(t)
   const image = makeImage(join(dir, 'source.img'), (4 << 20) + 512 * 3)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target.img') }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'target.img') }] })
   const report = await migrate({ disks: [{ source: image }], destination: receiver.address })
   t.equal(report.equal, true)
   t.ok(report.bytes.zero > 0)
@@ -168,7 +168,7 @@ t.test('onto a disk that held something else', async (t) => {
   await scribbler.stop()
   await client.close()
   await other.close()
-  await using receiver = await receive({ disks: [{ target }] })
+  await using receiver = await receive({ disks: [{ destination: target }] })
   const report = await migrate({ disks: [{ source: image }], destination: receiver.address })
   t.equal(report.equal, true)
   t.equal(await hashOf(target), await hashOf(image), 'holes of the source are zeroes there')

@@ -33,7 +33,7 @@ async function setting (t: Test, fails?: string): Promise<Setting> {
   const calls: Calls = []
   const source = makeImage(join(dir, 'source.img'), 1 << 20)
   const receiver = await receive({
-    disks: [{ target: join(dir, 'target.img') }], network: network(calls, 'new', fails)
+    disks: [{ destination: join(dir, 'target.img') }], network: network(calls, 'new', fails)
   })
   t.teardown(async () => {
     await receiver.close()

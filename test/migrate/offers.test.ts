@@ -12,7 +12,7 @@ import t from 'tap'
 import type { ReceiveOptions } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
-import { askOutcome } from '../../lib/migration/ask-outcome.js'
+import { askOutcome } from '../../lib/source/ask-outcome.js'
 import { makeImage, temporary } from '../support/images.js'
 import { rawSource } from '../support/raw-peers.js'
 
@@ -27,7 +27,7 @@ async function start (t: Test, options: Partial<ReceiveOptions> = {}) {
   const path = (name: string) => join(dir, name)
   const dir = temporary(t)
   const receiver = await receive({
-    disks: [{ target: path('a'), name: 'a' }, { target: path('b'), name: 'b' }], ...options
+    disks: [{ destination: path('a'), name: 'a' }, { destination: path('b'), name: 'b' }], ...options
   })
   t.teardown(async () => {
     await receiver.close()
@@ -147,7 +147,7 @@ t.test('a receive that can not begin leaves nothing behind', async (t) => {
   const program = `
     import { receive } from ${JSON.stringify(new URL('../../lib/index.js', import.meta.url).href)}
     const [target, journal] = process.argv.slice(1)
-    await receive({ disks: [{ target }], journal }).catch(({ code }) => console.log(code))`
+    await receive({ disks: [{ destination: target }], journal }).catch(({ code }) => console.log(code))`
   const args = ['--input-type=module', '-e', program, join(dir, 'a'), join(dir, 'nowhere', 'journal')]
   const child = spawn(process.execPath, args, {
     stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '' }

@@ -48,10 +48,10 @@ t.test('migrate: one tap twice', async (t) => {
 
 const wrongHere: Array<[string, object, RegExp]> = [
   ['no disks', { disks: [] }, /disks/],
-  ['a target that is none', { disks: [{ target: 7 }] }, /disks\[0\]\.target/],
-  ['an allocate that is no flag', { disks: [{ target: 'x', allocate: 'yes' }] }, /disks\[0\]\.allocate/],
-  ['a listen address that is none', { disks: [{ target: 'x' }], listen: 'here' }, /listen/],
-  ['an unknown option', { disks: [{ target: 'x' }], port: 5 }, /port/]
+  ['a destination that is none', { disks: [{ destination: 7 }] }, /disks\[0\]\.destination/],
+  ['an allocate that is no flag', { disks: [{ destination: 'x', allocate: 'yes' }] }, /disks\[0\]\.allocate/],
+  ['a listen address that is none', { disks: [{ destination: 'x' }], listen: 'here' }, /listen/],
+  ['an unknown option', { disks: [{ destination: 'x' }], port: 5 }, /port/]
 ]
 for (const [name, options, message] of wrongHere) {
   t.test(`receive: ${name}`, async (t) => {
@@ -60,7 +60,7 @@ for (const [name, options, message] of wrongHere) {
 }
 
 t.test('receive: a port in use', async (t) => {
-  await using first = await receive({ disks: [{ target: '/nowhere/disk' }] })
-  await t.rejects(receive({ disks: [{ target: '/nowhere/disk' }], listen: first.address }),
+  await using first = await receive({ disks: [{ destination: '/nowhere/disk' }] })
+  await t.rejects(receive({ disks: [{ destination: '/nowhere/disk' }], listen: first.address }),
     { code: 'ADDRESS_IN_USE' })
 })

@@ -130,7 +130,7 @@ const kProgram = `
   import { once } from 'node:events'
   const { migrate, openTap, receive } = await import(process.argv[1])
   const [source, target] = process.argv.slice(2)
-  const receiver = await receive({ disks: [{ target }] })
+  const receiver = await receive({ disks: [{ destination: target }] })
   const tap = await openTap({ source })
   const migration = migrate({ disks: [{ source: tap }], destination: receiver.address, switchover: 'manual' })
   await new Promise((resolve) => migration.on('ready', resolve))

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { Outcomes } from '../../lib/migration/outcomes.js'
+import { Outcomes } from '../../lib/destination/outcomes.js'
 import { Journal } from '../../lib/ownership/journal.js'
 import { temporary } from '../support/images.js'
 

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import type { Refused } from '../../lib/migration/events.js'
+import type { Refused } from '../../lib/session/events.js'
 import { receive } from '../../lib/index.js'
 import { temporary } from '../support/images.js'
 
@@ -23,7 +23,7 @@ async function knock (port: number, words: string | Buffer): Promise<void> {
 }
 
 t.test('a flood', async (t) => {
-  const receiver = await receive({ disks: [{ target: join(temporary(t), 'web'), name: 'web' }] })
+  const receiver = await receive({ disks: [{ destination: join(temporary(t), 'web'), name: 'web' }] })
   t.teardown(() => receiver.close())
   const told: Refused[] = []
   receiver.on('refused', (event) => told.push(event))
@@ -56,7 +56,7 @@ const kCases: Record<string, [words: Buffer, code: string]> = {
 
 for (const [name, [words, code]] of Object.entries(kCases)) {
   t.test(name, async (t) => {
-    const receiver = await receive({ disks: [{ target: join(temporary(t), 'web'), name: 'web' }] })
+    const receiver = await receive({ disks: [{ destination: join(temporary(t), 'web'), name: 'web' }] })
     t.teardown(() => receiver.close())
     const refused = new Promise((resolve) => receiver.on('refused', resolve))
     await knock(receiver.address.port, words)

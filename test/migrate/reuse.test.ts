@@ -20,7 +20,7 @@ const kSize = 48 * kMiB
 async function move (
   t: Test, source: string, target: string, options: Partial<MigrateOptions> = {}, force = false
 ): Promise<Report> {
-  await using receiver = await receive({ disks: [{ target, force }] })
+  await using receiver = await receive({ disks: [{ destination: target, force }] })
   const report = await migrate({ disks: [{ source }], destination: receiver.address, ...options })
   for (const tap of receiver.taps.values()) await tap.close()
   t.equal(report.equal, report.digest === null ? null : true)
@@ -110,7 +110,7 @@ t.test('there and back under a writer: back goes what was written there', async 
   const pair = await makePair(t, kSize)
   await migrate({ disks: [{ source: pair.source }], destination: pair.receiver.address })
   const there = pair.receiver.taps.get('web')!
-  await using back = await receive({ disks: [{ target: pair.source }] })
+  await using back = await receive({ disks: [{ destination: pair.source }] })
   const report = await migrate({ disks: [{ source: there }], destination: back.address })
   t.equal(report.bytes.sent, 0)
   t.equal(report.bytes.same, kSize)
@@ -124,7 +124,7 @@ t.test('it is cut short while it is told what is there', async (t) => {
   copyFileSync(source, target)
   await using tap = await openTap({ source: target, name: 'disk' })
   truncateSync(target, kMiB)
-  await using receiver = await receive({ disks: [{ target: tap }] })
+  await using receiver = await receive({ disks: [{ destination: tap }] })
   const error = await failureOf(migrate({ disks: [{ source }], destination: receiver.address }))
   t.match(error, { code: 'SHORT_READ', owner: 'source' })
 })

@@ -22,7 +22,7 @@ t.test('what a source sends behind its commit does not reach the disk', async (t
   const [image, target] = [join(dir, 'source'), join(dir, 'target')]
   writeFileSync(image, '')
   truncateSync(image, kSize)
-  await using receiver = await receive({ disks: [{ target, name: 'disk' }], linkTimeout: '1s' })
+  await using receiver = await receive({ disks: [{ destination: target, name: 'disk' }], linkTimeout: '1s' })
   await using source = await openTap({ source: image })
   source.track(4096)
   const { sender, say, hears, ended } = await rawSource(t, receiver.address)

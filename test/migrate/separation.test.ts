@@ -1,10 +1,10 @@
 // What three looks would take for another disk, by chance: real storage shows that too seldom.
 import t from 'tap'
 
-import { Separation } from '../../lib/migration/separation.js'
-import type { SourceLink } from '../../lib/migration/source-link.js'
-import type { ByteRange } from '../../lib/native.js'
-import type { Tap } from '../../lib/tap.js'
+import { Separation } from '../../lib/source/separation.js'
+import type { SourceLink } from '../../lib/source/link.js'
+import type { ByteRange } from '../../lib/native/types.js'
+import type { Tap } from '../../lib/tap/tap.js'
 
 const kSize = 1 << 20
 

@@ -19,7 +19,7 @@ async function start (t: Test, bandwidth: SharedBandwidth, seed: number) {
   const dir = temporary(t)
   const source = makeImage(join(dir, 'source.img'), kSize, seed)
   const target = join(dir, 'target.img')
-  const receiver = await receive({ disks: [{ target }] })
+  const receiver = await receive({ disks: [{ destination: target }] })
   t.teardown(async () => {
     await receiver.close()
     for (const tap of receiver.taps.values()) await tap.close()

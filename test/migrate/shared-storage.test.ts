@@ -18,10 +18,10 @@ const kSize = 4 << 20
 
 /** It is refused, with the source in charge, and nothing is written. */
 async function refuses (
-  t: Test, source: string, target: ReceiveOptions['disks'][number]['target'], tap?: 'bpf'
+  t: Test, source: string, target: ReceiveOptions['disks'][number]['destination'], tap?: 'bpf'
 ): Promise<void> {
   const before = await hashOf(source)
-  await using receiver = await receive({ disks: [{ target }] })
+  await using receiver = await receive({ disks: [{ destination: target }] })
   const machine = { pause: () => {}, resume: () => {} }
   const migration = migrate({
     disks: [{ source, ...(tap !== undefined && { tap }) }], machine, destination: receiver.address, reuse: false
@@ -47,7 +47,7 @@ t.test("another disk's file", async (t) => {
   const before = await hashOf(b)
   linkSync(b, join(dir, 'other'))
   await using receiver = await receive({
-    disks: [{ name: 'a', target: join(dir, 'other') }, { name: 'b', target: join(dir, 'new') }]
+    disks: [{ name: 'a', destination: join(dir, 'other') }, { name: 'b', destination: join(dir, 'new') }]
   })
   const migration = migrate({ disks: [{ source: a, name: 'a' }, { source: b, name: 'b' }], destination: receiver.address })
   await t.rejects(migration, { code: 'REFUSED', owner: 'source', message: /other here is/ })
@@ -86,7 +86,7 @@ t.test('two disks are not one', { skip: kNeedsRoot }, async (t) => {
   const source = makeImage(join(dir, 'a'), kSize)
   copyFileSync(source, join(dir, 'b'))
   const [here, there] = [loopDevice(t, source), loopDevice(t, join(dir, 'b'))]
-  await using receiver = await receive({ disks: [{ target: there }] })
+  await using receiver = await receive({ disks: [{ destination: there }] })
   t.equal((await migrate({ disks: [{ source: here }], destination: receiver.address })).equal, true)
   for (const tap of receiver.taps.values()) await tap.close()
   t.same(await placesOf(join(dir, 'none')), [])
@@ -124,7 +124,7 @@ t.test('who knows better', async (t) => {
   }
   const answers = [[false, 'failed', { code: 'REFUSED' }], [true, 'accept', {}]] as const
   for (const [force, answer, content] of answers) {
-    await using receiver = await receive({ disks: [{ target: source, force }] })
+    await using receiver = await receive({ disks: [{ destination: source, force }] })
     const { sender, say, hears } = await rawSource(t, receiver.address)
     say(offer)
     t.match(await hears(answer), content)

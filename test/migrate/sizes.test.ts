@@ -33,7 +33,7 @@ async function served (t: Test, tap: Tap, socket: string): Promise<NbdServer> {
 
 /** Moves a disk from one open tap to another; what the destination tells. */
 async function move (source: Tap | string, target: Tap | string, options: Partial<ReceiveOptions> = {}) {
-  await using receiver = await receive({ disks: [{ target, name: 'web' }], ...options })
+  await using receiver = await receive({ disks: [{ destination: target, name: 'web' }], ...options })
   const done = new Promise<any>((resolve) => receiver.on('done', ({ report }) => resolve(report)))
   const migration = migrate({ disks: [{ source, name: 'web' }], destination: receiver.address })
   const started = new Promise<any>((resolve) => migration.on('started', resolve))
@@ -124,7 +124,7 @@ t.test('by its path again: its size is the journal\'s, or has to be said', async
 
   const back = async (options: object, how: object = {}) => {
     writeFileSync(join(dir, 'back'), Buffer.alloc(kSize))
-    await using receiver = await receive({ disks: [{ target: join(dir, 'back') }] })
+    await using receiver = await receive({ disks: [{ destination: join(dir, 'back') }] })
     await migrate({ disks: [{ source: path, name: 'disk', ...how }], destination: receiver.address, ...options })
     for (const tap of receiver.taps.values()) await tap.close()
     return readFileSync(join(dir, 'back'))
@@ -145,7 +145,7 @@ t.test('by its path again: its size is the journal\'s, or has to be said', async
   await failureOf(migrate({ disks: [gone], destination: '127.0.0.1:1', journal, reconnect: 0 }))
   t.equal(await known(), kSize, 'also when it has been tried in vain')
   writeFileSync(join(dir, 'back'), Buffer.alloc(kSize))
-  await using receiver = await receive({ disks: [{ target: join(dir, 'back'), name: 'web' }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'back'), name: 'web' }] })
   await migrate({ disks: [gone], destination: receiver.address, journal })
   t.equal(await known(), kSize, 'and when it has moved away')
   t.ok(readFileSync(join(dir, 'back')).equals(image))
@@ -175,7 +175,7 @@ t.test('a machine that opens the storage itself would see all of it', async (t) 
   const { path } = storage(join(dir, 'b'), 6 * kMiB, 2)
   const attempt = async (target: string, force: boolean) => {
     await using receiver = await receive({
-      disks: [{ target, name: 'web', force }], machine: new DirectMachine(kMiB, { running: false })
+      disks: [{ destination: target, name: 'web', force }], machine: new DirectMachine(kMiB, { running: false })
     })
     await migrate({
       disks: [{ source: join(dir, 'a'), name: 'web' }], destination: receiver.address, machine: new InMemoryMachine(kMiB)

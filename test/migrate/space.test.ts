@@ -6,7 +6,7 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import type { TargetDisk } from '../../lib/index.js'
+import type { DestinationDisk } from '../../lib/index.js'
 import { migrate, NbdClient, NbdServer, openTap, receive } from '../../lib/index.js'
 import { hashOf, makeImage, noise, temporary } from '../support/images.js'
 import { kNeedsRoot, smallDisk } from '../support/root.js'
@@ -17,8 +17,8 @@ const kSize = 16 * kMiB
 
 const spaceOf = (path: string) => statSync(path).blocks * 512
 
-async function move (source: string, target: string, options: Partial<TargetDisk> = {}): Promise<void> {
-  await using receiver = await receive({ disks: [{ target, ...options }] })
+async function move (source: string, target: string, options: Partial<DestinationDisk> = {}): Promise<void> {
+  await using receiver = await receive({ disks: [{ destination: target, ...options }] })
   await migrate({ disks: [{ source }], destination: receiver.address })
   for (const tap of receiver.taps.values()) await tap.close()
 }
@@ -56,7 +56,7 @@ t.test('what the guest discards while it moves is zeroes at a thick target, and 
   server.add(source)
   await server.listen({ path: join(dir, 'nbd') })
   const client = await NbdClient.open({ path: join(dir, 'nbd'), exportName: 'web' })
-  await using receiver = await receive({ disks: [{ target, name: 'web' }] })
+  await using receiver = await receive({ disks: [{ destination: target, name: 'web' }] })
   const migration = migrate({ disks: [{ source }], destination: receiver.address, switchover: 'manual' })
   await new Promise<void>((resolve) => migration.on('ready', () => resolve()))
   await client.trim(kMiB, kMiB)
@@ -87,7 +87,7 @@ t.test('space that is not there is missed at the offer', { skip: kNeedsRoot }, a
   const source = makeImage(join(dir, 'a'), kSize)
   const { path } = smallDisk(t, join(dir, 'small'), 12)
   const told: string[] = []
-  await using receiver = await receive({ disks: [{ target: join(path, 'b'), allocate: true }] })
+  await using receiver = await receive({ disks: [{ destination: join(path, 'b'), allocate: true }] })
   receiver.on('started', () => { told.push('started') })
   const error = await failureOf(migrate({ disks: [{ source }], destination: receiver.address }))
   t.match(error, { code: 'NO_SPACE', owner: 'source' })

@@ -24,7 +24,7 @@ function write (path: string): void {
 async function moveWhile (
   t: Test, source: string | Tap, during: (migration: Migration) => void, machine?: MigrateOptions['machine']
 ) {
-  await using receiver = await receive({ disks: [{ target: join(temporary(t), 'target') }] })
+  await using receiver = await receive({ disks: [{ destination: join(temporary(t), 'target') }] })
   const migration = migrate({
     disks: [{ source }], destination: receiver.address, ...(machine !== undefined && { machine })
   })

@@ -5,7 +5,7 @@ import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 
 import { redirect } from '../../lib/index.js'
-import { optionsIn, readRedirectFile } from '../../lib/network/redirect-file.js'
+import { optionsIn, readRedirectFile } from '../../lib/network/redirect/file.js'
 
 const kKeys = { old: `${'A'.repeat(43)}=`, new: `${'B'.repeat(43)}=` }
 const kFile = {

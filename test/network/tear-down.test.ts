@@ -1,9 +1,9 @@
 // When the tunnel may go, and how connections are counted.
 import t from 'tap'
 
-import { count, parse } from '../../lib/network/connections.js'
-import type { TunnelUse } from '../../lib/network/tear-down.js'
-import { tunnelEnd } from '../../lib/network/tear-down.js'
+import { count, parse } from '../../lib/network/redirect/connections.js'
+import type { TunnelUse } from '../../lib/network/redirect/tear-down.js'
+import { tunnelEnd } from '../../lib/network/redirect/tear-down.js'
 
 const kUse: TunnelUse = {
   now: 1000,

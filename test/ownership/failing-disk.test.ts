@@ -43,7 +43,7 @@ async function start (t: Test, failures: number, cut = false) {
   const pair = await makePair(t)
   const journal = join(pair.dir, 'journal')
   const fail = await failingDatasync(t, join(pair.dir, 'scratch'))
-  const receiver = await receive({ disks: [{ target: pair.target, name: 'web' }], journal, linkTimeout: '1s' })
+  const receiver = await receive({ disks: [{ destination: pair.target, name: 'web' }], journal, linkTimeout: '1s' })
   t.teardown(() => receiver.close())
   const errors: BlockferryError[] = []
   receiver.on('failed', ({ error }) => { errors.push(error) })
@@ -97,7 +97,7 @@ t.test('the link is lost before the disk refuses: who asks is told', async (t) =
   const pair = await makePair(t)
   const fail = await failingDatasync(t, join(pair.dir, 'scratch'))
   const receiver = await receive({
-    disks: [{ target: pair.target, name: 'web' }], journal: join(pair.dir, 'journal'), linkTimeout: '1s'
+    disks: [{ destination: pair.target, name: 'web' }], journal: join(pair.dir, 'journal'), linkTimeout: '1s'
   })
   // As `blockferry receive` without --keep-listening.
   receiver.on('failed', () => { void receiver.close({ waitForLost: true }) })
@@ -137,7 +137,7 @@ t.test('the disk hangs: the source does not wait for ever, and nobody goes on', 
   }
   t.teardown(() => { prototype.datasync = datasync })
   const receiver = await receive({
-    disks: [{ target: pair.target, name: 'web' }], journal: join(pair.dir, 'journal'), linkTimeout: '1s'
+    disks: [{ destination: pair.target, name: 'web' }], journal: join(pair.dir, 'journal'), linkTimeout: '1s'
   })
   const writer = await Writer.start(pair.socket, 'web', 1000)
   const migration = migrate({ disks: [{ source: pair.source }], destination: receiver.address, linkTimeout: '1s' })

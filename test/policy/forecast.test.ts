@@ -1,6 +1,6 @@
 import t from 'tap'
-import type { Drain } from '../../lib/policy/forecast.js'
-import { drainTime } from '../../lib/policy/forecast.js'
+import type { Drain } from '../../lib/policy/drain-time.js'
+import { drainTime } from '../../lib/policy/drain-time.js'
 
 /** A uniform writer over everything, as shares of the disk and of the link. */
 function uniform (dirty: number, demand: number, target = 0.01): Drain {

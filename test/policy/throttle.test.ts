@@ -1,6 +1,6 @@
 import t from 'tap'
 import type { Writer } from '../../lib/policy/estimate.js'
-import type { Drain } from '../../lib/policy/forecast.js'
+import type { Drain } from '../../lib/policy/drain-time.js'
 import type { Pressure } from '../../lib/policy/throttle.js'
 import {
   allowedDirtyRate, burstSize, latencyFloor, throttleNeeded, throttleSpare, uniqueRatio

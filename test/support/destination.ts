@@ -8,7 +8,7 @@ import { temporary } from './images.js'
 
 export async function destination (t: Test) {
   const target = join(temporary(t), 'target.img')
-  const receiver = await receive({ disks: [{ target, name: 'web' }] })
+  const receiver = await receive({ disks: [{ destination: target, name: 'web' }] })
   const close = async () => {
     await receiver.close()
     for (const tap of receiver.taps.values()) await tap.close()

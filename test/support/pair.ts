@@ -27,7 +27,7 @@ export async function makePair (t: Test, size = 16 << 20, tls?: TlsOptions): Pro
   server.add(source)
   await server.listen({ path: socket })
   const receiver = await receive({
-    disks: [{ target, name: 'web' }], ...(tls !== undefined && { tls })
+    disks: [{ destination: target, name: 'web' }], ...(tls !== undefined && { tls })
   })
   t.teardown(async () => {
     await receiver.close()

@@ -1,8 +1,8 @@
 // Peers made of the library's own parts, that say what a test wants.
 import type { Test } from 'tap'
 
-import type { NativeSender, NativeSession, NativeTrust } from '../../lib/native.js'
-import { native } from '../../lib/native.js'
+import type { NativeSender, NativeSession, NativeTrust } from '../../lib/native/types.js'
+import { native } from '../../lib/native/addon.js'
 
 export interface RawSource {
   readonly sender: NativeSender

@@ -10,7 +10,7 @@ const kProgram = `
   import { receive } from ${JSON.stringify(kLibrary)}
   const [target, ...journal] = process.argv.slice(1)
   const receiver = await receive({
-    disks: [{ target, name: 'web' }], ...(journal.length > 0 && { journal: journal[0] })
+    disks: [{ destination: target, name: 'web' }], ...(journal.length > 0 && { journal: journal[0] })
   })
   receiver.on('committed', () => console.log('committed'))
   receiver.on('failed', ({ error }) => console.log(error.code))

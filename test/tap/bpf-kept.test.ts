@@ -35,7 +35,7 @@ const pinnedOn = async (device: string) =>
 async function copyAndKill (device: string, map: string, target: string, share = 1): Promise<void> {
   const program = `
     const { migrate, openTap, receive } = await import(${JSON.stringify(kLibrary)})
-    const receiver = await receive({ disks: [{ target: ${JSON.stringify(target)} }] })
+    const receiver = await receive({ disks: [{ destination: ${JSON.stringify(target)} }] })
     const source = await openTap({
       source: ${JSON.stringify(device)}, tap: 'bpf', map: ${JSON.stringify(map)}
     })
@@ -55,7 +55,7 @@ async function copyAndKill (device: string, map: string, target: string, share =
 async function move (
   t: Test, device: string, map: string, target: string, more: Partial<MigrateOptions> = {}
 ): Promise<Report> {
-  await using receiver = await receive({ disks: [{ target }] })
+  await using receiver = await receive({ disks: [{ destination: target }] })
   const report = await migrate({
     disks: [{ source: device, tap: 'bpf', map }], destination: receiver.address,
     machine: { pause: () => {} }, ...more
@@ -78,7 +78,7 @@ t.test('what was sent before a kill, and not written since, is not read again', 
     await using tap = await openTap({ source: device, tap: 'bpf', map })
     t.match(await pinnedOn(device), [{ device, live: true }])
     t.equal(tap.rememberedBytes, kSize - 2 ** 20)
-    await using receiver = await receive({ disks: [{ target }] })
+    await using receiver = await receive({ disks: [{ destination: target }] })
     const before = bytesRead()
     const report = await migrate({
       disks: [{ source: tap }], destination: receiver.address, machine: { pause: () => {} }

@@ -40,7 +40,7 @@ function busyFiles (t: Test, point: string, seed: number): { end: () => Promise<
 
 async function destination (t: Test, dir: string) {
   const target = join(dir, 'target.img')
-  const receiver = await receive({ disks: [{ target, name: 'web' }] })
+  const receiver = await receive({ disks: [{ destination: target, name: 'web' }] })
   t.teardown(async () => {
     await receiver.close()
     for (const tap of receiver.taps.values()) await tap.close()

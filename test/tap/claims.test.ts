@@ -10,7 +10,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 
 import { openTap } from '../../lib/index.js'
-import { deviceNumber } from '../../lib/tap/device-number.js'
+import { deviceNumber } from '../../lib/base/device-number.js'
 import { emptyDevice, kNeedsBpf } from '../support/bpf.js'
 import { failedOpen } from '../support/failed-open.js'
 import { makeImage, temporary } from '../support/images.js'

@@ -40,7 +40,7 @@ t.test('what makes no sense is refused', async (t) => {
   for (const disk of [{ source, holes: some }, { source, tap: 'bpf' as const, holes: 'read' as const }]) {
     t.match(await failureOf(migrate({ disks: [disk], destination })), { code: 'INVALID', message: /disks\[0\].holes/ })
   }
-  t.match(await failureOf(receive({ disks: [{ target: source, holes: some }] })), { code: 'INVALID', message: /holes/ })
+  t.match(await failureOf(receive({ disks: [{ destination: source, holes: some }] })), { code: 'INVALID', message: /holes/ })
 })
 
 function writeAt (path: string, at: number, text: string): void {
@@ -65,7 +65,7 @@ t.test('a disk of 8 TiB with next to nothing in it goes there, and again', async
   writeAt(source, kTiB / 2, 'piece')
   for (const text of ['piece', 'other']) {
     writeAt(source, 5 * kTiB, text)
-    await using receiver = await receive({ disks: [{ target, holes: 'trust' }] })
+    await using receiver = await receive({ disks: [{ destination: target, holes: 'trust' }] })
     const { bytes, equal } = await migrate({ disks: [{ source, holes: 'trust' }], destination: receiver.address })
     for (const tap of receiver.taps.values()) await tap.close()
     t.ok(equal)

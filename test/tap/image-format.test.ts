@@ -64,7 +64,7 @@ t.test('on a device', { skip: kNeedsRoot }, async (t) => {
 t.test('what a guest writes while it is served is its own affair', async (t) => {
   const dir = temporary(t)
   const source = makeImage(join(dir, 'a'), kSize)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'b') }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'b') }] })
   await using tap = await openTap({ source })
   writeFileSync(source, Buffer.from('QFI\xfb', 'latin1'), { flag: 'r+' })
   t.equal((await migrate({ disks: [{ source: tap }], destination: receiver.address })).equal, true)
@@ -78,7 +78,7 @@ t.test('the target of a migration', async (t) => {
   truncateSync(target, kSize)
   const before = readFileSync(target)
   const move = async (force: boolean) => {
-    await using receiver = await receive({ disks: [{ target, force }] })
+    await using receiver = await receive({ disks: [{ destination: target, force }] })
     await migrate({ disks: [{ source }], destination: receiver.address })
     for (const tap of receiver.taps.values()) await tap.close()
   }
@@ -91,7 +91,7 @@ t.test('what has come already is taken on, whatever it looks like', async (t) =>
   const dir = temporary(t)
   const source = makeImage(join(dir, 'a'), kSize)
   writeFileSync(source, Buffer.from('QFI\xfb', 'latin1'), { flag: 'r+' })
-  await using receiver = await receive({ disks: [{ target: join(dir, 'b') }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'b') }] })
   const first = migrate({
     disks: [{ source, force: true }], destination: receiver.address, switchover: 'manual'
   })
@@ -109,7 +109,7 @@ t.test('the command line', async (t) => {
   const image = join(dir, 'image')
   execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', image, '4M'])
   truncateUp(image)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target'), name: 'web' }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'target'), name: 'web' }] })
   const send = ['send', '--disk', `web=${image}`, '--to', `127.0.0.1:${receiver.address.port}`]
   const refused = await run(t, ...send)
   t.equal(refused.code, 1)

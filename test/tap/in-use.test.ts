@@ -116,7 +116,7 @@ t.test('the target of a migration', async (t) => {
   const [source, target] = [makeImage(join(dir, 'a'), kSize), makeImage(join(dir, 'b'), kSize, 2)]
   await writerOf(t, target)
   const move = async (force: boolean) => {
-    await using receiver = await receive({ disks: [{ target, force }] })
+    await using receiver = await receive({ disks: [{ destination: target, force }] })
     await migrate({ disks: [{ source }], destination: receiver.address })
     for (const tap of receiver.taps.values()) await tap.close()
   }
@@ -129,7 +129,7 @@ t.test('the command line', async (t) => {
   const dir = temporary(t)
   const image = makeImage(join(dir, 'image'), kSize)
   await writerOf(t, image)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target'), name: 'web' }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'target'), name: 'web' }] })
   const send = ['send', '--disk', `web=${image}`, '--to', `127.0.0.1:${receiver.address.port}`]
   const refused = await run(t, ...send)
   t.equal(refused.code, 1)

@@ -9,10 +9,10 @@ import t from 'tap'
 
 import type { BlockferryError } from '../../lib/index.js'
 import { migrate, openTap, probe, receive, removeLeftTap } from '../../lib/index.js'
-import type { Keeper } from '../../lib/keeper.js'
-import { ownKeeper } from '../../lib/keeper.js'
-import { checkMigrateOptions } from '../../lib/migration/options.js'
-import { planOf } from '../../lib/migration/plan.js'
+import type { ProcessIdentity } from '../../lib/base/process-identity.js'
+import { ownIdentity } from '../../lib/base/process-identity.js'
+import { checkMigrateOptions } from '../../lib/source/options.js'
+import { planOf } from '../../lib/source/plan.js'
 import { contentOf, differing, emptyDevice, kNeedsBpf, outrunner } from '../support/bpf.js'
 import { kNeedsCgroups, limitedGroup } from '../support/cgroups.js'
 import { destination } from '../support/destination.js'
@@ -185,7 +185,7 @@ t.test('a killed process leaves no limit', { skip }, async (t) => {
 })
 
 /** What a tap that limits the disk has put down. */
-function recordOf (disk: string, keeper: Keeper, lines: object[]): string {
+function recordOf (disk: string, keeper: ProcessIdentity, lines: object[]): string {
   const record = `/run/blockferry/limits/${disk}.json`
   mkdirSync('/run/blockferry/limits', { recursive: true, mode: 0o700 })
   writeFileSync(record, JSON.stringify({ keeper, lines }))
@@ -259,10 +259,10 @@ t.test('a writer that outruns the link is slowed until it fits', { skip }, async
 
 t.test('a limit that can not be set when it is needed does not end the migration', { skip }, async (t) => {
   const { dir, device, disk, group, options } = setting(t)
-  const record = recordOf(disk, ownKeeper(), [])
+  const record = recordOf(disk, ownIdentity(), [])
   t.teardown(() => rmSync(record))
   const target = `${dir}/target.img`
-  await using receiver = await receive({ disks: [{ target, name: 'web' }] })
+  await using receiver = await receive({ disks: [{ destination: target, name: 'web' }] })
   const { pause } = outrunner(t, device, group.enter)
   await until(() => isHalfWritten(dir))
   const migration = migrate({

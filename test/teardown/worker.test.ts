@@ -32,7 +32,7 @@ const program = `
 
 t.test('terminated at any moment', async (t) => {
   const dir = temporary(t)
-  await using receiver = await receive({ disks: [{ target: join(dir, 'target.img'), name: 'web' }] })
+  await using receiver = await receive({ disks: [{ destination: join(dir, 'target.img'), name: 'web' }] })
   for (let round = 0; round < 12; round++) {
     const worker = new Worker(program, {
       eval: true,

@@ -6,8 +6,8 @@ import t from 'tap'
 
 import type { Receiver } from '../../lib/index.js'
 import { receive } from '../../lib/index.js'
-import { checkTls, loadTls } from '../../lib/migration/tls.js'
-import type { NativeTrust } from '../../lib/native.js'
+import { checkTls, loadTls } from '../../lib/base/tls.js'
+import type { NativeTrust } from '../../lib/native/types.js'
 import { temporary } from '../support/images.js'
 import { psk, pskFile } from '../support/keys.js'
 import type { RawSource } from '../support/raw-peers.js'
@@ -36,7 +36,7 @@ async function setting (t: Test): Promise<Setting> {
   const keys = pskFile(dir, 'keys.psk', 'alice', 'bob')
   const open = async () => {
     const receiver = await receive({
-      disks: [{ target: join(dir, 'disk'), name: 'disk' }],
+      disks: [{ destination: join(dir, 'disk'), name: 'disk' }],
       journal: join(dir, 'journal'),
       linkTimeout: '1s',
       tls: psk(keys)

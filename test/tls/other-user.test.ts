@@ -52,7 +52,7 @@ t.test('a receiver tells another user why not, and goes on', { skip }, async (t)
 t.test('a source sends nothing to a port that another user listens on', { skip }, async (t) => {
   const dir = temporary(t)
   const source = makeImage(`${dir}/source.img`, 4 << 20)
-  await using receiver = await receive({ disks: [{ target: `${dir}/target.img`, name: 'web' }], tls: false })
+  await using receiver = await receive({ disks: [{ destination: `${dir}/target.img`, name: 'web' }], tls: false })
   const port = Number(await asNobody(t, passing(receiver.address.port)).line())
   const options = { disks: [{ source, name: 'web' }], destination: `127.0.0.1:${port}` }
   await t.rejects(migrate(options), { code: 'UNAUTHORIZED', owner: 'source', message: /65534/ })

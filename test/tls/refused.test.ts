@@ -125,7 +125,7 @@ t.test('files that are missing, for others to read, or nonsense', async (t) => {
     [{ ...host, key: source.key }, 'INVALID', /tls\.certificate and tls\.key/]
   ]
   for (const [tls, code, message] of cases) {
-    const options = { disks: [{ target: join(folder, 'x') }], tls }
+    const options = { disks: [{ destination: join(folder, 'x') }], tls }
     t.match(await failureOf(receive(options)), { code, message })
     const migration = migrate({ disks: [{ source: junk }], destination: '127.0.0.1:1', tls })
     t.match(await failureOf(migration), { code, message, owner: 'source' })
@@ -136,7 +136,7 @@ t.test('files that are missing, for others to read, or nonsense', async (t) => {
 
 t.test('beyond the loopback nothing is plain without a word', async (t) => {
   for (const address of ['0.0.0.0:0', '[::]:0', '192.0.2.1:0', 'localhost.example:0', '127.1:0']) {
-    const disks = [{ target: join(folder, 'x') }]
+    const disks = [{ destination: join(folder, 'x') }]
     t.match(await failureOf(receive({ disks, listen: address })), { code: 'INVALID', message: /^tls: listen/ })
     const migration = migrate({ disks: [{ source: 'x' }], destination: address.replace(/0$/, '9') })
     t.match(await failureOf(migration), { code: 'INVALID', message: /^tls: destination/ })
@@ -144,10 +144,10 @@ t.test('beyond the loopback nothing is plain without a word', async (t) => {
     await t.rejects(server.listen(`tcp:${address}`), { code: 'INVALID', message: /^plain: / })
   }
   for (const listen of ['127.0.0.1:0', '[::1]:0', 'localhost:0', '127.9.9.9:0']) {
-    const receiver = await receive({ disks: [{ target: join(folder, 'x') }], listen })
+    const receiver = await receive({ disks: [{ destination: join(folder, 'x') }], listen })
     await receiver.close()
   }
-  const plain = await receive({ disks: [{ target: join(folder, 'x') }], listen: '0.0.0.0:0', tls: false })
+  const plain = await receive({ disks: [{ destination: join(folder, 'x') }], listen: '0.0.0.0:0', tls: false })
   await plain.close()
   const server = new NbdServer({ plain: true })
   await server.listen('tcp:0.0.0.0:0')

@@ -11,7 +11,7 @@ import { pipeline } from 'node:stream/promises'
 import { DomainWatch } from './domain-watch.js'
 import { Program } from './program.js'
 import { freePipe, makeFolder, removeFolder } from './temporary-folder.js'
-import type { Arrival, Departure } from './transfer.js'
+import type { DestinationTransfer, SourceTransfer } from './transfer.js'
 import { findDomain, refuse, untilRuns, xl } from './xl.js'
 
 /** xl wants a file, and one that is no socket. */
@@ -33,7 +33,7 @@ class NamedPipe {
   }
 }
 
-export class ColdDeparture implements Departure {
+export class ColdSource implements SourceTransfer {
   readonly #name: string
   #program: Program | null = null
   #pipe: NamedPipe | null = null
@@ -89,7 +89,7 @@ export class ColdDeparture implements Departure {
   }
 }
 
-export class ColdArrival implements Arrival {
+export class ColdDestination implements DestinationTransfer {
   readonly #name: string
   #program: Program | null = null
   #pipe: NamedPipe | null = null

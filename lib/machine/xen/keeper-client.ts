@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { BlockferryError } from '../../errors.js'
-import { kRuntimeFolder } from '../../runtime-folder.js'
+import { BlockferryError } from '../../base/errors.js'
+import { kRuntimeFolder } from '../../base/runtime-folder.js'
 import type { KeeperCommand, KeeperState } from './keeper-state.js'
 import { isFinal } from './keeper-state.js'
 

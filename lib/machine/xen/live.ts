@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 
 import { KeptProgram } from './kept-program.js'
 import { Program } from './program.js'
-import type { Arrival, Departure } from './transfer.js'
+import type { DestinationTransfer, SourceTransfer } from './transfer.js'
 import { findDomain, refuse, untilRuns, xl } from './xl.js'
 
 const quoted = (word: string) => `'${word.replaceAll("'", "'\\''")}'`
@@ -14,7 +14,7 @@ const programPath = (name: string) => fileURLToPath(new URL(name, import.meta.ur
 const away = (name: string) => `${name}--migratedaway`
 const incoming = (name: string) => `${name}--incoming`
 
-export class LiveDeparture implements Departure {
+export class LiveSource implements SourceTransfer {
   readonly #name: string
   readonly #kept: KeptProgram
   #failed: (words: string) => void = () => {}
@@ -26,9 +26,9 @@ export class LiveDeparture implements Departure {
   }
 
   /** One that a process left that has ended; null when there is none. */
-  static async left (name: string): Promise<LiveDeparture | null> {
+  static async left (name: string): Promise<LiveSource | null> {
     const kept = await KeptProgram.left('source', name, away(name))
-    return kept === null ? null : new LiveDeparture(name, kept)
+    return kept === null ? null : new LiveSource(name, kept)
   }
 
   async start (socket: string): Promise<void> {
@@ -74,7 +74,7 @@ export class LiveDeparture implements Departure {
   }
 }
 
-export class LiveArrival implements Arrival {
+export class LiveDestination implements DestinationTransfer {
   readonly #name: string
   readonly #kept: KeptProgram
 
@@ -84,9 +84,9 @@ export class LiveArrival implements Arrival {
   }
 
   /** One that a process left that has ended; null when there is none. */
-  static async left (name: string): Promise<LiveArrival | null> {
+  static async left (name: string): Promise<LiveDestination | null> {
     const kept = await KeptProgram.left('destination', name, incoming(name))
-    return kept === null ? null : new LiveArrival(name, kept)
+    return kept === null ? null : new LiveDestination(name, kept)
   }
 
   async start (socket: string): Promise<void> {

@@ -4,13 +4,13 @@ import { closeSync, constants, lstatSync, mkdtempSync, openSync, readdirSync, rm
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { isAlive, ownKeeper } from '../../keeper.js'
+import { isAlive, ownIdentity } from '../../base/process-identity.js'
 
 const kName = /^blockferry-xen-(\d+)-(\d+)-/
 
 export function makeFolder (): string {
   removeLeft()
-  const { pid, started } = ownKeeper()
+  const { pid, started } = ownIdentity()
   return mkdtempSync(join(tmpdir(), `blockferry-xen-${pid}-${started}-`))
 }
 

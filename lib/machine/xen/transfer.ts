@@ -1,6 +1,6 @@
 // How a domain's memory travels, at both ends.
 
-export interface Departure {
+export interface SourceTransfer {
   /** Begins to send to the Unix socket. */
   start (socket: string): Promise<void>
   /** Resolves with its last words when it ends and the machine was not handed over. */
@@ -17,7 +17,7 @@ export interface Departure {
   close (): void
 }
 
-export interface Arrival {
+export interface DestinationTransfer {
   /** Listens on a Unix socket at this path. */
   start (socket: string): Promise<void>
   /** Resolves when everything is here, and the machine could run. */

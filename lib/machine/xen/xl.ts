@@ -3,7 +3,7 @@ import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 
-import { BlockferryError } from '../../errors.js'
+import { BlockferryError } from '../../base/errors.js'
 
 const run = promisify(execFile)
 

@@ -4,8 +4,8 @@
 // nothing for abuse, so that prepare() can't try.
 import { readFile } from 'node:fs/promises'
 
-import { BlockferryError } from '../../errors.js'
-import { parseTime } from '../../units.js'
+import { BlockferryError } from '../../base/errors.js'
+import { parseTime } from '../../base/units.js'
 import { addressesOf, listOf } from '../addresses.js'
 import type { NameService, NameServiceState } from './name-service.js'
 

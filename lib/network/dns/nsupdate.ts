@@ -1,7 +1,7 @@
 // Runs nsupdate, which signs with the key in its file (TSIG): no secret is on a command line.
 import { access, constants } from 'node:fs/promises'
 
-import { BlockferryError } from '../../errors.js'
+import { BlockferryError } from '../../base/errors.js'
 import { execute } from '../command.js'
 
 export interface UpdateServer {

@@ -2,8 +2,9 @@
 import { isIP, isIPv6 } from 'node:net'
 import { Resolver } from 'node:dns/promises'
 
-import { BlockferryError } from '../../errors.js'
-import { parseHostPort, parseTime } from '../../units.js'
+import { nonsense } from '../../base/check.js'
+import { BlockferryError } from '../../base/errors.js'
+import { parseHostPort, parseTime } from '../../base/units.js'
 import type { Addresses } from '../addresses.js'
 import { addressesOf, canonical } from '../addresses.js'
 import type { Family } from '../ip.js'
@@ -47,9 +48,9 @@ export class Rfc2136 implements NameService {
   constructor (options: Rfc2136Options, learned: Learned | null = null) {
     const { name, keyFile, zone } = options
     for (const [option, text] of Object.entries({ name, keyFile, zone })) {
-      if (text !== undefined && !/^[^\s;"]+$/.test(text)) throw nonsense(option, text)
+      if (text !== undefined && !/^[^\s;"]+$/.test(text)) throw nonsense(`dns.${option}`, 'a text without spaces, quotes and ";"')
     }
-    if (typeof name !== 'string') throw nonsense('name', name)
+    if (typeof name !== 'string') throw nonsense('dns.name', 'a name')
     this.#options = options
     this.#to = addressesOf('dns.address', options.address)
     this.#server = serverOf(options.server)
@@ -150,16 +151,12 @@ function seconds (ttl: number | string): number | string {
   return typeof ttl === 'number' ? ttl * 1000 : ttl
 }
 
-function nonsense (option: string, value: unknown): BlockferryError {
-  return new BlockferryError('INVALID', `dns.${option}: ${String(value)} makes no sense`)
-}
-
 function serverOf (server: unknown): { host: string, port: number } {
-  if (typeof server !== 'string') throw nonsense('server', server)
+  if (typeof server !== 'string') throw nonsense('dns.server', 'an address, with a port if need be')
   const parsed = isIP(server) === 0
     ? parseHostPort('dns.server', server)
     : { host: server, port: kDefaultPort }
-  if (isIP(parsed.host) === 0) throw nonsense('server', server)
+  if (isIP(parsed.host) === 0) throw nonsense('dns.server', 'an address, with a port if need be')
   return parsed
 }
 

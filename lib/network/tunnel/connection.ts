@@ -2,11 +2,11 @@
 // looks after the redirection, and made again whenever it is lost.
 //
 // It is not the migration's: the tunnel lives on when that is over.
-import type { BlockferryError } from '../../errors.js'
-import { toBlockferryError } from '../../errors.js'
-import { loadTls } from '../../migration/tls.js'
-import type { NativeTlsFiles, NativeTunnel } from '../../native.js'
-import { native } from '../../native.js'
+import type { BlockferryError } from '../../base/errors.js'
+import { toBlockferryError } from '../../base/errors.js'
+import { loadTls } from '../../base/tls.js'
+import type { NativeTlsFiles, NativeTunnel } from '../../native/types.js'
+import { native } from '../../native/addon.js'
 
 /** What it takes besides the device, as the state file holds it: paths of keys, not keys. */
 export interface ConnectionSpec {

@@ -1,6 +1,6 @@
 // gre: carries IPv4 and IPv6 over either; the key keeps several tunnels between two hosts apart.
 // The kernel takes only what comes from the other end. Nothing is encrypted.
-import type { TunnelBackend } from './tunnel.js'
+import type { TunnelBackend } from './backend.js'
 
 export const gre: TunnelBackend = {
   kind: 'gre',

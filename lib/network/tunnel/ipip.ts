@@ -1,6 +1,6 @@
 // ipip: an IP packet in an IP packet. The smallest overhead; carries IPv4 only over IPv4, and over
 // IPv6 both. The kernel takes only what comes from the other end. Nothing is encrypted.
-import type { TunnelBackend } from './tunnel.js'
+import type { TunnelBackend } from './backend.js'
 
 export const ipip: TunnelBackend = {
   kind: 'ipip',

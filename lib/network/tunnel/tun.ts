@@ -5,7 +5,7 @@
 // The device is a persistent one: when its process is killed it stays, with its routes, and drops
 // packets until another process looks after it. A stream can be cut into segments anywhere, so
 // packets lose nothing of their size.
-import type { TunnelBackend } from './tunnel.js'
+import type { TunnelBackend } from './backend.js'
 
 const kPort = 4792
 

@@ -1,6 +1,6 @@
 // vxlan: frames in UDP; in every kernel, carries IPv4 and IPv6 over either, and passes NAT-free
 // firewalls as plain UDP. Nothing is encrypted.
-import type { TunnelBackend } from './tunnel.js'
+import type { TunnelBackend } from './backend.js'
 
 const kPort = 4789
 /** The frame's header, vxlan's and UDP's, without the outer IP header. */

@@ -1,6 +1,6 @@
 // wireguard: encrypted and authenticated, over UDP. Needs a key pair on each side; the private key
 // stays in its file, which `wg` reads.
-import type { TunnelBackend } from './tunnel.js'
+import type { TunnelBackend } from './backend.js'
 
 const kPort = 51_820
 

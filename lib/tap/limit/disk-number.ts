@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 
-import { deviceNumber } from '../device-number.js'
+import { deviceNumber } from '../../base/device-number.js'
 
 /** Of the whole disk that a block device is, or is a part of, like '7:0'. Limits hold for that. */
 export function diskNumber (device: string): string {

@@ -6,8 +6,8 @@
 import { readFile, readdir, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 
-import { BlockferryError } from '../../errors.js'
-import { deviceNumber } from '../device-number.js'
+import { BlockferryError } from '../../base/errors.js'
+import { deviceNumber } from '../../base/device-number.js'
 import type { LimitedCgroup } from './cgroup-files.js'
 import { limitedCgroup } from './cgroup-files.js'
 import { backendThreads } from './xen-backend.js'

@@ -7,10 +7,10 @@ import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { dirname, join } from 'node:path'
 import { threadId } from 'node:worker_threads'
 
-import { BlockferryError } from '../../errors.js'
-import type { Keeper } from '../../keeper.js'
-import { isAlive, ownKeeper } from '../../keeper.js'
-import { kRuntimeFolder } from '../../runtime-folder.js'
+import { BlockferryError } from '../../base/errors.js'
+import type { ProcessIdentity } from '../../base/process-identity.js'
+import { isAlive, ownIdentity } from '../../base/process-identity.js'
+import { kRuntimeFolder } from '../../base/runtime-folder.js'
 import type { LimitLine } from './cgroup-files.js'
 import { writeLines } from './cgroup-files.js'
 
@@ -22,7 +22,7 @@ read -r word
 while [ $# -gt 1 ]; do printf %s "$2" > "$1"; shift 2; done
 rm -f "$record"`
 
-interface Left { keeper: Keeper, lines: readonly LimitLine[] }
+interface Left { keeper: ProcessIdentity, lines: readonly LimitLine[] }
 
 export class Restorer {
   readonly #record: string
@@ -31,7 +31,7 @@ export class Restorer {
   /** `lines`: as it was before. BUSY when another tap limits the disk, or a partition of it. */
   constructor (disk: string, lines: readonly LimitLine[]) {
     this.#record = recordOf(disk)
-    write(this.#record, disk, { keeper: ownKeeper(), lines })
+    write(this.#record, disk, { keeper: ownIdentity(), lines })
     try {
       this.#process = start(this.#record, lines)
     } catch (error) {

@@ -1,6 +1,6 @@
 // Slows the writers of a disk that our tap only watches, by the kernel's cgroup io controller. The same
 // in the policy's eyes as the bucket of an nbd tap.
-import { BlockferryError } from '../../errors.js'
+import { BlockferryError } from '../../base/errors.js'
 import type { LimitedCgroup, WriteRates, Written } from './cgroup-files.js'
 import { wholeRates, writeLines } from './cgroup-files.js'
 import { diskNumber } from './disk-number.js'

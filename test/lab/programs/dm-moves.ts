@@ -69,7 +69,7 @@ t.test('a disk moves back to the device that it came from', async (t) => {
   await move(device, address)
   await close()
   t.match(await leftTaps(), [{ state: 'fenced', moved: true }])
-  const back = await receive({ disks: [{ target: device, name: 'web' }] })
+  const back = await receive({ disks: [{ destination: device, name: 'web' }] })
   t.teardown(() => back.close())
   const open = openSync(device, 'r')
   const backAddress = `127.0.0.1:${back.address.port}`

@@ -113,7 +113,7 @@ t.test('places for the metadata that will not do', async (t) => {
 async function destination (t: Test, journal?: string) {
   const target = join(temporary(t), 'target.img')
   const receiver = await receive({
-    disks: [{ target, name: 'web' }], ...(journal !== undefined && { journal })
+    disks: [{ destination: target, name: 'web' }], ...(journal !== undefined && { journal })
   })
   t.teardown(async () => {
     await receiver.close()
@@ -240,7 +240,7 @@ t.test('killed when the destination is to decide: fenced until the journal has i
 
 t.test('killed when the destination is to decide: nothing moves there before that is known', async (t) => {
   const { device, before, journal, recovered } = await killedAtCommit(t)
-  const receiver = await receive({ disks: [{ target: device, name: 'web' }] })
+  const receiver = await receive({ disks: [{ destination: device, name: 'web' }] })
   t.teardown(() => receiver.close())
   await using source = await openTap({ source: { memory: '32MiB' }, name: 'web' })
   const back = () => migrate({ disks: [{ source }], destination: `127.0.0.1:${receiver.address.port}` })

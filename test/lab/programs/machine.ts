@@ -41,7 +41,7 @@ async function destination (t: Test, folder: string) {
   const node = { driver: 'nbd', export: 'disk', server: { type: 'unix', path: socket } }
   const guest = await bareQemu(t, folder, ...drive(node), ...incoming)
   const receiver = await receive({
-    disks: [{ target, name: 'disk' }], machine: qemu({ qmp: guest.qmpSocket })
+    disks: [{ destination: target, name: 'disk' }], machine: qemu({ qmp: guest.qmpSocket })
   })
   t.teardown(async () => {
     await receiver.close()

@@ -43,7 +43,7 @@ async function moves (dir: string): Promise<Moved> {
     const target = images[move % 2]!
     const next = new NbdServer()
     await next.listen({ path: join(dir, `nbd${move}`) })
-    const receiver = await receive({ disks: [{ target, name: 'web' }], serve: next })
+    const receiver = await receive({ disks: [{ destination: target, name: 'web' }], serve: next })
     const report = await migrate({
       disks: [{ source: tap }],
       destination: receiver.address,

@@ -5,14 +5,14 @@
 //   each-step OPTIONS
 import { execFileSync } from 'node:child_process'
 
-import { apply } from '../../../lib/network/changes.js'
-import { checkRedirectOptions } from '../../../lib/network/options.js'
-import { newPlan } from '../../../lib/network/plan-new.js'
-import { oldPlan } from '../../../lib/network/plan-old.js'
-import { stateOf } from '../../../lib/network/plan-state.js'
-import { removeRedirect } from '../../../lib/network/remove-redirect.js'
-import { listRedirects, writeState } from '../../../lib/network/state.js'
-import { survey } from '../../../lib/network/survey.js'
+import { apply } from '../../../lib/network/undoable-changes.js'
+import { checkRedirectOptions } from '../../../lib/network/redirect/options.js'
+import { newPlan } from '../../../lib/network/redirect/plan-new.js'
+import { oldPlan } from '../../../lib/network/redirect/plan-old.js'
+import { stateOf } from '../../../lib/network/redirect/plan-state.js'
+import { removeRedirect } from '../../../lib/network/redirect/remove.js'
+import { listRedirects, writeState } from '../../../lib/network/redirect/state.js'
+import { survey } from '../../../lib/network/redirect/host-survey.js'
 
 const [json, look] = process.argv.slice(2) as [string, string]
 const options = checkRedirectOptions(JSON.parse(json))

@@ -6,7 +6,7 @@ import { createInterface } from 'node:readline'
 
 import { dyndns2 } from '../../../lib/network/dns/dyndns2.js'
 import { rfc2136 } from '../../../lib/network/dns/rfc2136.js'
-import { redirect } from '../../../lib/network/redirect.js'
+import { redirect } from '../../../lib/network/redirect/redirect.js'
 
 function say (line: object): void {
   process.stdout.write(`${JSON.stringify(line)}\n`)

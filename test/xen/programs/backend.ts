@@ -2,7 +2,7 @@
 
 import { readFileSync, readdirSync, statSync } from 'node:fs'
 
-import { deviceNumber } from '../../../lib/tap/device-number.js'
+import { deviceNumber } from '../../../lib/base/device-number.js'
 
 const kBackends = '/sys/bus/xen-backend/devices'
 

@@ -17,7 +17,7 @@ const disks = devices.map((source) => {
   return { source, name, target, tap: isMapped(source) ? kind : 'bpf' as const }
 })
 const backends = devices.map((device) => Backend.of(device))
-const receiver = await receive({ disks: disks.map(({ name, target }) => ({ name, target })) })
+const receiver = await receive({ disks: disks.map(({ name, target }) => ({ name, destination: target })) })
 const report = await migrate({
   disks: disks.map(({ source, name, tap }) => ({ source, name, tap })),
   destination: receiver.address,

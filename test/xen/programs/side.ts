@@ -60,7 +60,7 @@ async function send (): Promise<void> {
 
 async function take (): Promise<void> {
   const receiver = await receive({
-    disks: disks.map(({ name, path }) => ({ name, target: path })),
+    disks: disks.map(({ name, path }) => ({ name, destination: path })),
     listen: { host, port },
     tls: false,
     machine,

@@ -1,0 +1,65 @@
+// What each folder may import: a lint rule, run by `npm run check`. docs/architecture.md says what belongs there.
+
+/** Folders of lib; '.' are the entry points. Whoever is not named here may import everything. */
+export const folders = {
+  native: [],
+  base: ['native'],
+  policy: [],
+  ownership: ['base', 'native'],
+  'tap/limit': ['base', 'native'],
+  tap: ['base', 'native', 'tap/limit'],
+  nbd: ['base', 'native', 'tap'],
+  network: ['base'],
+  'network/dns': ['base', 'network'],
+  'network/tunnel': ['base', 'native', 'network'],
+  'network/redirect': ['base', 'native', 'network', 'network/dns', 'network/tunnel'],
+  machine: ['base', 'network'],
+  'machine/xen': ['base', 'machine'],
+  session: ['base', 'native', 'machine', 'network', 'ownership', 'policy', 'tap'],
+  source: ['base', 'native', 'session', 'machine', 'network', 'ownership', 'policy', 'tap'],
+  destination: ['base', 'native', 'session', 'machine', 'nbd', 'network', 'ownership', 'tap'],
+  control: [
+    '.', 'base', 'session', 'source', 'destination', 'machine', 'machine/xen', 'nbd', 'network/redirect', 'ownership',
+    'tap'
+  ],
+  cli: [
+    '.', 'base', 'session', 'source', 'control', 'machine', 'nbd', 'network/dns', 'network/redirect', 'ownership',
+    'policy', 'tap'
+  ]
+}
+
+const filesOf = (folder) => folder === '.' ? '[^/]+' : `${folder}/[^/]+`
+
+const boundaries = Object.entries(folders).map(([folder, others]) => ({
+  name: `${folder}-imports`,
+  severity: 'error',
+  from: { path: `^lib/${filesOf(folder)}$` },
+  to: { path: '^lib/', pathNot: `^lib/(${[folder, ...others].map(filesOf).join('|')})$` }
+}))
+
+export default {
+  forbidden: [
+    ...boundaries,
+    {
+      name: 'lib-alone',
+      comment: 'what is published needs nothing that is not',
+      severity: 'error',
+      from: { path: '^lib/' },
+      to: { path: '^(test|bench|examples|scripts)/' }
+    },
+    { name: 'no-circle', severity: 'error', from: {}, to: { circular: true } },
+    { name: 'in-a-folder', severity: 'error', from: { path: '^lib/', pathNot: `^lib/(${['.', ...Object.keys(folders)].map(filesOf).join('|')})$` }, to: {} },
+    {
+      name: 'no-orphan',
+      comment: 'nobody imports it, and it is no program of its own',
+      severity: 'error',
+      from: { orphan: true, pathNot: '[.]d[.]ts$' },
+      to: {}
+    }
+  ],
+  options: {
+    tsPreCompilationDeps: true,
+    tsConfig: { fileName: 'tsconfig.json' },
+    doNotFollow: { path: 'node_modules' }
+  }
+}

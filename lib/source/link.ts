@@ -1,0 +1,187 @@
+// The source's end of a session: the native sender, the control messages, the checkpoints.
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import type { ErrorCode } from '../base/errors.js'
+import { BlockferryError, toBlockferryError } from '../base/errors.js'
+import type { NativeSender, NativeTrust, WrongRange } from '../native/types.js'
+import { native } from '../native/addon.js'
+import { Heartbeat } from '../session/heartbeat.js'
+import { inTime } from '../base/in-time.js'
+import type { Message, Messages, MessageType } from '../session/messages.js'
+import { decode, encode } from '../session/messages.js'
+
+/** How long a broken stream waits for the peer's own word on why. */
+const kReasonMs = 500
+const kWorkMs = 5000
+
+export type Verified = Messages['verified']
+
+export class SourceLink {
+  readonly sender: NativeSender
+  /** Rejects when the session fails; never resolves. */
+  readonly failed: Promise<never>
+  #fail!: (error: BlockferryError) => void
+  #isBroken = false
+  #peerGaveUp = false
+  #closed = false
+  #mark = 0
+  #heartbeat: Heartbeat
+  #awaited = new Map<MessageType, (message: any) => void>()
+  readonly #onBulkDone: () => void
+  /** Something is to be overwritten there, and waits (NativeSender.separate()). */
+  overwrites: (where: { disk: number, offset: number }) => void = () => {}
+  #work: Promise<void> = Promise.resolve()
+  #left: ((number: number) => void) | null = null
+
+  constructor (linkTimeoutMs: number, tls: NativeTrust, onBulkDone: () => void) {
+    this.failed = new Promise((_resolve, reject) => {
+      this.#fail = (error) => {
+        this.#isBroken = true
+        reject(error)
+      }
+    })
+    this.failed.catch(() => {})
+    this.#onBulkDone = onBulkDone
+    this.sender = new native.Sender({ linkTimeoutMs, tls }, (event, value) => this.#onEvent(event, value))
+    this.#heartbeat = new Heartbeat(linkTimeoutMs, (number) => this.send('ping', { number }), (error) => this.#fail(error))
+  }
+
+  get broken (): boolean {
+    return this.#isBroken
+  }
+
+  /** The destination said that it has failed: it has not committed and never will. */
+  get peerGaveUp (): boolean {
+    return this.#peerGaveUp
+  }
+
+  /** Why it is broken, or breaks within this time; null when it does not. */
+  async failure (withinMs: number): Promise<BlockferryError | null> {
+    if (this.#closed) return null
+    const failed = this.failed.catch((error: BlockferryError) => error)
+    return await Promise.race([failed, sleep(withinMs, null)])
+  }
+
+  /** Connects the control connection. */
+  async connect (host: string, port: number, timeoutMs: number): Promise<void> {
+    await this.#orFail(this.sender.connect(host, port, timeoutMs))
+    this.#heartbeat.start()
+  }
+
+  async openStreams (count: number): Promise<void> {
+    await this.#orFail(this.sender.openStreams(count))
+  }
+
+  async openInventory (): Promise<void> {
+    await this.#orFail(this.sender.openInventory())
+  }
+
+  /** Sends a message and waits for one of another type, or for the session to fail. */
+  async ask<T extends MessageType, A extends MessageType> (
+    type: T, message: Messages[T], answer: A
+  ): Promise<Messages[A]> {
+    const answered = this.next(answer)
+    this.send(type, message)
+    return await answered
+  }
+
+  /** The next message of a type, or the session's failure. */
+  async next<T extends MessageType> (type: T): Promise<Messages[T]> {
+    return await this.#orFail(new Promise((resolve) => this.#awaited.set(type, resolve)))
+  }
+
+  send<T extends MessageType> (type: T, message: Messages[T]): void {
+    if (this.#closed || this.#isBroken) return
+    try {
+      this.sender.send(encode(type, message))
+    } catch (error) {
+      this.#onBroken(toBlockferryError(error))
+    }
+  }
+
+  /** Sends a mark behind everything claimed so far and waits until the destination has verified
+   * it. One at a time. */
+  async checkpoint (): Promise<Verified> {
+    const verified = this.next('verified')
+    this.sender.mark(++this.#mark)
+    return await verified
+  }
+
+  /** Sends the residual and the final mark. The first promise: it has left for the network; the
+   * second: the destination has verified it. */
+  finish (): { mark: number, left: Promise<void>, verified: Promise<Verified> } {
+    const mark = ++this.#mark
+    const verified = this.next('verified')
+    verified.catch(() => {})
+    const left = this.#orFail(new Promise<void>((resolve) => {
+      this.#left = (number) => { if (number === mark) resolve() }
+    }))
+    this.sender.finish(mark)
+    return { mark, left, verified }
+  }
+
+  /** Sends blocks again that the destination found wrong. */
+  remark (wrong: readonly WrongRange[]): void {
+    try {
+      for (const { disk, first, count } of wrong) this.sender.remark(disk, first, count)
+    } catch (error) {
+      this.#fail(toBlockferryError(error))
+    }
+  }
+
+  /** It is of no use, though it lives. */
+  lose (error: BlockferryError): void {
+    this.#fail(error)
+  }
+
+  /** Work that ends with the session: close() waits for it, but no longer than some seconds, as storage may hang. */
+  carry (work: Promise<void>): void {
+    this.#work = work
+  }
+
+  /** Ends the session, and whatever waits for it: `failed` rejects (CLOSED). Idempotent. */
+  async close (): Promise<void> {
+    this.#closed = true
+    this.#fail(new BlockferryError('CLOSED', 'the migration has ended'))
+    this.#heartbeat.stop()
+    await this.sender.close()
+    await inTime(this.#work, kWorkMs)
+  }
+
+  async #orFail<T> (promise: Promise<T>): Promise<T> {
+    return await Promise.race([promise, this.failed])
+  }
+
+  #onEvent (event: string, value: any): void {
+    if (event === 'message') this.#onMessage(value)
+    if (event === 'bulkDone') this.#onBulkDone()
+    if (event === 'overwrites') this.overwrites(value)
+    if (event === 'marked') this.#left?.(value)
+    if (event === 'failed') this.#onBroken(toBlockferryError(value))
+  }
+
+  /** A connection broke, or took nothing more. */
+  #onBroken (error: BlockferryError): void {
+    if (error.code === 'PEER_GONE') setTimeout(() => this.#fail(error), kReasonMs)
+    else this.#fail(error)
+  }
+
+  #onMessage (text: string): void {
+    this.#heartbeat.heard()
+    let message: Message
+    try {
+      message = decode(text)
+    } catch (error) {
+      return this.#fail(toBlockferryError(error))
+    }
+    if (message.type === 'failed') {
+      this.#peerGaveUp = true
+      return this.#fail(new BlockferryError(message.code as ErrorCode, `destination: ${message.message}`))
+    }
+    if (message.type === 'ping') return this.send('pong', { number: message.number })
+    if (message.type === 'durable') this.sender.durable(message.mark)
+    const resolve = this.#awaited.get(message.type)
+    this.#awaited.delete(message.type)
+    resolve?.(message)
+  }
+}
