@@ -1,6 +1,6 @@
 // Items of the cache are complete or not there.
 
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
@@ -38,6 +38,24 @@ t.test('of two builds at the same time the first one done counts', async (t) => 
     writeFileSync(join(quicker, 'by'), 'the quicker')
   })
   t.equal(readFileSync(join(path, 'by'), 'utf8'), 'the quicker')
+})
+
+t.test('a build is nobody\'s leftover, whatever date its folder has', async (t) => {
+  const path = await cached('dated', async (part) => {
+    writeFileSync(join(part, 'half'), '')
+    utimesSync(part, 0, 0) // as tar does
+    await cached('other', async () => undefined)
+    writeFileSync(join(part, 'whole'), '')
+  })
+  t.same(readdirSync(path).toSorted(), ['half', 'whole'])
+})
+
+t.test('what a killed build left is removed', async (t) => {
+  const left = mkdtempSync(join(folder, '.part-'))
+  const longAgo = Date.now() / 1000 - 100_000
+  utimesSync(left, longAgo, longAgo)
+  await cached('another', async () => undefined)
+  t.notOk(existsSync(left))
 })
 
 t.test('names follow the inputs', async (t) => {

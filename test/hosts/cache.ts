@@ -46,18 +46,21 @@ async function find(name: string, build: (folder: string) => Promise<void>): Pro
   if (existsSync(path)) return path
   removeOldParts(folder)
   const part = mkdtempSync(join(folder, partPrefix))
+  // What is unpacked dates the folder that it is unpacked into: that one can't tell how old a build is.
+  const content = join(part, 'content')
+  mkdirSync(content, { mode: 0o700 })
   try {
-    await build(part)
-    take(part, path)
+    await build(content)
+    take(content, path)
   } finally {
     rmSync(part, { recursive: true, force: true })
   }
   return path
 }
 
-function take(part: string, path: string): void {
+function take(content: string, path: string): void {
   try {
-    renameSync(part, path)
+    renameSync(content, path)
   } catch (error) {
     if (!existsSync(path)) throw error // else somebody else was faster
   }
