@@ -45,7 +45,36 @@ export default {
       comment: 'what is published needs nothing that is not',
       severity: 'error',
       from: { path: '^lib/' },
-      to: { path: '^(test|bench|examples|scripts)/' }
+      to: { path: '^(test|bench|demo|examples|testbed|scripts)/' }
+    },
+    {
+      name: 'testbed-imports',
+      comment: 'what tests, benchmarks and demos share sees the library as a user does; QEMU\'s monitor is spoken in one way',
+      severity: 'error',
+      from: { path: '^testbed/' },
+      to: { path: '^(lib|test|bench|demo|examples)/', pathNot: '^lib/(index|machine/qmp)[.]ts$' }
+    },
+    {
+      name: 'test-imports',
+      comment: 'test/bench tests what bench/ is made of',
+      severity: 'error',
+      from: { path: '^test/', pathNot: '^test/bench/' },
+      to: { path: '^(bench|demo|examples)/' }
+    },
+    { name: 'bench-imports', severity: 'error', from: { path: '^bench/' }, to: { path: '^(test|demo|examples)/' } },
+    {
+      name: 'demo-imports',
+      severity: 'error',
+      comment: 'a demo shows what the command line would',
+      from: { path: '^demo/' },
+      to: { path: '^(lib|test|bench|examples)/', pathNot: '^lib/(index[.]ts$|cli/)' }
+    },
+    {
+      name: 'examples-imports',
+      comment: 'as in a program of one\'s own',
+      severity: 'error',
+      from: { path: '^examples/' },
+      to: { path: '^(testbed|test|bench|demo|examples)/' }
     },
     { name: 'no-circle', severity: 'error', from: {}, to: { circular: true } },
     { name: 'in-a-folder', severity: 'error', from: { path: '^lib/', pathNot: `^lib/(${['.', ...Object.keys(folders)].map(filesOf).join('|')})$` }, to: {} },

@@ -1,9 +1,9 @@
 // `faults`: what becomes of a migration whose link fails, by kind of fault. The faults are those of
 // test/faults, drawn by a seed.
 
-import { linkFaults } from '../test/faults/link-faults.js'
-import { runTrial } from '../test/faults/trial.js'
-import type { Trial } from '../test/faults/verdict.js'
+import { linkFaults } from '../testbed/faults/link-faults.js'
+import { runTrial } from '../testbed/faults/trial.js'
+import type { Trial } from '../testbed/faults/verdict.js'
 import {
   type CaseReport,
   type Figures,

@@ -3,11 +3,11 @@
 
 import { rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { run } from './support/command.js'
+import { run } from '../testbed/support/command.js'
 import { type CaseReport, type Figures, median, printCase, printJson } from './support/figures.js'
 import { ratio, reportCase } from './support/figures.js'
 import { writeDevice } from './support/fio.js'
-import { memoryFolder } from './support/folders.js'
+import { memoryFolder } from '../testbed/support/folders.js'
 import { machine } from './support/machine.js'
 import { readOptions } from './support/options.js'
 import { takeTurns } from './support/rotation.js'

@@ -12,10 +12,10 @@ import { writePlot } from './paper/plot.js'
 import type { Prepare } from './paper/site.js'
 import { printVerdict } from './paper/verdict.js'
 import { type CaseReport, ours, printCase, printJson, reportCase } from './support/figures.js'
-import { memoryFolder } from './support/folders.js'
+import { memoryFolder } from '../testbed/support/folders.js'
 import { readOptions } from './support/options.js'
 import { takeTurns } from './support/rotation.js'
-import { missingNeed } from '../test/hosts/needs.js'
+import { missingNeed } from '../testbed/support/needs.js'
 
 const options = readOptions({ runs: 3, quickRuns: 1 }, ['limit', 'plots'])
 const { limit, plots } = options.own

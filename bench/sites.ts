@@ -2,8 +2,8 @@
 // clients use it: old connections through a tunnel, new clients by a name that changes.
 
 import { loadavg } from 'node:os'
-import { missingNeed } from '../test/hosts/needs.js'
-import { missing } from '../test/network/setting.js'
+import { missingNeed } from '../testbed/support/needs.js'
+import { missing } from '../testbed/sites/setting.js'
 import { factsOfMachine } from './paper/facts.js'
 import { allCases, describe } from './sites/cases.js'
 import { experiment } from './sites/experiment.js'

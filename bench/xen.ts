@@ -1,7 +1,7 @@
 // `xen`: a domU with its disk moves between two hosts of Xen, by blockferry and by a plain stop-and-copy;
 // and how soon a limit holds its writers.
 
-import { missingNeed } from '../test/hosts/needs.js'
+import { missingNeed } from '../testbed/support/needs.js'
 import { factsOfMachine } from './paper/facts.js'
 import { type CaseReport, ours as oursName, printCase, printJson, reportCase } from './support/figures.js'
 import { readOptions } from './support/options.js'

@@ -1,10 +1,10 @@
 // The library in a program of one's own: serve a disk, move it while a client writes.
-// A real program imports from 'blockferry', and receive() runs on another host.
+// In a real program receive() runs on another host.
 import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import { migrate, NbdServer, openTap, receive } from '../lib/index.js'
+import { migrate, NbdServer, openTap, receive } from 'blockferry'
 
 const folder = await mkdtemp(join(tmpdir(), 'blockferry-'))
 const image = join(folder, 'web.img')

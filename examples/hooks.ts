@@ -5,8 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import { migrate, NbdServer, openTap, receive } from '../lib/index.js'
-import { NbdClient } from '../lib/nbd/client.js'
+import { migrate, NbdClient, NbdServer, openTap, receive } from 'blockferry'
 
 const folder = await mkdtemp(join(tmpdir(), 'blockferry-'))
 const at = (name: string) => join(folder, name)

@@ -5,9 +5,8 @@ import { mkdtemp, open, readFile, rm, truncate, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-import type { Extent } from '../lib/index.js'
-import { NbdServer, openTap } from '../lib/index.js'
-import { NbdClient } from '../lib/nbd/client.js'
+import type { Extent } from 'blockferry'
+import { NbdClient, NbdServer, openTap } from 'blockferry'
 
 const folder = await mkdtemp(join(tmpdir(), 'blockferry-'))
 const [source, copy] = [join(folder, 'source.img'), join(folder, 'copy.img')]

@@ -7,13 +7,13 @@ import { build } from './build.mjs'
 import { setUp } from './setup.mjs'
 import { main, root, runProgram } from './support.mjs'
 
-const machines = { vm: 'web-server.js', sites: 'sites.js' }
+const machines = { vm: 'vm.js', sites: 'sites.js' }
 
 await main(() => {
   const all = process.argv.slice(2)
   const isMachine = Object.hasOwn(machines, all[0] ?? '')
-  const [program, args] = isMachine ? [machines[all[0]], all.slice(1)] : ['demo.js', all]
+  const [program, args] = isMachine ? [machines[all[0]], all.slice(1)] : ['disk.js', all]
   setUp(isMachine ? ['build', 'test', 'vm'] : ['build', 'test'])
   build()
-  return runProgram(join(root, 'dist', 'examples', program), args)
+  return runProgram(join(root, 'dist', 'demo', program), args)
 })

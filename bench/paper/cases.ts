@@ -1,6 +1,6 @@
 // The cases: a workload over a link, with a guest that fits.
 
-import type { LinkOptions } from '../../test/hosts/link.js'
+import type { LinkOptions } from '../../testbed/hosts/link.js'
 
 /** What the guest's clients do; see clients.ts. */
 export type Workload = 'static' | 'dynamic' | 'stream' | 'diabolical'

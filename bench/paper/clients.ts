@@ -1,9 +1,9 @@
 // The guest's clients in each workload, and what each of them saw, by the machine's clock.
 
-import type { Client, ClientOptions, Seen } from '../../test/hosts/clients.js'
-import { downloadSlowly, echoNumbers, pollPage } from '../../test/hosts/clients.js'
-import { writeRecords } from '../../test/hosts/clients.js'
-import type { Sample } from '../../test/hosts/clients/timeline.js'
+import type { Client, ClientOptions, Seen } from '../../testbed/clients/clients.js'
+import { downloadSlowly, echoNumbers, pollPage } from '../../testbed/clients/clients.js'
+import { writeRecords } from '../../testbed/clients/clients.js'
+import type { Sample } from '../../testbed/clients/programs/timeline.js'
 import type { Setting, Workload } from './cases.js'
 
 /** What one client saw. Times in milliseconds since 1970. */

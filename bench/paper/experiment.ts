@@ -2,9 +2,9 @@
 
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { lostWrites } from '../../test/hosts/guest-log.js'
-import { guestAddress, Hosts } from '../../test/hosts/hosts.js'
-import type { Link } from '../../test/hosts/link.js'
+import { lostWrites } from '../../testbed/guests/log.js'
+import { guestAddress, Hosts } from '../../testbed/hosts/hosts.js'
+import type { Link } from '../../testbed/hosts/link.js'
 import type { Figures } from '../support/figures.js'
 import type { Case } from './cases.js'
 import { Clients, gapWithin, type Trace } from './clients.js'

@@ -1,8 +1,8 @@
 // What the figures mean nothing without: the machine, and the QEMU that the guests run in.
 
-import { run } from '../support/command.js'
+import { run } from '../../testbed/support/command.js'
 import { type Machine, machine } from '../support/machine.js'
-import { qemu } from '../../test/hosts/qemu.js'
+import { qemu } from '../../testbed/guests/qemu.js'
 import type { Setting } from './cases.js'
 
 /** The machine, with the version of the QEMU that runs guests (not the system's own). */

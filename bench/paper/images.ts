@@ -5,7 +5,7 @@
 
 import { closeSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { run, tryRun } from '../support/command.js'
+import { run, tryRun } from '../../testbed/support/command.js'
 import type { Extent } from './watch.js'
 
 const blockBytes = 4096

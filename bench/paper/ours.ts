@@ -2,8 +2,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Report } from '../../lib/session/report.js'
-import type { Guest } from '../../test/hosts/guest.js'
-import { type Move, MovingGuest } from '../../test/hosts/moving-guest.js'
+import type { Guest } from '../../testbed/guests/guest.js'
+import { type Move, MovingGuest } from '../../testbed/guests/moving-guest.js'
 import { givenUp, type Ground, type Moved, now, type Site } from './site.js'
 
 /** The switchover must have begun at the deadline; this long after it the move counts as stuck. */

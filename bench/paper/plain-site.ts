@@ -2,10 +2,10 @@
 
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { placeGuestImage } from '../../test/hosts/guest-image.js'
-import { Guest } from '../../test/hosts/guest.js'
-import { guestAddress, guestNetwork, type Host } from '../../test/hosts/hosts.js'
-import { Qmp } from '../support/qmp.js'
+import { placeGuestImage } from '../../testbed/guests/image.js'
+import { Guest } from '../../testbed/guests/guest.js'
+import { guestAddress, guestNetwork, type Host } from '../../testbed/hosts/hosts.js'
+import { Qmp } from '../../testbed/support/qmp.js'
 import { type Ground, type Moved, now, type Prepare, type Site } from './site.js'
 
 /** The monitors of both guests, and how long there is. */

@@ -1,7 +1,7 @@
 // What a contender is here: a guest on host A, its counterpart that waits on host B, and the move.
 
-import type { Guest } from '../../test/hosts/guest.js'
-import type { Hosts } from '../../test/hosts/hosts.js'
+import type { Guest } from '../../testbed/guests/guest.js'
+import type { Hosts } from '../../testbed/hosts/hosts.js'
 import type { Figures } from '../support/figures.js'
 import type { Setting } from './cases.js'
 

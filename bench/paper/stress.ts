@@ -1,7 +1,7 @@
 // The guest's own writer, and how much of its pace it keeps while the guest moves.
 
-import { GuestService } from '../../test/hosts/guest-service.js'
-import { guestAddress } from '../../test/hosts/hosts.js'
+import { GuestService } from '../../testbed/guests/service.js'
+import { guestAddress } from '../../testbed/hosts/hosts.js'
 
 export class Stress {
   readonly #service: GuestService

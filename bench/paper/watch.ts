@@ -3,9 +3,9 @@
 // the machine.
 
 import { join } from 'node:path'
-import { diskNode, type Guest } from '../../test/hosts/guest.js'
-import { run } from '../support/command.js'
-import { Qmp } from '../support/qmp.js'
+import { diskNode, type Guest } from '../../testbed/guests/guest.js'
+import { run } from '../../testbed/support/command.js'
+import { Qmp } from '../../testbed/support/qmp.js'
 
 const patienceMs = 10_000
 /** QEMU notes in it which blocks of 4 KiB the machine writes. */

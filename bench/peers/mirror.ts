@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type Copier, type CopyJob, measureCopy } from '../support/copying.js'
 import { freePort, whenListening } from '../support/network.js'
 import { MeasuredProcess, type Usage } from '../support/process.js'
-import { Qmp } from '../support/qmp.js'
+import { Qmp } from '../../testbed/support/qmp.js'
 import { qemuNbd } from './servers.js'
 
 /** The arguments of blockdev-mirror that are not ours to fill in. */

@@ -4,9 +4,9 @@
 // at the same time does.
 
 import type { Monitors, Mover } from '../paper/plain-site.js'
-import { diskNode, fileNode } from '../../test/hosts/guest.js'
+import { diskNode, fileNode } from '../../testbed/guests/guest.js'
 import { givenUp } from '../paper/site.js'
-import type { Qmp, QmpEvent } from '../support/qmp.js'
+import type { Qmp, QmpEvent } from '../../testbed/support/qmp.js'
 import type { MirrorOptions } from './mirror.js'
 
 const ports = { nbd: '10809', memory: '4444' }

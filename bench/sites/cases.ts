@@ -1,6 +1,6 @@
 // The cases: an IP version over a link to the new site, with a guest that fits.
 
-import type { MovingSiteOptions } from '../../test/network/moving-site.js'
+import type { MovingSiteOptions } from '../../testbed/sites/moving-site.js'
 
 export interface SitesCase {
   readonly name: string

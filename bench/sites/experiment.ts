@@ -1,9 +1,9 @@
 // One run: a guest boots at site A, its clients come, it moves to site B, and all that they saw
 // becomes figures.
 
-import { type Happened, MovingSite } from '../../test/network/moving-site.js'
-import { roundTripMs, type SiteTrace, untilForgotten } from '../../test/network/site-clients.js'
-import { kFresh, kMachine } from '../../test/network/sites.js'
+import { type Happened, MovingSite } from '../../testbed/sites/moving-site.js'
+import { roundTripMs, type SiteTrace, untilForgotten } from '../../testbed/sites/site-clients.js'
+import { kFresh, kMachine } from '../../testbed/sites/sites.js'
 import type { Figures } from '../support/figures.js'
 import type { SitesCase } from './cases.js'
 

@@ -5,7 +5,7 @@ import { type Move, type Outcome, TimedWriter } from './converging.js'
 import { type Copier, type CopyJob, measureCopy } from './copying.js'
 import { ours } from './figures.js'
 import { diskUri, whenServing } from './fio.js'
-import { repository } from './folders.js'
+import { repository } from '../../testbed/support/folders.js'
 import { MeasuredProcess } from './process.js'
 
 /** The command that runs blockferry's command line. */

@@ -1,6 +1,6 @@
 // Equality of whole devices.
 
-import { run } from './command.js'
+import { run } from '../../testbed/support/command.js'
 
 /** Whether two files or devices hold the same bytes, from the first to the last. */
 export async function areEqual(one: string, other: string): Promise<boolean> {

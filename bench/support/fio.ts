@@ -3,8 +3,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { atEnd } from './cleanup.js'
-import { run, tryRun } from './command.js'
+import { atEnd } from '../../testbed/support/cleanup.js'
+import { run, tryRun } from '../../testbed/support/command.js'
 
 /** The NBD address of the export that the benchmarks use. */
 export function diskUri(socket: string): string {

@@ -2,8 +2,8 @@
 
 import { existsSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { run } from './command.js'
-import { cacheFolder, repository } from './folders.js'
+import { run } from '../../testbed/support/command.js'
+import { cacheFolder, repository } from '../../testbed/support/folders.js'
 
 /** Compiles bench/support/NAME.c unless that was done, and answers the program's path. */
 export async function helper(name: string): Promise<string> {

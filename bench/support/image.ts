@@ -3,8 +3,8 @@
 import { type Dirent, accessSync, constants, existsSync, lstatSync, mkdtempSync } from 'node:fs'
 import { readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { run } from './command.js'
-import { cacheFolder } from './folders.js'
+import { run } from '../../testbed/support/command.js'
+import { cacheFolder } from '../../testbed/support/folders.js'
 
 const roots = ['/usr', '/opt']
 const block = 4096

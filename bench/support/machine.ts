@@ -1,7 +1,7 @@
 // The facts that a figure means nothing without.
 
 import { cpus, release, totalmem } from 'node:os'
-import { tryRun } from './command.js'
+import { tryRun } from '../../testbed/support/command.js'
 
 export interface Machine {
   readonly cpu: string

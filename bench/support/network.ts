@@ -3,8 +3,8 @@
 
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { atEnd } from './cleanup.js'
-import { run, runSync } from './command.js'
+import { atEnd } from '../../testbed/support/cleanup.js'
+import { run, runSync } from '../../testbed/support/command.js'
 import { inNamespace } from './process.js'
 
 export function isRoot(): boolean {

@@ -3,7 +3,7 @@
 import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { atEnd } from './cleanup.js'
+import { atEnd } from '../../testbed/support/cleanup.js'
 
 /** Whose key it is. */
 export const keyIdentity = 'bench'

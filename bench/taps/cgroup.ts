@@ -2,7 +2,7 @@
 
 import { appendFileSync, existsSync, mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { atEnd } from '../support/cleanup.js'
+import { atEnd } from '../../testbed/support/cleanup.js'
 
 const root = '/sys/fs/cgroup'
 let made: string | undefined

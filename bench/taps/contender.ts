@@ -2,8 +2,8 @@
 
 import { existsSync } from 'node:fs'
 import { openTap, type Tap } from '../../lib/index.js'
-import { atEnd } from '../support/cleanup.js'
-import { run, runSync } from '../support/command.js'
+import { atEnd } from '../../testbed/support/cleanup.js'
+import { run, runSync } from '../../testbed/support/command.js'
 
 export interface TapContender {
   readonly name: string

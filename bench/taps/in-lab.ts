@@ -2,7 +2,7 @@
 // kernel has no device for. Only ratios and counts say anything there.
 
 import { fileURLToPath } from 'node:url'
-import { inLab } from '../../test/lab/lab.js'
+import { inLab } from '../../testbed/lab/lab.js'
 
 // The large disk is left out: nothing of it depends on the kernel, and all of it on its speed.
 const cases = [

@@ -4,12 +4,12 @@
 import { closeSync, openSync, readFileSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 
-import { noise } from '../../test/support/images.js'
-import { XenGuest } from '../../test/xen/guest.js'
-import { linearDisk } from '../../test/xen/linear-disk.js'
-import { lostWrites } from '../../test/xen/writes.js'
-import type { XenHost } from '../../test/xen/xen-host.js'
-import { XenHosts } from '../../test/xen/xen-hosts.js'
+import { noise } from '../../testbed/support/images.js'
+import { XenGuest } from '../../testbed/xen/guest.js'
+import { linearDisk } from '../../testbed/xen/linear-disk.js'
+import { lostWrites } from '../../testbed/xen/writes.js'
+import type { XenHost } from '../../testbed/xen/xen-host.js'
+import { XenHosts } from '../../testbed/xen/xen-hosts.js'
 import type { Figures } from '../support/figures.js'
 import type { Case } from './cases.js'
 import { shape, wireBytes } from './link.js'
@@ -73,7 +73,7 @@ function fill(path: string, mebibytes: number): void {
 }
 
 async function startClient(host: XenHost, address: string) {
-  const program = host.program('../bench/xen/client', `http://${address}/`, '/shared/stop')
+  const program = host.program('bench/xen/client', `http://${address}/`, '/shared/stop')
   const running = host.start(program)
   while (!running.output.includes('begun')) await new Promise((resolve) => setTimeout(resolve, 100))
   return {

@@ -1,7 +1,7 @@
 // The link between two hosts of Xen: a card of each dom0, in its bridge.
 
-import { findCard } from '../../test/xen/link-card.js'
-import type { XenHost } from '../../test/xen/xen-host.js'
+import { findCard } from '../../testbed/xen/link-card.js'
+import type { XenHost } from '../../testbed/xen/xen-host.js'
 import type { Case } from './cases.js'
 
 /** Each way is as slow as asked for. */

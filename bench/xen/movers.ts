@@ -1,6 +1,6 @@
 // Ways to move a guest of Xen with its disk.
 
-import { startMove } from '../../test/xen/side.js'
+import { startMove } from '../../testbed/xen/side.js'
 import type { Figures } from '../support/figures.js'
 import { domain, type Move, type Moving } from './experiment.js'
 

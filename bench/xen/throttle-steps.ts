@@ -7,8 +7,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { openTap } from '../../lib/index.js'
-import { kCgroup, moveThread } from '../../test/xen/programs/backend-thread.js'
-import { theArguments } from '../../test/xen/programs/guest-disk.js'
+import { kCgroup, moveThread } from '../../testbed/xen/programs/backend-thread.js'
+import { theArguments } from '../../testbed/xen/programs/guest-disk.js'
 import { firstWindow, rate, watch } from '../taps/written.js'
 
 const kFreeMs = 5000

@@ -1,9 +1,9 @@
 // The case `throttle`: how soon a limit holds a guest's writers, whose writes a thread of blkback does.
 // One host, one boot.
 
-import { XenGuest } from '../../test/xen/guest.js'
-import { linearDisk } from '../../test/xen/linear-disk.js'
-import { XenHost } from '../../test/xen/xen-host.js'
+import { XenGuest } from '../../testbed/xen/guest.js'
+import { linearDisk } from '../../testbed/xen/linear-disk.js'
+import { XenHost } from '../../testbed/xen/xen-host.js'
 import { type CaseReport, type Figures, ours, reportCase } from '../support/figures.js'
 import { takeTurns } from '../support/rotation.js'
 
@@ -26,6 +26,6 @@ export async function measureThrottle(runs: number): Promise<CaseReport> {
 }
 
 async function steps(host: XenHost, kind: 'dm' | 'bpf', disk: string): Promise<Figures> {
-  const output = await host.must(host.program('../bench/xen/throttle-steps', kind, disk))
+  const output = await host.must(host.program('bench/xen/throttle-steps', kind, disk))
   return JSON.parse(output.trim().split('\n').at(-1)!)
 }

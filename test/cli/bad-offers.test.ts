@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 
 import { rawSource } from '../support/raw-peers.js'
-import { hashOf } from '../support/images.js'
+import { hashOf } from '../../testbed/support/images.js'
 import { CliProcess, run, scratch, serve } from './cli-process.js'
 
 const disk = { name: 'web', size: 4 << 20, blockSize: 4096, epoch: 0, places: [] }

@@ -4,7 +4,7 @@ import { closeSync, openSync, readSync, writeFileSync } from 'node:fs'
 import type { Test } from 'tap'
 import t from 'tap'
 
-import { noise } from '../support/images.js'
+import { noise } from '../../testbed/support/images.js'
 import { kNeedsRoot, loopDevice } from '../support/root.js'
 import { CliProcess, run, scratch } from './cli-process.js'
 import { kMiB, makeImage, nbdUri, qemuIo, Writer } from './disks.js'

@@ -8,7 +8,7 @@ import { clockFaults } from './clock-faults.js'
 import { runProcessTrial } from './process-trial.js'
 import { Sides } from './sides.js'
 import { runTrials } from './trials.js'
-import { makeDisk } from './written-disk.js'
+import { makeDisk } from '../../testbed/faults/written-disk.js'
 
 const kHourMs = 3_600_000
 

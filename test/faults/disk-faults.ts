@@ -1,8 +1,8 @@
 // What may happen to the disks, by name.
 import type { FaultyFile, FaultyOptions } from '../support/faulty-file.js'
 import { faultyFile } from '../support/faulty-file.js'
-import type { Fault, Faults } from './trial.js'
-import type { Way } from './written-disk.js'
+import type { Fault, Faults } from '../../testbed/faults/trial.js'
+import type { Way } from '../../testbed/faults/written-disk.js'
 
 type Side = 'source' | 'target'
 type What = Parameters<FaultyFile['fail']>[0]

@@ -4,7 +4,7 @@ import t from 'tap'
 
 import { kNeedsFuse } from '../support/faulty-file.js'
 import { diskFaults } from './disk-faults.js'
-import { runTrial } from './trial.js'
+import { runTrial } from '../../testbed/faults/trial.js'
 import { runTrials } from './trials.js'
 
 t.test('whatever happens to the disks', { skip: kNeedsFuse }, async (t) => {

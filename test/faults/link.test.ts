@@ -9,11 +9,11 @@ import t from 'tap'
 
 import { capabilities } from '../../lib/index.js'
 import { kIsFull } from '../support/full.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { psk, pskFile } from '../support/keys.js'
-import { linkFaults } from './link-faults.js'
+import { linkFaults } from '../../testbed/faults/link-faults.js'
 import { kFirstSeed, runTrials } from './trials.js'
-import { runTrial } from './trial.js'
+import { runTrial } from '../../testbed/faults/trial.js'
 
 function count (folder: string): number {
   return readdirSync(folder).length

@@ -2,7 +2,7 @@
 // at some moment below what it needs.
 import { MemoryGroup } from '../support/memory-group.js'
 import type { ProcessFaults } from './process-trial.js'
-import { expect } from './verdict.js'
+import { expect } from '../../testbed/faults/verdict.js'
 
 /** More than the process itself takes in a migration, and less than the disk in the page cache. */
 const kLittle = 16 * 2 ** 20

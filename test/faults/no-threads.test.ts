@@ -7,8 +7,8 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { tryRun } from '../../bench/support/command.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { tryRun } from '../../testbed/support/command.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 import { kNeedsRoot } from '../support/root.js'
 
 /** The limit counts for all of a user's threads, and not for root. */

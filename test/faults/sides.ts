@@ -10,10 +10,10 @@ import type { SendRequest } from '../../lib/control/protocol.js'
 import { startRemote } from '../../lib/control/remote.js'
 import type { TapState } from '../../lib/index.js'
 import { CliProcess, type Start } from '../cli/cli-process.js'
-import type { Address } from '../support/tcp-proxy.js'
-import type { Writer } from '../support/writer.js'
-import type { Side } from './faulty-link.js'
-import { startWriter } from './written-disk.js'
+import type { Address } from '../../testbed/support/tcp-proxy.js'
+import type { Writer } from '../../testbed/support/writer.js'
+import type { Side } from '../../testbed/faults/faulty-link.js'
+import { startWriter } from '../../testbed/faults/written-disk.js'
 
 const kGapMs = 1
 

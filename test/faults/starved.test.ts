@@ -3,8 +3,8 @@
 import t from 'tap'
 
 import { DescriptorLimit } from './descriptors.js'
-import type { Faults } from './trial.js'
-import { runTrial } from './trial.js'
+import type { Faults } from '../../testbed/faults/trial.js'
+import { runTrial } from '../../testbed/faults/trial.js'
 import { runTrials } from './trials.js'
 
 t.test('whatever there is no descriptor for', async (t) => {

@@ -1,7 +1,7 @@
 // Many trials, with a word about each kind of fault.
 import type { Test } from 'tap'
 
-import type { Trial } from './verdict.js'
+import type { Trial } from '../../testbed/faults/verdict.js'
 
 export const kFirstSeed = Number(process.env['BLOCKFERRY_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 /** How many the user wants; NaN: the usual number. */

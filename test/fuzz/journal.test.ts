@@ -8,7 +8,7 @@ import t from 'tap'
 
 import { Journal } from '../../lib/index.js'
 import { lineOf } from '../../lib/ownership/journal-file.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { mutateBytes, mutateValue } from './mutate.js'
 import { fuzz } from './runs.js'
 

@@ -1,5 +1,5 @@
 // Bytes and values as they may be after an accident, or from somebody who means ill.
-import type { Random } from '../simulator/random.js'
+import type { Random } from '../../testbed/support/random.js'
 
 type Change = (bytes: Buffer, from: number, to: number, random: Random) => Buffer
 

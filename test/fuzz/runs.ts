@@ -1,6 +1,6 @@
 // How long the fuzzers written in TypeScript go on: BLOCKFERRY_FUZZ=N inputs each instead of the
 // few of a test run, beginning with BLOCKFERRY_SEED=S.
-import { Random } from '../simulator/random.js'
+import { Random } from '../../testbed/support/random.js'
 
 const kFirstSeed = Number(process.env['BLOCKFERRY_SEED'] ?? Math.floor(Math.random() * 2 ** 31))
 const kRuns = Number(process.env['BLOCKFERRY_FUZZ'] ?? 0)

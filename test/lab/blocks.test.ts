@@ -2,7 +2,7 @@
 // version 2, an older block layer under the bpf tap.
 import t from 'tap'
 
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { kNeedsBpf } from '../support/bpf.js'
 import { passInLab } from './lab-programs.js'
 

@@ -1,7 +1,7 @@
 // Taps by dm-era with dm-delay in front, which slows the writers where no cgroup can.
 import t from 'tap'
 
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { kNeedsDm } from '../support/dm.js'
 import { passInLab } from './lab-programs.js'
 

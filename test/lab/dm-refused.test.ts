@@ -1,6 +1,6 @@
 import t from 'tap'
 
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { kNeedsDm } from '../support/dm.js'
 import { passInLab } from './lab-programs.js'
 

@@ -1,10 +1,10 @@
 // redirect() on a stock Debian kernel, with the kinds of tunnels that this host's may lack.
 import t from 'tap'
 
-import { tryRun } from '../../bench/support/command.js'
-import { missingNeed } from '../hosts/needs.js'
-import { missing } from '../network/setting.js'
-import { inLab } from './lab.js'
+import { tryRun } from '../../testbed/support/command.js'
+import { missingNeed } from '../../testbed/support/needs.js'
+import { missing } from '../../testbed/sites/setting.js'
+import { inLab } from '../../testbed/lab/lab.js'
 
 const kKinds = ['wireguard', 'tun', 'gre', 'ipip']
 

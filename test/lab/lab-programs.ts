@@ -1,9 +1,9 @@
 // Tests that run in the lab: compiled programs and tests of this repository, several in one boot.
 import type { Test } from 'tap'
 
-import type { Suite } from '../hosts/packages.js'
+import type { Suite } from '../../testbed/support/packages.js'
 import { kIsFull } from '../support/full.js'
-import { inLab } from './lab.js'
+import { inLab } from '../../testbed/lab/lab.js'
 
 const kFolder = new URL('..', import.meta.url).pathname
 

@@ -1,7 +1,7 @@
 // The same on the newest kernel that Debian has for this release. Emulation is slow, so it is less.
 import t from 'tap'
 
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { kNeedsBpf } from '../support/bpf.js'
 import { passInLab } from './lab-programs.js'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { migrate, receive, SharedBandwidth } from '../../lib/index.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 
 const kMigrations = 64
 const kSize = 4 << 20

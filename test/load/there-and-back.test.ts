@@ -4,7 +4,7 @@ import { promisify } from 'node:util'
 
 import t from 'tap'
 
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import type { Moved } from './programs/there-and-back.js'
 
 const program = new URL('./programs/there-and-back.js', import.meta.url).pathname

@@ -6,9 +6,9 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { Qmp } from '../../bench/support/qmp.js'
-import { end, hasEnded, start } from '../hosts/process.js'
-import { qemu } from '../hosts/qemu.js'
+import { Qmp } from '../../testbed/support/qmp.js'
+import { end, hasEnded, start } from '../../testbed/support/process.js'
+import { qemu } from '../../testbed/guests/qemu.js'
 
 export interface BareQemu {
   /** For the migration. */

@@ -1,8 +1,8 @@
 // A destination where the machine's neighbours would not find it is refused before the start.
 
 import t from 'tap'
-import { runSync } from '../../bench/support/command.js'
-import { missingNeed } from '../hosts/needs.js'
+import { runSync } from '../../testbed/support/command.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { failureOf, Observed } from './observed.js'
 
 const skip = (await missingNeed()) ?? false

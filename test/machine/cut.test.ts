@@ -3,8 +3,8 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { missingNeed } from '../hosts/needs.js'
-import type { Move } from '../hosts/moving-guest.js'
+import { missingNeed } from '../../testbed/support/needs.js'
+import type { Move } from '../../testbed/guests/moving-guest.js'
 import { failureOf, Observed, phases, slowly, type Failure } from './observed.js'
 
 const skip = (await missingNeed()) ?? false

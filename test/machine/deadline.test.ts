@@ -2,8 +2,8 @@
 // enough or ends with the deadline; then it runs on at the source, as fast as before.
 
 import t from 'tap'
-import { missingNeed } from '../hosts/needs.js'
-import { Command } from '../hosts/moving-guest.js'
+import { missingNeed } from '../../testbed/support/needs.js'
+import { Command } from '../../testbed/guests/moving-guest.js'
 import { failureOf, Observed } from './observed.js'
 
 const skip = (await missingNeed()) ?? false

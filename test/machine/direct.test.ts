@@ -1,7 +1,7 @@
 // Memory that goes from QEMU to QEMU, past the migration's own port.
 
 import t from 'tap'
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { stateOf } from './observed.js'
 import { ProxiedGuest } from './proxied-guest.js'
 

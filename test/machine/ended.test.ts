@@ -2,7 +2,7 @@
 // move later.
 
 import t from 'tap'
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { ask, failureOf, Observed, phases, slowly } from './observed.js'
 
 const skip = (await missingNeed()) ?? false

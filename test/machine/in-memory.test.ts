@@ -10,12 +10,12 @@ import type { MigrateOptions, Receiver, TlsOptions } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import { DestinationMachine } from '../../lib/destination/machine.js'
-import { hashOf, noise, temporary } from '../support/images.js'
+import { hashOf, noise, temporary } from '../../testbed/support/images.js'
 import { psk, pskFile } from '../support/keys.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { failureOf } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const kSize = 8 << 20
 const kPages = kSize / 4096

@@ -2,14 +2,14 @@
 // went wrong on the way.
 
 import type { Test } from 'tap'
-import { Qmp } from '../../bench/support/qmp.js'
-import type { Client, Echoed, Written } from '../hosts/clients.js'
-import { echoNumbers, writeRecords } from '../hosts/clients.js'
-import { lostWrites } from '../hosts/guest-log.js'
-import { GuestService } from '../hosts/guest-service.js'
-import type { Guest } from '../hosts/guest.js'
-import { Hosts, type HostsOptions } from '../hosts/hosts.js'
-import { MovingGuest, type Move, type MovingGuestOptions } from '../hosts/moving-guest.js'
+import { Qmp } from '../../testbed/support/qmp.js'
+import type { Client, Echoed, Written } from '../../testbed/clients/clients.js'
+import { echoNumbers, writeRecords } from '../../testbed/clients/clients.js'
+import { lostWrites } from '../../testbed/guests/log.js'
+import { GuestService } from '../../testbed/guests/service.js'
+import type { Guest } from '../../testbed/guests/guest.js'
+import { Hosts, type HostsOptions } from '../../testbed/hosts/hosts.js'
+import { MovingGuest, type Move, type MovingGuestOptions } from '../../testbed/guests/moving-guest.js'
 
 export interface ObservedOptions extends MovingGuestOptions {
   readonly hosts?: HostsOptions

@@ -1,7 +1,7 @@
 // A machine that its user has paused stays paused, wherever it is, until its user lets it run.
 
 import t from 'tap'
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { ask, failureOf, Observed, phases, slowly, stateOf } from './observed.js'
 
 const skip = (await missingNeed()) ?? false

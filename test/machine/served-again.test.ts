@@ -2,7 +2,7 @@
 // sees an error, and the next move does not begin from zero.
 
 import t from 'tap'
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { Observed, phases, slowly, stateOf } from './observed.js'
 
 const skip = (await missingNeed()) ?? false

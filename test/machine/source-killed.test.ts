@@ -2,7 +2,7 @@
 // the destination does not run a part of it.
 
 import t from 'tap'
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { failureOf, Observed, phases, slowly, stateOf } from './observed.js'
 
 const skip = (await missingNeed()) ?? false

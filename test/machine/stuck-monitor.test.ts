@@ -8,7 +8,7 @@ import t from 'tap'
 import { migrate, openTap, qemu, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import type { MachineDescription } from '../../lib/machine/machine.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { failureOf } from '../support/unharmed.js'
 import { afterHandshake, answer, impostor } from './impostor.js'
 

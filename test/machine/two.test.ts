@@ -1,7 +1,7 @@
 // Two machines move over one link at the same time; one that fails does not harm the other.
 
 import t from 'tap'
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { failureOf, Observed, phases } from './observed.js'
 
 const skip = (await missingNeed()) ?? false

@@ -3,11 +3,11 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { echoNumbers, pollPage, writeRecords } from '../hosts/clients.js'
-import { lostWrites } from '../hosts/guest-log.js'
-import { guestAddress, Hosts } from '../hosts/hosts.js'
-import { MovingGuest } from '../hosts/moving-guest.js'
-import { missingNeed } from '../hosts/needs.js'
+import { echoNumbers, pollPage, writeRecords } from '../../testbed/clients/clients.js'
+import { lostWrites } from '../../testbed/guests/log.js'
+import { guestAddress, Hosts } from '../../testbed/hosts/hosts.js'
+import { MovingGuest } from '../../testbed/guests/moving-guest.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 
 const skip = (await missingNeed()) ?? false
 

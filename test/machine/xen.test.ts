@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 import t from 'tap'
 
-import { noise, temporary } from '../support/images.js'
+import { noise, temporary } from '../../testbed/support/images.js'
 import { kNeedsRoot } from '../support/root.js'
 
 const kToolstack = new URL('toolstack.js', import.meta.url).pathname

@@ -6,7 +6,7 @@ import t from 'tap'
 
 import type { BlockferryError } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 
 const kSize = 8 << 20
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { migrate, openTap, receive } from '../../lib/index.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 import { dial, header, pretend } from '../support/rogue.js'
 
 t.test('a receiver that is spoken to in nonsense', async (t) => {

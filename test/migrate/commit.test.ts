@@ -11,12 +11,12 @@ import type { BlockferryError } from '../../lib/index.js'
 import { migrate, recover } from '../../lib/index.js'
 import type { Frame } from '../support/frame-proxy.js'
 import { FrameProxy, message } from '../support/frame-proxy.js'
-import { hashOf, temporary } from '../support/images.js'
+import { hashOf, temporary } from '../../testbed/support/images.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { receiverProcess } from '../support/receiver-process.js'
 import { checkUnharmed, failureOf, writesOn } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 interface Commit {
   pair: Pair

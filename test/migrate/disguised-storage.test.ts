@@ -8,11 +8,11 @@ import t from 'tap'
 import type { MigrateOptions } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
-import { hashOf, makeImage, noise, temporary } from '../support/images.js'
+import { hashOf, makeImage, noise, temporary } from '../../testbed/support/images.js'
 import { Proxy } from '../support/proxy.js'
 import { kNeedsRoot, loopDevice } from '../support/root.js'
 import { reach } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const kSize = 16 << 20
 

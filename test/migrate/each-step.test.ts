@@ -8,7 +8,7 @@ import type { Frame } from '../support/frame-proxy.js'
 import { FrameProxy, message } from '../support/frame-proxy.js'
 import { makePair } from '../support/pair.js'
 import { checkUnharmed, failureOf, reach } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 type Fits = (frame: Frame) => boolean
 

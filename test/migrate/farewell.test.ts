@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import t from 'tap'
 
 import { migrate, openTap, receive } from '../../lib/index.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { rawDestination, rawSource } from '../support/raw-peers.js'
 
 /** Each is answered; the answers meet a connection that is closed. Few enough to leave at once: what

@@ -8,13 +8,13 @@ import t from 'tap'
 import type { BlockferryError, MigrateOptions, Migration } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
-import { hashOf, makeImage, noise, temporary } from '../support/images.js'
+import { hashOf, makeImage, noise, temporary } from '../../testbed/support/images.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
 import { receiverProcess } from '../support/receiver-process.js'
 import { kNeedsRoot, smallDisk } from '../support/root.js'
 import { checkUnharmed, failureOf, reach } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const slow = { budgets: { bandwidth: '8MB/s' } }
 

@@ -11,12 +11,12 @@ import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
 import { faultyFile, kNeedsFuse } from '../support/faulty-file.js'
 import type { FaultyFile } from '../support/faulty-file.js'
-import { makeImage, noise, temporary } from '../support/images.js'
+import { makeImage, noise, temporary } from '../../testbed/support/images.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { kNeedsRoot, smallDisk } from '../support/root.js'
 import { checkUnharmed, failureOf, reach } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const kSize = 16 << 20
 

@@ -9,7 +9,7 @@ import t from 'tap'
 import type { Receiver } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { rawDestination, rawSource } from '../support/raw-peers.js'
 
 /** A source that says this, and at a word among it waits for an answer of that type. The code of its

@@ -7,7 +7,7 @@ import t from 'tap'
 import type { Tap } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 import { keepStatistics, kNeedsRoot, loopDevice, replaceLoopFile } from '../support/root.js'
 import { failureOf } from '../support/unharmed.js'
 

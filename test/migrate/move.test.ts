@@ -5,9 +5,9 @@ import t from 'tap'
 
 import type { MigrateOptions, Migration, MigrationEvent } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 import { makePair } from '../support/pair.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const variants: Array<[string, Partial<MigrateOptions>]> = [
   ['by default', {}],

@@ -7,7 +7,7 @@ import t from 'tap'
 import type { Network, Receiver } from '../../lib/index.js'
 import { migrate, receive } from '../../lib/index.js'
 import { FrameProxy } from '../support/frame-proxy.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { failureOf } from '../support/unharmed.js'
 
 type Calls = string[]

@@ -13,7 +13,7 @@ import type { ReceiveOptions } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import { askOutcome } from '../../lib/source/ask-outcome.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { rawSource } from '../support/raw-peers.js'
 
 const kSize = 1 << 20

@@ -8,12 +8,12 @@ import t from 'tap'
 
 import type { BlockferryError, Migration } from '../../lib/index.js'
 import { migrate, openTap } from '../../lib/index.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 import { writerOf } from '../support/other-program.js'
 import { makePair, type Pair } from '../support/pair.js'
 import { kNeedsRoot } from '../support/root.js'
 import { checkUnharmed, reach } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 /** Where the writer through the tap does not write. */
 const kElsewhere = 13 << 20

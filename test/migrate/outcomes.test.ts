@@ -5,7 +5,7 @@ import t from 'tap'
 
 import { Outcomes } from '../../lib/destination/outcomes.js'
 import { Journal } from '../../lib/ownership/journal.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 
 t.test('any number that came to nothing pushes out no commit', async (t) => {
   const outcomes = new Outcomes(() => null)

@@ -4,11 +4,11 @@ import type { Test } from 'tap'
 
 import type { MigrateOptions, Migration } from '../../lib/index.js'
 import { migrate } from '../../lib/index.js'
-import { hashOf } from '../support/images.js'
+import { hashOf } from '../../testbed/support/images.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
 import { checkUnharmed, failureOf } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const kSize = 48 << 20
 

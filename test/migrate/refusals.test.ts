@@ -7,7 +7,7 @@ import t from 'tap'
 
 import type { Refused } from '../../lib/session/events.js'
 import { receive } from '../../lib/index.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 
 const kStrangers = 10_000
 const kAtOnce = 50

@@ -6,7 +6,7 @@ import { promisify } from 'node:util'
 
 import t from 'tap'
 
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { kNeedsRoot } from '../support/root.js'
 
 const program = new URL('./programs/unresolved.js', import.meta.url).pathname

@@ -8,10 +8,10 @@ import type { Test } from 'tap'
 
 import type { MigrateOptions, Report } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
-import { hashOf, makeImage, noise, temporary } from '../support/images.js'
+import { hashOf, makeImage, noise, temporary } from '../../testbed/support/images.js'
 import { makePair } from '../support/pair.js'
 import { failureOf } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const kMiB = 2 ** 20
 const kSize = 48 * kMiB

@@ -9,11 +9,11 @@ import t from 'tap'
 
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { FrameProxy, message } from '../support/frame-proxy.js'
-import { hashOf, temporary } from '../support/images.js'
+import { hashOf, temporary } from '../../testbed/support/images.js'
 import { makePair } from '../support/pair.js'
 import { rawSource } from '../support/raw-peers.js'
 import { checkUnharmed, failureOf } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const kSize = 1 << 20
 

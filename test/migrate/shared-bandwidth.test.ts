@@ -7,7 +7,7 @@ import t from 'tap'
 import type { Test } from 'tap'
 
 import { migrate, receive, SharedBandwidth } from '../../lib/index.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 
 const kSize = 16 << 20
 const kRate = 16e6

@@ -10,7 +10,7 @@ import type { ReceiveOptions } from '../../lib/index.js'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { commonPlace, namesOf, placesOf } from '../../lib/tap/places.js'
 import { kNeedsBpf } from '../support/bpf.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 import { rawSource } from '../support/raw-peers.js'
 import { kNeedsRoot, loopDevice } from '../support/root.js'
 

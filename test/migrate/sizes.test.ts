@@ -9,7 +9,7 @@ import t from 'tap'
 import type { ReceiveOptions, Tap } from '../../lib/index.js'
 import { Journal, migrate, NbdClient, NbdServer, openTap, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
-import { noise, temporary } from '../support/images.js'
+import { noise, temporary } from '../../testbed/support/images.js'
 import { failureOf } from '../support/unharmed.js'
 
 const kMiB = 2 ** 20

@@ -8,7 +8,7 @@ import t from 'tap'
 
 import type { DestinationDisk } from '../../lib/index.js'
 import { migrate, NbdClient, NbdServer, openTap, receive } from '../../lib/index.js'
-import { hashOf, makeImage, noise, temporary } from '../support/images.js'
+import { hashOf, makeImage, noise, temporary } from '../../testbed/support/images.js'
 import { kNeedsRoot, smallDisk } from '../support/root.js'
 import { failureOf } from '../support/unharmed.js'
 

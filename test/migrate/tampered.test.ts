@@ -13,11 +13,11 @@ import type { MigrateOptions, Migration } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
 import type { Frame } from '../support/frame-proxy.js'
 import { FrameProxy } from '../support/frame-proxy.js'
-import { hashOf, noise } from '../support/images.js'
+import { hashOf, noise } from '../../testbed/support/images.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { failureOf, reach, writesOn } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const kBlock = 4096
 /** Out of the writer's reach. */

@@ -8,7 +8,7 @@ import t from 'tap'
 
 import type { MigrateOptions, Migration } from '../../lib/index.js'
 import { migrate, openTap, receive, Tap } from '../../lib/index.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { keepStatistics, kNeedsRoot, loopDevice } from '../support/root.js'
 
 const kSize = 4 << 20

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import type { Test } from 'tap'
 
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 
 const kModel = fileURLToPath(new URL('../../../test/model/ownership.pml', import.meta.url))
 const kNoSpin = spawnSync('spin', ['-V']).status === 0 ? false : 'spin is not installed'

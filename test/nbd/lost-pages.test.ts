@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 
 import { NbdClient, NbdServer, openTap } from '../../lib/index.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { kNeedsRoot, loopDevice, smallDisk } from '../support/root.js'
 
 const kMiB = 2 ** 20

@@ -2,10 +2,10 @@
 // meanwhile, a switchover that fails in part, and what another process does to it.
 import t, { type Test } from 'tap'
 
-import { Client, type Echoed } from '../hosts/clients.js'
-import { Command } from '../hosts/moving-guest.js'
-import { missing, Setting } from './setting.js'
-import { kFresh, kMachine } from './sites.js'
+import { Client, type Echoed } from '../../testbed/clients/clients.js'
+import { Command } from '../../testbed/guests/moving-guest.js'
+import { missing, Setting } from '../../testbed/sites/setting.js'
+import { kFresh, kMachine } from '../../testbed/sites/sites.js'
 
 const skip = await missing()
 

@@ -3,9 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 
-import { Namespace } from '../hosts/namespace.js'
+import { Namespace } from '../../testbed/hosts/namespace.js'
 import { announce } from '../../lib/index.js'
-import { missing } from './setting.js'
+import { missing } from '../../testbed/sites/setting.js'
 
 const skip = await missing()
 const kMac = '02:00:00:00:00:10'

@@ -4,13 +4,13 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 
-import { Client, type Echoed } from '../hosts/clients.js'
-import { Command } from '../hosts/moving-guest.js'
+import { Client, type Echoed } from '../../testbed/clients/clients.js'
+import { Command } from '../../testbed/guests/moving-guest.js'
 import { jsonLines, run } from '../cli/cli-process.js'
-import { makeImage } from '../support/images.js'
-import { NameServer } from './name-server.js'
-import { missing, Setting } from './setting.js'
-import { kFresh, kHostA, kHostB, kMachine, kName, kNames, kRouterA } from './sites.js'
+import { makeImage } from '../../testbed/support/images.js'
+import { NameServer } from '../../testbed/sites/name-server.js'
+import { missing, Setting } from '../../testbed/sites/setting.js'
+import { kFresh, kHostA, kHostB, kMachine, kName, kNames, kRouterA } from '../../testbed/sites/sites.js'
 
 const skip = await missing()
 

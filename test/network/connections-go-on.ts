@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Test } from 'tap'
 
-import { Client, type Downloaded, type Echoed } from '../hosts/clients.js'
-import { largeFile } from '../hosts/guest-content.js'
-import { Setting, urlOf } from './setting.js'
-import type { Pair, TunnelOf } from './setting.js'
-import { kFresh, kMachine } from './sites.js'
+import { Client, type Downloaded, type Echoed } from '../../testbed/clients/clients.js'
+import { largeFile } from '../../testbed/guests/content.js'
+import { Setting, urlOf } from '../../testbed/sites/setting.js'
+import type { Pair, TunnelOf } from '../../testbed/sites/setting.js'
+import { kFresh, kMachine } from '../../testbed/sites/sites.js'
 
 /** `tunnelOf`: the options of the tunnel at a site. */
 export async function connectionsGoOn (

@@ -5,11 +5,11 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 
 import type { RedirectState } from '../../lib/index.js'
-import { Client, type Echoed } from '../hosts/clients.js'
-import { Command } from '../hosts/moving-guest.js'
+import { Client, type Echoed } from '../../testbed/clients/clients.js'
+import { Command } from '../../testbed/guests/moving-guest.js'
 import { kNewSite, kOldSite, redirectAt } from './redirect-command.js'
-import { kLook, missing, Setting } from './setting.js'
-import { kFresh, kMachine } from './sites.js'
+import { kLook, missing, Setting } from '../../testbed/sites/setting.js'
+import { kFresh, kMachine } from '../../testbed/sites/sites.js'
 
 const skip = await missing()
 

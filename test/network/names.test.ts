@@ -10,10 +10,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 
 import { dyndns2, rfc2136 } from '../../lib/index.js'
-import { Client } from '../hosts/clients.js'
-import { NameServer } from './name-server.js'
-import { missing, Setting } from './setting.js'
-import { kFresh, kMachine, kName, kNames } from './sites.js'
+import { Client } from '../../testbed/clients/clients.js'
+import { NameServer } from '../../testbed/sites/name-server.js'
+import { missing, Setting } from '../../testbed/sites/setting.js'
+import { kFresh, kMachine, kName, kNames } from '../../testbed/sites/sites.js'
 
 const skip = await missing()
 
@@ -43,7 +43,7 @@ t.test('new clients come to the new address', { skip }, async (t) => {
   t.equal(await names.records('A'), `1 ${kMachine[4]}`, 'the TTL is lowered')
   t.equal(await names.records('AAAA'), `1 ${kMachine[6]}`)
   const client = (cache: string) => new Client<Resolved>(
-    sites.client.name, 'resolve', [kNames, kName, '50', cache], 50, new URL('./programs/', import.meta.url))
+    sites.client.name, 'resolve', [kNames, kName, '50', cache], 50, new URL('../../testbed/sites/programs/', import.meta.url))
   const [honest, lazy] = [client('1'), client('4')]
   t.teardown(() => Promise.all([honest.kill(), lazy.kill()]))
   await sleep(2000)

@@ -1,9 +1,9 @@
 // `blockferry redirect` at the two sites of a setting.
 import type { Test } from 'tap'
 
-import { Command } from '../hosts/moving-guest.js'
-import type { Setting } from './setting.js'
-import { kFresh, kHostA, kHostB, kMachine, kRouterA } from './sites.js'
+import { Command } from '../../testbed/guests/moving-guest.js'
+import type { Setting } from '../../testbed/sites/setting.js'
+import { kFresh, kHostA, kHostB, kMachine, kRouterA } from '../../testbed/sites/sites.js'
 
 /** It ends with the test, if not before. */
 export function redirectAt (

@@ -3,10 +3,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
-import { Client, type Echoed } from '../hosts/clients.js'
+import { Client, type Echoed } from '../../testbed/clients/clients.js'
 import { connectionsGoOn, narrowLink, transfersGoOn } from './connections-go-on.js'
-import { missing, Setting } from './setting.js'
-import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
+import { missing, Setting } from '../../testbed/sites/setting.js'
+import { kFresh, kHostA, kHostB, kMachine } from '../../testbed/sites/sites.js'
 
 const skip = await missing()
 

@@ -5,8 +5,8 @@ import t from 'tap'
 
 import { redirect } from '../../lib/index.js'
 import type { RedirectOptions } from '../../lib/index.js'
-import { missing, Setting } from './setting.js'
-import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
+import { missing, Setting } from '../../testbed/sites/setting.js'
+import { kFresh, kHostA, kHostB, kMachine } from '../../testbed/sites/sites.js'
 
 const skip = await missing()
 
@@ -72,7 +72,7 @@ function readdirSyncOrNone (folder: string): string[] {
 }
 
 async function hasKind (namespace: string, kind: string): Promise<[boolean]> {
-  const { tryRun } = await import('../../bench/support/command.js')
+  const { tryRun } = await import('../../testbed/support/command.js')
   const args = ['netns', 'exec', namespace, 'unshare', '-n', 'ip', 'link', 'add', 'name', 'x', 'type', kind]
   return [await tryRun('ip', ...args) !== undefined]
 }

@@ -7,14 +7,14 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 
 import { redirect } from '../../lib/index.js'
-import { Client, type Echoed } from '../hosts/clients.js'
-import { Command } from '../hosts/moving-guest.js'
+import { Client, type Echoed } from '../../testbed/clients/clients.js'
+import { Command } from '../../testbed/guests/moving-guest.js'
 import { Authority, pskFile } from '../support/keys.js'
 import { connectionsGoOn, narrowLink, transfersGoOn } from './connections-go-on.js'
 import { kNewSite, kOldSite, redirectAt } from './redirect-command.js'
-import { kLook, missing, Setting } from './setting.js'
-import type { TunnelOf } from './setting.js'
-import { kFresh, kHostA, kHostB, kMachine } from './sites.js'
+import { kLook, missing, Setting } from '../../testbed/sites/setting.js'
+import type { TunnelOf } from '../../testbed/sites/setting.js'
+import { kFresh, kHostA, kHostB, kMachine } from '../../testbed/sites/sites.js'
 
 const skip = await missing()
 const kPort = 4792

@@ -6,14 +6,14 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
-import { Tool } from '../../examples/web-server/tool.js'
-import { downloadSlowly, echoNumbers, pollPage, writeRecords } from '../hosts/clients.js'
-import { placeGuestImage } from '../hosts/guest-image.js'
-import { lostWrites } from '../hosts/guest-log.js'
-import { Guest } from '../hosts/guest.js'
-import { missingNeed } from '../hosts/needs.js'
-import { missing } from './setting.js'
-import { kFresh, kHostA, kHostB, kMachine, kRouterA, Sites } from './sites.js'
+import { Tool } from '../../testbed/tools/tool.js'
+import { downloadSlowly, echoNumbers, pollPage, writeRecords } from '../../testbed/clients/clients.js'
+import { placeGuestImage } from '../../testbed/guests/image.js'
+import { lostWrites } from '../../testbed/guests/log.js'
+import { Guest } from '../../testbed/guests/guest.js'
+import { missingNeed } from '../../testbed/support/needs.js'
+import { missing } from '../../testbed/sites/setting.js'
+import { kFresh, kHostA, kHostB, kMachine, kRouterA, Sites } from '../../testbed/sites/sites.js'
 
 const skip = (await missingNeed()) ?? await missing()
 

@@ -11,11 +11,11 @@ import type { Test } from 'tap'
 import type { BlockferryError } from '../../lib/index.js'
 import { migrate, recover } from '../../lib/index.js'
 import { receive } from '../../lib/receive.js'
-import { hashOf } from '../support/images.js'
+import { hashOf } from '../../testbed/support/images.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
 import { checkUnharmed, failureOf } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 /** Makes so many of the next datasync() calls of this process fail, each after what is done `before`. */
 async function failingDatasync (t: Test, path: string): Promise<(count: number, before?: () => Promise<void>) => void> {

@@ -9,7 +9,7 @@ import { Journal } from '../../lib/index.js'
 import type { BlockferryError, OwnershipRecord } from '../../lib/index.js'
 import { lineOf } from '../../lib/ownership/journal-file.js'
 import { parseToken, tokenOf } from '../../lib/ownership/token.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { kNeedsRoot, loopDevice, smallDisk } from '../support/root.js'
 
 const kMigration = '0b0e7a52-4f7b-4a7a-9d3a-2f6d3b6f7f10'

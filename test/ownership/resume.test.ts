@@ -7,7 +7,7 @@ import t from 'tap'
 
 import type { OwnershipRecord } from '../../lib/index.js'
 import { Journal, migrate, openTap, resume } from '../../lib/index.js'
-import { hashOf, makeImage, temporary } from '../support/images.js'
+import { hashOf, makeImage, temporary } from '../../testbed/support/images.js'
 import { receiverProcess } from '../support/receiver-process.js'
 import { failureOf } from '../support/unharmed.js'
 

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 
 // Scripts of the repository, which are not compiled.
 const scripts = new URL('../../../scripts/', import.meta.url).href

@@ -2,7 +2,7 @@
 // many blocks per region against its mean.
 import t from 'tap'
 import { Disk, kBlock } from './disk.js'
-import { Random } from './random.js'
+import { Random } from '../../testbed/support/random.js'
 
 t.test('bit by bit, it is a dirty map', t => {
   const wrong = compare()

@@ -6,7 +6,7 @@ import { Disk } from './disk.js'
 import { Link } from './link.js'
 import { simulate } from './migration.js'
 import { zipf } from './patterns.js'
-import { Random } from './random.js'
+import { Random } from '../../testbed/support/random.js'
 
 const cases = [
   {

@@ -10,7 +10,7 @@ import { kBlock } from './disk.js'
 import { Gate } from './gate.js'
 import type { Link } from './link.js'
 import type { Pattern } from './patterns.js'
-import type { Random } from './random.js'
+import type { Random } from '../../testbed/support/random.js'
 
 export interface Scenario {
   disk: Disk

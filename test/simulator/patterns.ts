@@ -1,6 +1,6 @@
 // Where the model's writers write. A pattern is asked to put a number of 4 KiB writes on the disk.
 import type { Disk } from './disk.js'
-import type { Random } from './random.js'
+import type { Random } from '../../testbed/support/random.js'
 
 /** Puts `writes` writes on the disk. */
 export type Pattern = (writes: number) => void

@@ -6,7 +6,7 @@ import { Link } from './link.js'
 import type { Scenario } from './migration.js'
 import type { Pattern } from './patterns.js'
 import { sequential, uniform, zipf } from './patterns.js'
-import { Random } from './random.js'
+import { Random } from '../../testbed/support/random.js'
 
 export interface Drawn {
   scenario: Scenario

@@ -9,7 +9,7 @@ import type { Outcome, Scenario } from './migration.js'
 import { simulate } from './migration.js'
 import type { Pattern } from './patterns.js'
 import { recorded, uniform } from './patterns.js'
-import { Random } from './random.js'
+import { Random } from '../../testbed/support/random.js'
 import type { TraceName } from './traces.js'
 import { readTrace } from './traces.js'
 

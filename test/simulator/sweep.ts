@@ -6,7 +6,7 @@ import { Link } from './link.js'
 import type { Outcome } from './migration.js'
 import { simulate } from './migration.js'
 import { sequential, uniform, zipf } from './patterns.js'
-import { Random } from './random.js'
+import { Random } from '../../testbed/support/random.js'
 
 const kMbit = 125_000
 const patterns = {

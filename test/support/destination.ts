@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 
 import { receive } from '../../lib/index.js'
-import { temporary } from './images.js'
+import { temporary } from '../../testbed/support/images.js'
 
 export async function destination (t: Test) {
   const target = join(temporary(t), 'target.img')

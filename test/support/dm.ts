@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 
 import { capabilities } from '../../lib/index.js'
-import { temporary } from './images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { loopDevice } from './root.js'
 
 const kSector = 512

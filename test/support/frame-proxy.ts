@@ -4,8 +4,8 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 
 import { ByteReader } from '../../lib/nbd/byte-reader.js'
-import type { Address } from './tcp-proxy.js'
-import { TcpProxy } from './tcp-proxy.js'
+import type { Address } from '../../testbed/support/tcp-proxy.js'
+import { TcpProxy } from '../../testbed/support/tcp-proxy.js'
 
 const kHeaderSize = 48
 const kTypes = [

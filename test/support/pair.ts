@@ -5,7 +5,7 @@ import type { Test } from 'tap'
 
 import type { Receiver, Tap, TlsOptions } from '../../lib/index.js'
 import { NbdServer, openTap, receive } from '../../lib/index.js'
-import { makeImage, temporary } from './images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 
 export interface Pair {
   dir: string

@@ -1,8 +1,8 @@
 // A proxy whose link can be stalled, or made to flip a bit.
 import type { Socket } from 'node:net'
 
-import type { Address } from './tcp-proxy.js'
-import { TcpProxy } from './tcp-proxy.js'
+import type { Address } from '../../testbed/support/tcp-proxy.js'
+import { TcpProxy } from '../../testbed/support/tcp-proxy.js'
 
 export class Proxy extends TcpProxy {
   #flipAfter = Infinity

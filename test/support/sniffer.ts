@@ -1,8 +1,8 @@
 // A proxy that keeps all that passes, as an eavesdropper on the wire would.
 import type { Socket } from 'node:net'
 
-import type { Address } from './tcp-proxy.js'
-import { TcpProxy } from './tcp-proxy.js'
+import type { Address } from '../../testbed/support/tcp-proxy.js'
+import { TcpProxy } from '../../testbed/support/tcp-proxy.js'
 
 export class Sniffer extends TcpProxy {
   readonly #chunks: Buffer[] = []

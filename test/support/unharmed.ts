@@ -6,9 +6,9 @@ import type { Test } from 'tap'
 
 import type { BlockferryError, Migration, TlsOptions } from '../../lib/index.js'
 import { migrate } from '../../lib/index.js'
-import { hashOf } from './images.js'
+import { hashOf } from '../../testbed/support/images.js'
 import type { Pair } from './pair.js'
-import type { Writer } from './writer.js'
+import type { Writer } from '../../testbed/support/writer.js'
 
 export async function failureOf (promise: PromiseLike<unknown>): Promise<BlockferryError> {
   return await promise.then(() => { throw new Error('it should have failed') }, (error) => error)

@@ -14,7 +14,7 @@ import { jsonLines, run } from '../cli/cli-process.js'
 import {
   contentOf, differing, emptyDevice, fio, kNeedsBpf, kNeedsZram, seedOf, zramDevice
 } from '../support/bpf.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { replaceLoopFile } from '../support/root.js'
 
 const kMiB = 32

@@ -11,7 +11,7 @@ import {
   contentOf, differing, emptyDevice, fio, freeze, kBlock, kNeedsBpf, kNeedsZram, mountedExt4, outrunner,
   seedOf, zramDevice
 } from '../support/bpf.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 
 const kMiB = 32
 

@@ -14,7 +14,7 @@ import {
   contentOf, differing, emptyDevice, fio, freeze, kNeedsBpf, kNeedsZram, mountedExt4,
   seedOf, thaw, zramDevice
 } from '../support/bpf.js'
-import { noise, temporary } from '../support/images.js'
+import { noise, temporary } from '../../testbed/support/images.js'
 import { keepStatistics } from '../support/root.js'
 
 const kMiB = 64

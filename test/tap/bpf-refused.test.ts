@@ -10,7 +10,7 @@ import { openTap, probe } from '../../lib/index.js'
 import { jsonLines, run } from '../cli/cli-process.js'
 import { emptyDevice, kNeedsBpf } from '../support/bpf.js'
 import { failedOpen } from '../support/failed-open.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { keepStatistics } from '../support/root.js'
 
 const kLibrary = new URL('../../lib/index.js', import.meta.url).href

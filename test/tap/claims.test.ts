@@ -13,7 +13,7 @@ import { openTap } from '../../lib/index.js'
 import { deviceNumber } from '../../lib/base/device-number.js'
 import { emptyDevice, kNeedsBpf } from '../support/bpf.js'
 import { failedOpen } from '../support/failed-open.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { statSync } from 'node:fs'
 
 const kLibrary = new URL('../../lib/index.js', import.meta.url).href

@@ -8,7 +8,7 @@ import { leftTaps, migrate, probe, removeLeftTap } from '../../lib/index.js'
 import { jsonLines, run } from '../cli/cli-process.js'
 import { emptyDevice } from '../support/bpf.js'
 import { failedOpen } from '../support/failed-open.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { kNeedsRoot } from '../support/root.js'
 
 t.test('no such device, and none at all', async (t) => {

@@ -8,7 +8,7 @@ import t from 'tap'
 import type { Holes } from '../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
 import { failedOpen } from '../support/failed-open.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { failureOf } from '../support/unharmed.js'
 
 const kMiB = 2 ** 20

@@ -8,7 +8,7 @@ import t from 'tap'
 import { migrate, openTap, receive } from '../../lib/index.js'
 import { run } from '../cli/cli-process.js'
 import { failedOpen } from '../support/failed-open.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { kNeedsRoot, loopDevice } from '../support/root.js'
 
 const kSize = 4 << 20

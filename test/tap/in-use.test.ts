@@ -11,7 +11,7 @@ import { migrate, openTap, receive } from '../../lib/index.js'
 import { run } from '../cli/cli-process.js'
 import { qemuIo } from '../cli/disks.js'
 import { failedOpen } from '../support/failed-open.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { writerOf } from '../support/other-program.js'
 import { kNeedsRoot, loopDevice } from '../support/root.js'
 

@@ -16,7 +16,7 @@ import { planOf } from '../../lib/source/plan.js'
 import { contentOf, differing, emptyDevice, kNeedsBpf, outrunner } from '../support/bpf.js'
 import { kNeedsCgroups, limitedGroup } from '../support/cgroups.js'
 import { destination } from '../support/destination.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 
 const kMiB = 16
 const kLibrary = new URL('../../lib/index.js', import.meta.url).href

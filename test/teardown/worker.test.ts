@@ -6,7 +6,7 @@ import t from 'tap'
 
 import { receive } from '../../lib/index.js'
 import { NbdClient } from '../../lib/nbd/client.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 
 const library = new URL('../../lib/index.js', import.meta.url).href
 const client = new URL('../../lib/nbd/client.js', import.meta.url).href

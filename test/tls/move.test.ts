@@ -7,11 +7,11 @@ import t from 'tap'
 
 import type { TlsOptions } from '../../lib/index.js'
 import { capabilities, migrate } from '../../lib/index.js'
-import { hashOf, temporary } from '../support/images.js'
+import { hashOf, temporary } from '../../testbed/support/images.js'
 import { Authority, psk, pskFile } from '../support/keys.js'
 import { makePair } from '../support/pair.js'
 import { Sniffer } from '../support/sniffer.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 t.equal(capabilities().tls, true, 'the addon was built with TLS')
 

@@ -6,7 +6,7 @@ import { connect } from 'node:net'
 import t from 'tap'
 
 import { migrate, NbdServer, openTap, receive } from '../../lib/index.js'
-import { makeImage, temporary } from '../support/images.js'
+import { makeImage, temporary } from '../../testbed/support/images.js'
 import { asNobody, connecting, passing } from '../support/other-user.js'
 import { makePair } from '../support/pair.js'
 import { kNeedsRoot } from '../support/root.js'

@@ -7,12 +7,12 @@ import t from 'tap'
 
 import type { TlsOptions } from '../../lib/index.js'
 import { migrate, NbdServer, receive, recover } from '../../lib/index.js'
-import { temporary } from '../support/images.js'
+import { temporary } from '../../testbed/support/images.js'
 import { Authority, psk, pskFile } from '../support/keys.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { failureOf, writesOn } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const folder = temporary(t)
 const keys = pskFile(folder, 'keys.psk', 'alice', 'bob')

@@ -7,13 +7,13 @@ import type { Test } from 'tap'
 import t from 'tap'
 
 import { migrate } from '../../lib/index.js'
-import { hashOf, temporary } from '../support/images.js'
+import { hashOf, temporary } from '../../testbed/support/images.js'
 import { Authority, psk, pskFile } from '../support/keys.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
 import { Proxy } from '../support/proxy.js'
 import { checkUnharmed, failureOf, reach } from '../support/unharmed.js'
-import { Writer } from '../support/writer.js'
+import { Writer } from '../../testbed/support/writer.js'
 
 const folder = temporary(t)
 const keys = pskFile(folder, 'keys.psk', 'alice')

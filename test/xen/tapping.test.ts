@@ -6,13 +6,13 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { missingNeed } from '../hosts/needs.js'
+import { missingNeed } from '../../testbed/support/needs.js'
 import { kNeedsBpf } from '../support/bpf.js'
 import { kNeedsDm } from '../support/dm.js'
-import { noise } from '../support/images.js'
-import { XenGuest } from './guest.js'
-import { XenHost } from './xen-host.js'
-import { lostWrites } from './writes.js'
+import { noise } from '../../testbed/support/images.js'
+import { XenGuest } from '../../testbed/xen/guest.js'
+import { XenHost } from '../../testbed/xen/xen-host.js'
+import { lostWrites } from '../../testbed/xen/writes.js'
 
 const kMiB = 2 ** 20
 const kWebMiB = 16
@@ -45,7 +45,7 @@ t.test('a guest of Xen', { skip }, async (t) => {
   /** Where it fails, its output and the guest's console are told. */
   const passes = async (what: string, name: string, ...args: string[]) => {
     const began = performance.now()
-    const { code, output } = await host.run(host.program(`xen/programs/${name}`, ...args))
+    const { code, output } = await host.run(host.program(`test/xen/programs/${name}`, ...args))
     t.comment(`${name} ${args.join(' ')}, ${Math.round((performance.now() - began) / 1000)} s: ${output}`)
     const because = code === 0 ? {} : { output, guest: await guest.says(host) }
     t.equal(code, 0, what, because)

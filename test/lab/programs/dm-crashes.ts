@@ -10,7 +10,7 @@ import { leftTaps, openTap, removeLeftTap } from '../../../lib/index.js'
 import { noWatchdog, start, worksSoon } from '../../support/dm-child.js'
 import { deviceOf, dmsetup, nameOf, traces, works } from '../../support/dm.js'
 import { kIsFull } from '../../support/full.js'
-import { temporary } from '../../support/images.js'
+import { temporary } from '../../../testbed/support/images.js'
 
 const kSource = new URL('../../../../test/lab/programs/dm-kill.c', import.meta.url).pathname
 const kMostSteps = 200

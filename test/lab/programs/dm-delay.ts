@@ -12,7 +12,7 @@ import { contentOf, differing, mountedExt4, outrunner } from '../../support/bpf.
 import { noWatchdog, start, worksSoon } from '../../support/dm-child.js'
 import { destination } from '../../support/destination.js'
 import { deviceOf, dmsetup, nameOf, traces, works } from '../../support/dm.js'
-import { temporary } from '../../support/images.js'
+import { temporary } from '../../../testbed/support/images.js'
 
 const kLimit = 2_000_000
 

@@ -11,7 +11,7 @@ import { leftTaps, migrate, openTap, removeLeftTap } from '../../../lib/index.js
 import { mountedExt4 } from '../../support/bpf.js'
 import { noWatchdog, start, worksSoon } from '../../support/dm-child.js'
 import { deviceOf, dmsetup, kernelNameOf, kSectors, mapped, nameOf, store, traces, works } from '../../support/dm.js'
-import { temporary } from '../../support/images.js'
+import { temporary } from '../../../testbed/support/images.js'
 import { keepStatistics } from '../../support/root.js'
 
 const kSlowMs = 12_000  // more than the watchdog waits for a sign of life

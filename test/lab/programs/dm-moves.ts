@@ -12,7 +12,7 @@ import { leftTaps, migrate, openTap, receive, removeLeftTap } from '../../../lib
 import { contentOf, differing, fio, mountedExt4, seedOf } from '../../support/bpf.js'
 import { deviceOf, kKinds, nameOf, dmsetup, store, traces, works } from '../../support/dm.js'
 import { destination } from '../../support/destination.js'
-import { temporary } from '../../support/images.js'
+import { temporary } from '../../../testbed/support/images.js'
 
 function busyFiles (t: Test, point: string, seed: number): { end: () => Promise<void> } {
   const child = spawn('fio', [

@@ -12,7 +12,7 @@ import { leftTaps, migrate, openTap, probe, receive, recover, removeLeftTap } fr
 import { tokenOf } from '../../../lib/ownership/token.js'
 import { contentOf, differing, seedOf } from '../../support/bpf.js'
 import { deviceOf, dmsetup, kSectors, mapped, nameOf, store, traces, works } from '../../support/dm.js'
-import { noise, temporary } from '../../support/images.js'
+import { noise, temporary } from '../../../testbed/support/images.js'
 
 const kLoader = '/proc/sys/kernel/modprobe'
 const kLibrary = new URL('../../../lib/index.js', import.meta.url).href

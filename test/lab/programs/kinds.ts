@@ -7,10 +7,10 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 
-import { Client, type Echoed } from '../../hosts/clients.js'
-import { Setting } from '../../network/setting.js'
-import type { TunnelOf } from '../../network/setting.js'
-import { kFresh, kMachine } from '../../network/sites.js'
+import { Client, type Echoed } from '../../../testbed/clients/clients.js'
+import { Setting } from '../../../testbed/sites/setting.js'
+import type { TunnelOf } from '../../../testbed/sites/setting.js'
+import { kFresh, kMachine } from '../../../testbed/sites/sites.js'
 
 const kLoader = '/proc/sys/kernel/modprobe'
 

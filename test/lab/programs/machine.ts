@@ -11,9 +11,9 @@ import type { TapKind } from '../../../lib/index.js'
 import { migrate, NbdServer, openTap, qemu, receive } from '../../../lib/index.js'
 import { bareQemu, incoming, stateOf } from '../../machine/bare-qemu.js'
 import { deviceOf } from '../../support/dm.js'
-import { temporary } from '../../support/images.js'
+import { temporary } from '../../../testbed/support/images.js'
 import { loopDevice } from '../../support/root.js'
-import { bootSector, countIn, kGuestBytes, lostBlocks } from '../writer-guest.js'
+import { bootSector, countIn, kGuestBytes, lostBlocks } from '../../../testbed/lab/writer-guest.js'
 
 function drive (node: object): string[] {
   return [

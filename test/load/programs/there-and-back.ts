@@ -5,8 +5,8 @@ import { join } from 'node:path'
 
 import type { Tap } from '../../../lib/index.js'
 import { migrate, NbdServer, openTap, receive } from '../../../lib/index.js'
-import { hashOf, makeImage } from '../../support/images.js'
-import { Writer } from '../../support/writer.js'
+import { hashOf, makeImage } from '../../../testbed/support/images.js'
+import { Writer } from '../../../testbed/support/writer.js'
 
 const kMoves = 200
 /** By then everything that is loaded or kept for reuse is there. */

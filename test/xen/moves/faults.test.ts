@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import t from 'tap'
 
-import { missingNeed } from '../../hosts/needs.js'
+import { missingNeed } from '../../../testbed/support/needs.js'
 import { domains, kMoments, Shuttle, until } from './shuttle.js'
 
 const kBlockScript = '/etc/xen/scripts/block'

@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import t from 'tap'
 
-import { missingNeed } from '../../hosts/needs.js'
-import { XenGuest } from '../guest.js'
-import type { XenHost } from '../xen-host.js'
+import { missingNeed } from '../../../testbed/support/needs.js'
+import { XenGuest } from '../../../testbed/xen/guest.js'
+import type { XenHost } from '../../../testbed/xen/xen-host.js'
 import { kMoments, Shuttle, until } from './shuttle.js'
 
 const kCutMs = 12_000

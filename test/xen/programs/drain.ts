@@ -5,8 +5,8 @@
 import { strict as assert } from 'node:assert'
 
 import { openTap } from '../../../lib/index.js'
-import { Backend } from './backend.js'
-import { contentOf, differing, guest, marked, theArguments, writersDid } from './guest-disk.js'
+import { Backend } from '../../../testbed/xen/programs/backend.js'
+import { contentOf, differing, guest, marked, theArguments, writersDid } from '../../../testbed/xen/programs/guest-disk.js'
 import { setDelay } from './slow-disk.js'
 
 const kDelayMs = 1000

@@ -4,8 +4,8 @@
 import { strict as assert } from 'node:assert'
 
 import { openTap } from '../../../lib/index.js'
-import { Backend } from './backend.js'
-import { contentOf, differing, dmsetup, guest, kBlock, marked, theArguments, writersDid } from './guest-disk.js'
+import { Backend } from '../../../testbed/xen/programs/backend.js'
+import { contentOf, differing, dmsetup, guest, kBlock, marked, theArguments, writersDid } from '../../../testbed/xen/programs/guest-disk.js'
 
 const { kind, devices: [device] } = theArguments()
 const backend = Backend.of(device!)

@@ -6,8 +6,8 @@ import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
 import { migrate, receive, removeLeftTap } from '../../../lib/index.js'
-import { Backend } from './backend.js'
-import { contentOf, differing, dmsetup, guest, run, theArguments, writersDid } from './guest-disk.js'
+import { Backend } from '../../../testbed/xen/programs/backend.js'
+import { contentOf, differing, dmsetup, guest, run, theArguments, writersDid } from '../../../testbed/xen/programs/guest-disk.js'
 
 const { kind, devices: [folder, ...devices] } = theArguments()
 const isMapped = (device: string) => device.startsWith('/dev/mapper/')

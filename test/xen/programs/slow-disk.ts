@@ -1,6 +1,6 @@
 // A device of device-mapper that takes its time for writes.
 
-import { dmsetup } from './guest-disk.js'
+import { dmsetup } from '../../../testbed/xen/programs/guest-disk.js'
 
 /** `path`: of a device that is one of the target 'delay' on another. */
 export function setDelay (path: string, milliseconds: number): void {

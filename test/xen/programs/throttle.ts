@@ -6,9 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Tap } from '../../../lib/index.js'
 import { openTap } from '../../../lib/index.js'
-import { kCgroup, moveThread, moveThreadBack } from './backend-thread.js'
-import { Backend } from './backend.js'
-import { theArguments, writersDid } from './guest-disk.js'
+import { kCgroup, moveThread, moveThreadBack } from '../../../testbed/xen/programs/backend-thread.js'
+import { Backend } from '../../../testbed/xen/programs/backend.js'
+import { theArguments, writersDid } from '../../../testbed/xen/programs/guest-disk.js'
 
 const kWrites = 80
 /** One write in eight seconds. */
