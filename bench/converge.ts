@@ -17,7 +17,7 @@ const rates = [0.2, 0.5, 0.9, 1.5, 4]
 const patterns = {
   random: ['--rw=randwrite', '--bs=4k', '--norandommap'],
   zipf: ['--rw=randwrite', '--bs=4k', '--norandommap', '--random_distribution=zipf:1.1'],
-  sequential: ['--rw=write', '--bs=4k'],
+  sequential: ['--rw=write', '--bs=4k']
 }
 const budgetMs = 300
 
@@ -32,20 +32,20 @@ const link = await limitedLink(linkRate)
 const movers = {
   ...(options.peersOnly ? {} : { [ours]: moveLive }),
   mirror: mirrorLive({}),
-  'mirror-write-blocking': mirrorLive({ 'copy-mode': 'write-blocking' }),
+  'mirror-write-blocking': mirrorLive({ 'copy-mode': 'write-blocking' })
 }
 
-function workloads(): Workload[] {
+function workloads (): Workload[] {
   return Object.entries(patterns).flatMap(([pattern, fio]) =>
     rates.map((rate) => ({
       name: `${pattern}-${rate}x`,
       fio: [...fio, `--size=${sizeMiB}M`],
-      bytesPerSecond: Math.round((rate * linkRate) / 8),
-    })),
+      bytesPerSecond: Math.round((rate * linkRate) / 8)
+    }))
   )
 }
 
-async function measure(workload: Workload): Promise<CaseReport> {
+async function measure (workload: Workload): Promise<CaseReport> {
   const setting = { folder, link, workload, limitMs, budgetMs }
   const contenders = Object.entries(movers).map(([name, move]) => {
     return { name, run: () => moveOnce(setting, pristine, move) }

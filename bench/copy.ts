@@ -35,12 +35,12 @@ const plain = blockferryCopiers.filter(({ name }) => name === ours)
 const measured = keyFile ? [blockferryOverTls(keyFile), ...plain] : blockferryCopiers
 const subject = keyFile ? `${ours}-tls` : ours
 
-function asContender(copier: Copier): Contender {
+function asContender (copier: Copier): Contender {
   return { name: copier.name, run: () => copyOnce(copier) }
 }
 
 // Everybody gets the same destination: a file of the right size that is one hole.
-async function copyOnce(copier: Copier) {
+async function copyOnce (copier: Copier) {
   const destination = join(folder, 'destination')
   writeFileSync(destination, '')
   truncateSync(destination, statSync(source).size)
@@ -56,7 +56,7 @@ async function copyOnce(copier: Copier) {
 }
 
 // Goals: faster than the fastest rival, at least 60 % of the bare loop, 128 MiB each side.
-function printVerdict({ runs, peers }: CaseReport): void {
+function printVerdict ({ runs, peers }: CaseReport): void {
   const seconds = (name: string) => Number(peers[name]?.['seconds'] ?? Infinity)
   const ran = Object.keys(peers).filter((name) => rivalNames.has(name))
   const fastest = ran.reduce((a, b) => (seconds(a) <= seconds(b) ? a : b), '')

@@ -10,7 +10,7 @@ import {
   median,
   ours,
   printCase,
-  printJson,
+  printJson
 } from './support/figures.js'
 import { machine } from './support/machine.js'
 import { readOptions } from './support/options.js'
@@ -21,7 +21,7 @@ const atOnce = 8
 const options = readOptions({ runs: 40, quickRuns: 4 })
 const firstSeed = Math.floor(Math.random() * 2 ** 31)
 
-async function runAll(fault: string, first: number): Promise<Trial[]> {
+async function runAll (fault: string, first: number): Promise<Trial[]> {
   const trials: Trial[] = []
   let next = 0
   const worker = async () => {
@@ -31,11 +31,11 @@ async function runAll(fault: string, first: number): Promise<Trial[]> {
   return trials
 }
 
-function sum(values: readonly number[]): number {
+function sum (values: readonly number[]): number {
   return values.reduce((total, value) => total + value, 0)
 }
 
-function figuresOf(trials: readonly Trial[]): Figures {
+function figuresOf (trials: readonly Trial[]): Figures {
   const resumed = trials.filter(({ moved, resumeMs }) => moved && resumeMs.length > 0)
   const shares = resumed.flatMap(({ resentShare }) => resentShare ?? [])
   return {
@@ -47,11 +47,11 @@ function figuresOf(trials: readonly Trial[]): Figures {
     resumeMs: median(resumed.flatMap(({ resumeMs }) => resumeMs)),
     ownerUnknown: trials.filter(({ error }) => error?.owner === 'unknown').length,
     ownersWrong: sum(trials.map(({ ownersWrong }) => ownersWrong)),
-    writesLost: sum(trials.map(({ writesLost }) => writesLost)),
+    writesLost: sum(trials.map(({ writesLost }) => writesLost))
   }
 }
 
-async function measure(fault: string, first: number): Promise<CaseReport> {
+async function measure (fault: string, first: number): Promise<CaseReport> {
   const trials = await runAll(fault, first)
   for (const { seed, wrong } of trials) {
     if (wrong.length > 0) console.error(`  seed ${seed}: ${wrong.join('; ')}`)

@@ -27,14 +27,14 @@ const writes = Number(options.own.writes ?? (options.quick ? 300_000 : 10_000_00
 const largeBytes = options.quick ? 2 ** 36 : 2 ** 40
 const folder = memoryFolder()
 
-async function writeOnce(device: string, depth: number): Promise<Figures> {
+async function writeOnce (device: string, depth: number): Promise<Figures> {
   const job = ['--rw=randwrite', '--bs=4k', `--iodepth=${depth}`]
   const time = ['--time_based=1', `--runtime=${seconds}`, '--ramp_time=1', `--size=${sizeMiB}M`]
   const { iops, latencyMsMean, latencyMs99 } = await writeDevice(device, [...job, ...time])
   return { iops, latencyMsMean, latencyMs99 }
 }
 
-async function writeTapped(tapKind: TapContender, device: string, depth: number): Promise<Figures> {
+async function writeTapped (tapKind: TapContender, device: string, depth: number): Promise<Figures> {
   await using tap = await tapKind.attach(device)
   tap.track()
   const figures = await writeOnce(device, depth)
@@ -46,7 +46,7 @@ async function writeTapped(tapKind: TapContender, device: string, depth: number)
 const speeds = (tapKind: TapContender, device: string, depth: number) => async () => {
   const contenders = [
     { name: 'without', run: () => writeOnce(device, depth) },
-    { name: tapKind.name, run: () => writeTapped(tapKind, device, depth) },
+    { name: tapKind.name, run: () => writeTapped(tapKind, device, depth) }
   ]
   return takeTurns(contenders, options.runs)
 }
@@ -54,7 +54,7 @@ const speeds = (tapKind: TapContender, device: string, depth: number) => async (
 const alone = (tapKind: TapContender, runs: number, measure: () => Promise<Figures>) => () =>
   takeTurns([{ name: tapKind.name, run: measure }], runs)
 
-async function onLargeDisk(tapKind: TapContender): Promise<Figures> {
+async function onLargeDisk (tapKind: TapContender): Promise<Figures> {
   const file = join(folder, 'large')
   writeFileSync(file, '')
   truncateSync(file, largeBytes)
@@ -80,8 +80,8 @@ for (const tapKind of taps) {
     'dirty-set': alone(tapKind, 1, () => onLargeDisk(tapKind)),
     'throttle-step': alone(tapKind, Math.min(options.runs, 3), () => measureStep(tapKind, device, 'cgroup')),
     ...(tapKind === dm && {
-      'delay-step': alone(tapKind, Math.min(options.runs, 3), () => measureStep(tapKind, device, 'delay')),
-    }),
+      'delay-step': alone(tapKind, Math.min(options.runs, 3), () => measureStep(tapKind, device, 'delay'))
+    })
   }
   const ofTap: CaseReport[] = []
   for (const [name, measure] of Object.entries(cases).filter(([name]) => options.wants(name))) {
@@ -99,7 +99,7 @@ const lab = taps.length === 1 && options.wants('lab') ? await kernelTapsInLab() 
 if (options.json) printJson('kernel-taps', await machine(), reports, { taps: verdicts, lab })
 
 /** The figures that taps are compared by: medians; null for what was not measured. */
-function verdictOf(name: string, ofTap: readonly CaseReport[]): Figures {
+function verdictOf (name: string, ofTap: readonly CaseReport[]): Figures {
   const runsOf = (part: string) => ofTap.find((report) => report.name === part)?.runs ?? {}
   const middle = (part: string, key: string) => {
     const values = (runsOf(part)[name] ?? []).map((figures) => figures[key])
@@ -117,6 +117,6 @@ function verdictOf(name: string, ofTap: readonly CaseReport[]): Figures {
     readDirtyMs: middle('dirty-set', 'readDirtyMs'),
     idleCpuShare: middle('dirty-set', 'idleCpuShare'),
     ...Object.fromEntries(steps.map((key) => [key, middle('throttle-step', key)])),
-    ...Object.fromEntries(steps.map((key) => [`delay-${key}`, middle('delay-step', key)])),
+    ...Object.fromEntries(steps.map((key) => [`delay-${key}`, middle('delay-step', key)]))
   }
 }

@@ -27,25 +27,25 @@ const folder = memoryFolder()
 const onlyInJson = [
   ...['reportedDowntimeMs', 'reportedEqual', 'differingBlocks', 'writtenBytes'],
   ...['rounds', 'attempts'],
-  ...['pause', 'drain', 'residual', 'commit'].map((name) => `downtime-${name}Ms`),
+  ...['pause', 'drain', 'residual', 'commit'].map((name) => `downtime-${name}Ms`)
 ]
 
 const writeBlocking = preparePlain(moveWithMirror({ 'copy-mode': 'write-blocking' }))
 
-function contenders(one: Case): Record<string, Prepare> {
+function contenders (one: Case): Record<string, Prepare> {
   if (one.isFloor) return { floor: preparePlain(moveMemory, { isShared: true }) }
   return {
     ...(options.peersOnly ? {} : { [ours]: prepareOurs }),
     qemu: preparePlain(moveWithMirror()),
-    ...(writes(one) && !options.quick ? { 'qemu-write-blocking': writeBlocking } : {}),
+    ...(writes(one) && !options.quick ? { 'qemu-write-blocking': writeBlocking } : {})
   }
 }
 
-function writes({ workload }: Case): boolean {
+function writes ({ workload }: Case): boolean {
   return workload === 'dynamic' || workload === 'diabolical'
 }
 
-async function measure(one: Case): Promise<CaseReport> {
+async function measure (one: Case): Promise<CaseReport> {
   const recordings = new Map<string, Recording>()
   const turns = Object.entries(contenders(one)).map(([name, prepare]) => {
     const run = async () => {
@@ -60,7 +60,7 @@ async function measure(one: Case): Promise<CaseReport> {
   return report
 }
 
-function load(): string {
+function load (): string {
   return loadavg()
     .map((value) => value.toFixed(1))
     .join(' ')

@@ -17,7 +17,7 @@ const options = readOptions({ runs: 3, quickRuns: 1 })
 const need = (await missingNeed()) ?? (await missing())
 if (need !== false) throw new Error(`sites ${need}`)
 
-function load(): string {
+function load (): string {
   return loadavg()
     .map((value) => value.toFixed(1))
     .join(' ')

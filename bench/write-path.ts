@@ -16,7 +16,7 @@ import { takeTurns } from './support/rotation.js'
 const cases = {
   'random-4k-depth-1': ['--rw=randwrite', '--bs=4k', '--iodepth=1'],
   'random-4k-depth-32': ['--rw=randwrite', '--bs=4k', '--iodepth=32'],
-  'sequential-1m': ['--rw=write', '--bs=1m', '--iodepth=4'],
+  'sequential-1m': ['--rw=write', '--bs=1m', '--iodepth=4']
 }
 
 const tracking = `${ours}-tracking`
@@ -28,7 +28,7 @@ const disk = join(folder, 'disk')
 const socket = join(folder, 'nbd')
 const uri = diskUri(socket)
 
-function serve(...more: string[]): string[] {
+function serve (...more: string[]): string[] {
   const listen = ['--listen', `unix:${socket}`, '--control', join(folder, 'control')]
   return blockferry('serve', '--disk', `disk=${disk}`, ...listen, ...more)
 }
@@ -36,10 +36,10 @@ function serve(...more: string[]): string[] {
 const servers: Record<string, string[]> = {
   ...(options.peersOnly ? {} : { [ours]: serve(), [tracking]: serve('--track') }),
   nbdkit: nbdkit({ socket }, disk),
-  'qemu-nbd': qemuNbd({ socket }, disk),
+  'qemu-nbd': qemuNbd({ socket }, disk)
 }
 
-async function writeOnce(command: readonly string[], job: readonly string[]): Promise<Figures> {
+async function writeOnce (command: readonly string[], job: readonly string[]): Promise<Figures> {
   await run('rm', '-f', socket)
   const server = await MeasuredProcess.start(command)
   try {
@@ -54,7 +54,7 @@ async function writeOnce(command: readonly string[], job: readonly string[]): Pr
       latencyMs99: result.latencyMs99,
       cpuSeconds: usage.cpuSeconds,
       peakMiB: usage.peakMiB,
-      equal: await holdsWhatIsWritten(command),
+      equal: await holdsWhatIsWritten(command)
     }
   } finally {
     await server.stop()
@@ -62,7 +62,7 @@ async function writeOnce(command: readonly string[], job: readonly string[]): Pr
 }
 
 // A server of its own, so that the figures are of the writing alone.
-async function holdsWhatIsWritten(command: readonly string[]): Promise<boolean> {
+async function holdsWhatIsWritten (command: readonly string[]): Promise<boolean> {
   await run('rm', '-f', socket)
   const server = await MeasuredProcess.start(command)
   try {
@@ -74,7 +74,7 @@ async function holdsWhatIsWritten(command: readonly string[]): Promise<boolean> 
 }
 
 // Goals: not slower than the best rival; tracking costs at most 3 %.
-function printVerdict({ runs, peers }: CaseReport): void {
+function printVerdict ({ runs, peers }: CaseReport): void {
   for (const rival of Object.keys(peers).filter((name) => name !== tracking)) {
     const speed = ratio(runs, 'iops', ours, rival)
     if (speed !== null) console.log(`  ${ours}: ${speed.toFixed(2)} of the speed of ${rival}`)

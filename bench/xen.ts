@@ -16,10 +16,10 @@ const need = await missingNeed()
 if (need !== undefined) throw new Error(`xen ${need}`)
 const movers: Record<string, Move> = {
   ...(options.peersOnly ? {} : { [oursName]: ours('dm'), [`${oursName}-bpf`]: ours('bpf') }),
-  'stop-and-copy': stopAndCopy,
+  'stop-and-copy': stopAndCopy
 }
 
-async function measure(one: Case): Promise<CaseReport> {
+async function measure (one: Case): Promise<CaseReport> {
   const contenders = Object.entries(movers).map(([name, move]) => ({ name, run: () => experiment(one, move) }))
   return reportCase(one.name, await takeTurns(contenders, options.runs))
 }

@@ -18,13 +18,13 @@ await main(async () => {
   return runProgram(join(root, 'dist', 'bench', `${name}.js`), args)
 })
 
-function names() {
+function names () {
   return readdirSync(join(root, 'bench'))
     .filter((file) => file.endsWith('.ts'))
     .map((file) => file.slice(0, -'.ts'.length))
 }
 
-function list() {
+function list () {
   console.log('npm run bench -- NAME [--json] [--runs N] [--quick] [--peers-only] [--cases A,B]')
   for (const name of names()) console.log(`  ${name}`)
 }

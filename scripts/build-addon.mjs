@@ -12,7 +12,7 @@ import {
   realpathSync,
   statSync,
   utimesSync,
-  writeFileSync,
+  writeFileSync
 } from 'node:fs'
 import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
@@ -28,7 +28,7 @@ const installLine =
   'libdevmapper-dev for the dm tap)'
 
 /** Builds the addon if need be. False, with the reason printed, when it could not be built. */
-export function buildAddon({ ifMissing = false } = {}) {
+export function buildAddon ({ ifMissing = false } = {}) {
   if (isFresh(ifMissing)) return true
   const missing = missingTools()
   if (missing.length > 0) {
@@ -40,59 +40,59 @@ export function buildAddon({ ifMissing = false } = {}) {
   return nodeGyp(needsConfigure() ? ['configure', 'build'] : ['build'])
 }
 
-function isFresh(ifMissing) {
+function isFresh (ifMissing) {
   if (!hasAddon()) return false
   return ifMissing || (hasSameSources() && newest(sources()) <= modified(stamp))
 }
 
-function hasAddon() {
+function hasAddon () {
   const folder = join(root, 'build', 'Release')
   return existsSync(folder) && readdirSync(folder).some((name) => name.endsWith('.node'))
 }
 
 // The stamp holds the names of what was built: binding.gyp may take them from a listing, so a
 // source that came or went needs a new configuration.
-function hasSameSources() {
+function hasSameSources () {
   return existsSync(stamp) && readFileSync(stamp, 'utf8') === sources().join('\n')
 }
 
-function needsConfigure() {
+function needsConfigure () {
   const makefile = join(root, 'build', 'Makefile')
   if (!existsSync(makefile) || !hasSameSources()) return true
   return newest(configured()) > modified(makefile)
 }
 
 // What is built while configuring: the program for the kernel.
-function configured() {
+function configured () {
   return sources().filter((path) => path === 'binding.gyp' || path.startsWith('native/core/tap/bpf/program/'))
 }
 
 // Of native/, what the addon is built from: not its tests, fuzzers and their objects.
-function sources() {
+function sources () {
   const files = ['native/core', 'native/node'].flatMap((folder) =>
     readdirSync(join(root, folder), { recursive: true })
       .filter((name) => /\.(c|cc|h)$/.test(name))
-      .map((name) => `${folder}/${name}`),
+      .map((name) => `${folder}/${name}`)
   )
   return ['binding.gyp', 'native/addon.cc', ...files.sort()]
 }
 
-function newest(paths) {
+function newest (paths) {
   return Math.max(...paths.map((path) => modified(join(root, path))))
 }
 
-function modified(path) {
+function modified (path) {
   return statSync(path).mtimeMs
 }
 
-function missingTools() {
+function missingTools () {
   const runs = (command, args) => spawnSync(command, args, { stdio: 'ignore' }).status === 0
   const missing = commands.filter((command) => !runs(command, ['--version']))
   if (missing.includes('pkg-config')) return missing
   return [...missing, ...libraries.filter((name) => !runs('pkg-config', ['--exists', name]))]
 }
 
-function nodeGyp(args) {
+function nodeGyp (args) {
   const started = new Date()
   const names = sources().join('\n')
   const require = createRequire(import.meta.url)
@@ -100,7 +100,7 @@ function nodeGyp(args) {
   const options = ['--jobs=2', '--loglevel=warn', ...localHeaders()]
   const result = spawnSync(process.execPath, [program, ...args, ...options], {
     cwd: root,
-    stdio: ['ignore', 'inherit', 'inherit'],
+    stdio: ['ignore', 'inherit', 'inherit']
   })
   if (result.status !== 0) {
     console.error('blockferry: building the native addon failed')
@@ -112,7 +112,7 @@ function nodeGyp(args) {
 }
 
 // Node's own headers beside the running node, so that nothing is downloaded.
-function localHeaders() {
+function localHeaders () {
   const prefix = dirname(dirname(process.execPath))
   return existsSync(join(prefix, 'include', 'node', 'node_api.h')) ? [`--nodedir=${prefix}`] : []
 }

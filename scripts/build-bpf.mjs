@@ -14,7 +14,7 @@ const warnings = ['-Wall', '-Wextra', '-Wno-unused-parameter']
 const flags = ['-target', 'bpf', '-mcpu=v3', '-O2', '-g', ...warnings]
 
 /** False when there is no clang, or no libbpf, or not one that can do it: then it says why. */
-export function buildBpf() {
+export function buildBpf () {
   const output = (command, args) => spawnSync(command, args, { cwd: root, encoding: 'utf8' })
   if (output('clang', ['--version']).status !== 0) return false
   const libbpf = output('pkg-config', ['--cflags', 'libbpf'])
@@ -31,17 +31,17 @@ export function buildBpf() {
 
 // Debian keeps the kernel's headers of an architecture in a folder that only its own compiler
 // knows.
-function systemIncludes(output) {
+function systemIncludes (output) {
   const { stdout } = output('g++', ['-print-multiarch'])
   const name = stdout?.trim()
   return name ? ['-idirafter', `/usr/include/${name}`] : []
 }
 
-function header(bytes) {
+function header (bytes) {
   return `alignas(8) static const unsigned char kBlockWritesObject[] = {${[...bytes].join(',')}};\n`
 }
 
-function writeIfChanged(path, text) {
+function writeIfChanged (path, text) {
   try {
     if (readFileSync(path, 'utf8') === text) return
   } catch {

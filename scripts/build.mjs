@@ -6,7 +6,7 @@ import { buildAddon } from './build-addon.mjs'
 import { Failure, isMain, main, root, run } from './support.mjs'
 
 /** Builds what is out of date. Throws Failure when something does not compile. */
-export function build() {
+export function build () {
   if (!buildAddon()) throw new Failure('no native addon')
   run(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.json'])
   const commandLine = join(root, 'dist', 'lib', 'cli.js')

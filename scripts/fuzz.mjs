@@ -19,7 +19,7 @@ const merging = ['-merge=1', '-use_counters=0']
 const limits = ['-max_len=4096', '-timeout=60', '-rss_limit_mb=2048', '-print_final_stats=1']
 
 /** Builds and runs the fuzzers whose path holds one of the patterns. */
-export async function runFuzzers(patterns, results, { seconds, seed, keep = false }) {
+export async function runFuzzers (patterns, results, { seconds, seed, keep = false }) {
   const sources = listFiles('native/fuzz', '_fuzz.cc').filter((path) => matches(path, patterns))
   if (!hasFuzzer()) {
     for (const path of sources) results.skip(path, 'there is no clang with libFuzzer')
@@ -29,7 +29,7 @@ export async function runFuzzers(patterns, results, { seconds, seed, keep = fals
   for (const path of sources) await runFuzzer(basename(path, '.cc'), path, { seconds, seed, keep }, results)
 }
 
-async function runFuzzer(name, source, { seconds, seed, keep }, results) {
+async function runFuzzer (name, source, { seconds, seed, keep }, results) {
   const kept = `native/fuzz/corpus/${name.replace(/_fuzz$/, '')}`
   const found = `${folder}/${name}.found`
   for (const path of [kept, found]) mkdirSync(join(root, path), { recursive: true })
@@ -50,7 +50,7 @@ async function runFuzzer(name, source, { seconds, seed, keep }, results) {
   rmSync(join(root, found), { recursive: true })
 }
 
-function execute(program, args) {
+function execute (program, args) {
   const [command, ...all] = [...fixedAddresses(), join(root, program), ...args]
   return new Promise((resolve, reject) => {
     const child = spawn(command, all, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
@@ -68,7 +68,7 @@ if (isMain(import.meta.url)) {
     const options = {
       seconds: { type: 'string', default: '600' },
       seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
-      keep: { type: 'boolean', default: false },
+      keep: { type: 'boolean', default: false }
     }
     const { values, positionals } = parseArgs({ options, allowPositionals: true })
     setUp(['build', 'test'])

@@ -7,7 +7,7 @@ const room = availableParallelism()
 
 /** Begins all in their order, each as soon as there is room; each is { share, run }, `share` being of a
  * processor (1). */
-export async function runInParallel(jobs) {
+export async function runInParallel (jobs) {
   let used = 0
   const running = new Set()
   for (const { share, run } of jobs) {

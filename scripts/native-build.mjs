@@ -13,7 +13,7 @@ import { Failure, hasCommand, isMain, main, root, run } from './support.mjs'
 export const flavours = ['plain', 'address', 'thread']
 
 /** Compiles and links these sources in one flavour; throws Failure when one does not compile. */
-export function buildPrograms(flavour, sources) {
+export function buildPrograms (flavour, sources) {
   if (sources.length === 0) return
   const missing = ['cmake', 'ninja'].filter((name) => !hasCommand(name))
   if (missing.length > 0) throw new Failure(`native programs need ${missing.join(' and ')}`)
@@ -27,25 +27,25 @@ export function buildPrograms(flavour, sources) {
 const folderOf = (flavour) => `native/build/${flavour}`
 
 // native/test/tunnel/wire_test.cc is tunnel_wire_test, in native/CMakeLists.txt, too.
-function programName(source) {
+function programName (source) {
   return source.replace(/^native\/(test|fuzz)\//, '').replace(/\.cc$/, '').replaceAll('/', '_')
 }
 
 /** Where the program of a test is, relative to the repository. */
-export function programOf(flavour, source) {
+export function programOf (flavour, source) {
   return `${folderOf(flavour)}/${programName(source)}`
 }
 
 /** What a command with a sanitizer may need in front: some fail to start where the kernel spreads
  * addresses wider than they know. */
-export function fixedAddresses() {
+export function fixedAddresses () {
   if (!hasCommand('setarch')) return []
   const works = spawnSync('setarch', ['-R', 'true'], { stdio: 'ignore' }).status === 0
   return works ? ['setarch', '-R'] : []
 }
 
 /** The files below a folder with this ending, relative to the repository, sorted. */
-export function listFiles(folder, ending) {
+export function listFiles (folder, ending) {
   if (!existsSync(join(root, folder))) return []
   return readdirSync(join(root, folder), { recursive: true })
     .filter((name) => name.endsWith(ending))

@@ -24,7 +24,7 @@ const timeoutMs = 300_000
 
 /** Builds and runs the tests whose path holds one of the patterns (all without a pattern); of their
  * cases only those whose name holds `part`, where it is given. */
-export async function runNativeTests(patterns, results, part) {
+export async function runNativeTests (patterns, results, part) {
   const tests = listFiles('native/test', '_test.cc').filter((path) => matches(path, patterns))
   const tools = patterns.length === 0 ? listFiles('native/test', '_main.cc') : []
   const jobs = []
@@ -36,7 +36,7 @@ export async function runNativeTests(patterns, results, part) {
   await runInParallel(jobs)
 }
 
-function flavoursOf(path) {
+function flavoursOf (path) {
   const head = readFileSync(join(root, path), 'utf8').split('\n', 30).join('\n')
   const line = /^\/\/ sanitizers:(.*)$/m.exec(head)
   if (!line) return ['plain', 'address']
@@ -46,7 +46,7 @@ function flavoursOf(path) {
   return ['plain', ...named]
 }
 
-async function runTest(flavour, source, part, results) {
+async function runTest (flavour, source, part, results) {
   const name = relative('native/test', source) + (flavour === 'plain' ? '' : ` (${flavour})`)
   const started = performance.now()
   const { code, signal, output } = await execute(flavour, programOf(flavour, source), part)
@@ -64,7 +64,7 @@ async function runTest(flavour, source, part, results) {
 }
 
 // A case that ran unasked, in a test that can't leave any out, counts only when it fails.
-function countCases(name, output, part = '', results) {
+function countCases (name, output, part = '', results) {
   let cases = 0
   let failed = false
   for (const line of output.split('\n')) {
@@ -81,12 +81,12 @@ function countCases(name, output, part = '', results) {
   return { cases, failed }
 }
 
-function splitSkip(name, text) {
+function splitSkip (name, text) {
   const [title, ...reason] = text.split(':')
   return [`${name}: ${title}`, reason.join(':').trim()]
 }
 
-function execute(flavour, program, part) {
+function execute (flavour, program, part) {
   const prefix = flavour === 'thread' ? fixedAddresses() : []
   const [command, ...args] = [...prefix, join(root, program)]
   return new Promise((resolve, reject) => {

@@ -14,7 +14,7 @@ const packages = {
     { name: 'libgnutls28-dev', library: 'gnutls' },
     { name: 'liburing-dev', library: 'liburing' },
     { name: 'libxxhash-dev', library: 'libxxhash' },
-    { name: 'libzstd-dev', library: 'libzstd' },
+    { name: 'libzstd-dev', library: 'libzstd' }
   ],
   test: [
     { name: 'bind9', command: 'named' },
@@ -42,7 +42,7 @@ const packages = {
     { name: 'qemu-utils', command: 'qemu-io' },
     { name: 'qemu-system-common', command: 'qemu-storage-daemon' },
     { name: 'wireguard-tools', command: 'wg' },
-    { name: 'xz-utils', command: 'xz' },
+    { name: 'xz-utils', command: 'xz' }
   ],
   bench: [{ name: 'rsync', command: 'rsync' }],
   // For a machine that moves. QEMU itself and what the guest holds are unpacked privately.
@@ -50,23 +50,23 @@ const packages = {
     { name: 'g++', command: 'cc' },
     { name: 'e2fsprogs', command: 'mkfs.ext4' },
     { name: 'iproute2', command: 'ip' },
-    { name: 'qemu-utils', command: 'qemu-nbd' },
-  ],
+    { name: 'qemu-utils', command: 'qemu-nbd' }
+  ]
 }
 
-function isThere({ command, library, isThere = () => hasLibrary(library) }) {
+function isThere ({ command, library, isThere = () => hasLibrary(library) }) {
   return command ? hasCommand(command) : isThere()
 }
 
 /** Whether there is a clang, with libFuzzer and the sanitizers. */
-export function hasFuzzer() {
+export function hasFuzzer () {
   const question = ['--rtlib=compiler-rt', '-print-libgcc-file-name']
   const { status, stdout } = spawnSync('clang++', question, { encoding: 'utf8' })
   return status === 0 && existsSync(stdout.trim())
 }
 
 /** The names of the packages for these purposes ('build', 'test', 'bench', 'vm') that are not there. */
-export function missingPackages(purposes) {
+export function missingPackages (purposes) {
   return purposes
     .flatMap((purpose) => packages[purpose])
     .filter((entry) => !isThere(entry))

@@ -9,25 +9,25 @@ export class Results {
   skips = []
   times = []
 
-  pass() {
+  pass () {
     this.passed += 1
   }
 
-  fail(name) {
+  fail (name) {
     this.failures.push(name)
   }
 
-  skip(name, reason) {
+  skip (name, reason) {
     this.skips.push({ name, reason })
   }
 
   /** How long a file, program or fuzzer took. */
-  took(name, seconds) {
+  took (name, seconds) {
     this.times.push({ name, seconds })
   }
 
   /** Prints the slowest, what failed and what was skipped, last the count; answers the exit code. */
-  report() {
+  report () {
     const slowest = this.times.toSorted((a, b) => b.seconds - a.seconds).slice(0, mostShown)
     for (const { name, seconds } of slowest) console.log(`slow: ${seconds.toFixed(1)} s ${name}`)
     for (const name of this.failures) console.log(`failed: ${name}`)
@@ -42,7 +42,7 @@ export class Results {
   }
 
   // The CI machine can run everything: there a skip is a hole in the tests.
-  complaint() {
+  complaint () {
     if (this.failures.length > 0) return 'there are failures'
     if (this.passed === 0) return 'no test ran'
     if (this.skips.some(({ reason }) => !reason)) return 'a skip needs a reason'
@@ -53,6 +53,6 @@ export class Results {
 }
 
 /** Whether a path holds one of the patterns; true without any. */
-export function matches(path, patterns) {
+export function matches (path, patterns) {
   return patterns.length === 0 || patterns.some((pattern) => path.includes(pattern))
 }

@@ -7,12 +7,12 @@ import { missingPackages } from './packages.mjs'
 import { Failure, hasCommand, isMain, main, root, run } from './support.mjs'
 
 /** Sets up for these purposes: 'build', 'test', 'bench'. Throws Failure if it can't be built. */
-export function setUp(purposes) {
+export function setUp (purposes) {
   installSystemPackages(purposes)
   if (!isInstalledAsLocked()) installNodeModules()
 }
 
-function installSystemPackages(purposes) {
+function installSystemPackages (purposes) {
   const missing = missingPackages(purposes)
   if (missing.length === 0) return
   if (process.getuid() === 0 && hasCommand('apt-get')) tryToInstall(missing)
@@ -25,14 +25,14 @@ function installSystemPackages(purposes) {
   }
 }
 
-function tryToInstall(names) {
+function tryToInstall (names) {
   console.log(`blockferry: installing ${names.join(' ')}`)
   const env = { DEBIAN_FRONTEND: 'noninteractive' }
   try {
     run('apt-get', ['-qq', 'update'], { env })
     run('apt-get', ['-qq', 'install', '--yes', '--no-install-recommends', ...names], {
       env,
-      quiet: true,
+      quiet: true
     })
   } catch (error) {
     if (!(error instanceof Failure)) throw error
@@ -41,7 +41,7 @@ function tryToInstall(names) {
 }
 
 // npm leaves a list of what it installed inside node_modules: it has to agree with the lock file.
-function isInstalledAsLocked() {
+function isInstalledAsLocked () {
   const installed = readPackages(join(root, 'node_modules', '.package-lock.json'))
   const locked = readPackages(join(root, 'package-lock.json'))
   if (!locked) throw new Failure('package-lock.json is missing or broken')
@@ -51,7 +51,7 @@ function isInstalledAsLocked() {
   })
 }
 
-function readPackages(lockFile) {
+function readPackages (lockFile) {
   try {
     return JSON.parse(readFileSync(lockFile, 'utf8')).packages
   } catch {
@@ -59,7 +59,7 @@ function readPackages(lockFile) {
   }
 }
 
-function installNodeModules() {
+function installNodeModules () {
   console.log('blockferry: npm ci')
   run('npm', ['ci', '--ignore-scripts', '--include=dev', '--no-audit', '--no-fund'])
 }

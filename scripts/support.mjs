@@ -12,11 +12,11 @@ export const root = dirname(dirname(fileURLToPath(import.meta.url)))
 export class Failure extends Error {}
 
 /** Runs a command in the repository, its output shown; throws Failure unless it exits with 0. */
-export function run(command, args, { env = {}, quiet = false } = {}) {
+export function run (command, args, { env = {}, quiet = false } = {}) {
   const result = spawnSync(command, args, {
     cwd: root,
     env: { ...process.env, ...env },
-    stdio: ['ignore', quiet ? 'ignore' : 'inherit', 'inherit'],
+    stdio: ['ignore', quiet ? 'ignore' : 'inherit', 'inherit']
   })
   if (result.error) throw new Failure(`${command}: ${result.error.message}`)
   if (result.status !== 0) {
@@ -26,7 +26,7 @@ export function run(command, args, { env = {}, quiet = false } = {}) {
 }
 
 /** Runs a program of ours with Node and answers its exit code; signals are left to it. */
-export async function runProgram(path, args) {
+export async function runProgram (path, args) {
   const child = spawn(process.execPath, [path, ...args], { stdio: 'inherit' })
   for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => child.kill(signal))
   const [code] = await once(child, 'exit')
@@ -34,12 +34,12 @@ export async function runProgram(path, args) {
 }
 
 /** Whether a command can be run. The sbin directories count: not every user's PATH has them. */
-export function hasCommand(name) {
+export function hasCommand (name) {
   const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
   return folders.some((folder) => folder !== '' && isExecutable(join(folder, name)))
 }
 
-function isExecutable(path) {
+function isExecutable (path) {
   try {
     accessSync(path, constants.X_OK)
     return true
@@ -49,17 +49,17 @@ function isExecutable(path) {
 }
 
 /** Whether pkg-config knows the library; false too where there is no pkg-config. */
-export function hasLibrary(name) {
+export function hasLibrary (name) {
   return spawnSync('pkg-config', ['--exists', name], { stdio: 'ignore' }).status === 0
 }
 
 /** Whether the module at `url` is the script that was started, not an import of another. */
-export function isMain(url) {
+export function isMain (url) {
   return fileURLToPath(url) === realpathSync(process.argv[1])
 }
 
 /** Runs a script's main function and turns a Failure into one line and exit code 1. */
-export async function main(body) {
+export async function main (body) {
   try {
     process.exitCode = (await body()) ?? 0
   } catch (error) {

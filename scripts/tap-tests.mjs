@@ -14,7 +14,7 @@ const secondsOf = (path) => isLong(path) ? 3600 : 900
 const graceSeconds = 60
 
 /** Runs the tests whose path holds one of the patterns (all without a pattern). */
-export async function runTapTests(patterns, results) {
+export async function runTapTests (patterns, results) {
   const files = testFiles().filter((path) => matches(path, patterns) && (patterns.length > 0 || isFull || !isLong(path)))
   const inOrder = files.toSorted((one, other) => rank(one) - rank(other))
   await runInParallel(inOrder.map((file) => ({ share: shareOf(file), run: () => runFile(file, {}, results) })))
@@ -22,7 +22,7 @@ export async function runTapTests(patterns, results) {
 
 /** Runs the one test whose path holds `part`; of its subtests only those whose name the regular
  * expression `pattern` finds, where it is given. */
-export async function runTapTest(part, pattern, results) {
+export async function runTapTest (part, pattern, results) {
   const found = testFiles().filter((path) => path.includes(part))
   const files = found.filter((path) => path.endsWith(`/${part}.test.js`))
   const [file, ...others] = files.length > 0 ? files : found
@@ -39,18 +39,18 @@ const isLong = (path) => path.includes('/xen/moves/')
 // Those that take the longest begin first, so that none is left alone at the end.
 const longest = ['/lab/', '/xen/', '/machine/', '/hosts/', '/faults/', '/network/', '/model/']
 
-function rank(path) {
+function rank (path) {
   const found = longest.findIndex((folder) => path.includes(folder))
   return found < 0 ? longest.length : found
 }
 
 // Of a processor: tests of networks wait most of the time, unless they emulate a machine.
-function shareOf(path) {
+function shareOf (path) {
   return path.includes('/network/') && !path.includes('/network/vm-') ? 0.5 : 1
 }
 
 // The sources decide: a compiled test may be the leftover of one that is gone.
-function testFiles() {
+function testFiles () {
   if (!existsSync(join(root, 'test'))) return []
   return readdirSync(join(root, 'test'), { recursive: true })
     .filter((path) => path.endsWith('.test.ts'))
@@ -59,7 +59,7 @@ function testFiles() {
 }
 
 /** Runs one compiled test, relative to the repository or not. */
-export async function runFile(file, environment, results) {
+export async function runFile (file, environment, results) {
   const { Parser } = await import('tap-parser')
   const parser = new Parser()
   const failuresBefore = results.failures.length
@@ -79,14 +79,14 @@ export async function runFile(file, environment, results) {
 }
 
 // What a test has started and left may hold its output open.
-async function endOf(parser, finished) {
+async function endOf (parser, finished) {
   const timer = setTimeout(() => parser.end(), graceSeconds * 1000)
   const final = await finished
   clearTimeout(timer)
   return final
 }
 
-function pipeTap(file, env, parser) {
+function pipeTap (file, env, parser) {
   return new Promise((resolve, reject) => {
     const args = ['--enable-source-maps', file]
     const child = spawn(process.execPath, args, { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'] })
@@ -102,7 +102,7 @@ function pipeTap(file, env, parser) {
 
 // Counts the assertions of one level. A subtest ends with an assertion of its own in the level
 // above, which says nothing new unless it failed and no assertion inside did (a crash, a plan).
-function count(parser, path, results) {
+function count (parser, path, results) {
   let failuresBefore
   parser.on('child', (child) => {
     failuresBefore = results.failures.length
@@ -121,7 +121,7 @@ function count(parser, path, results) {
   })
 }
 
-function record(result, name, results) {
+function record (result, name, results) {
   if (isLeftOut(result)) return
   if (result.skip) results.skip(name, result.skip === true ? '' : result.skip)
   else if (result.todo) results.skip(name, `todo: ${result.todo === true ? '' : result.todo}`)
@@ -136,7 +136,7 @@ function record(result, name, results) {
 // By runTapTest's pattern.
 const isLeftOut = ({ skip }) => typeof skip === 'string' && skip.startsWith('filter: ')
 
-function explain(diagnosis) {
+function explain (diagnosis) {
   for (const [key, value] of Object.entries(diagnosis)) {
     const text = typeof value === 'string' ? value.trimEnd() : JSON.stringify(value)
     const separator = text.includes('\n') ? '\n' : ' '

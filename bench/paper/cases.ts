@@ -53,14 +53,14 @@ const fullSettings: readonly Setting[] = [
   {
     name: 'cloudnet',
     link: { rateBitsPerSecond: 85e6, delayMs: 13.5 },
-    ...{ size: middle, ...near, ...steady },
+    ...{ size: middle, ...near, ...steady }
   },
   {
     name: 'wan',
     link: { rateBitsPerSecond: 5e6, delayMs: 50 },
     ...{ size: small, budgetMs: 800, limitSeconds: 300 },
-    ...{ watchMs: 3000, writeIntervalMs: 40, ...slow },
-  },
+    ...{ watchMs: 3000, writeIntervalMs: 40, ...slow }
+  }
 ]
 
 const tiny = { ...small, memoryMiB: 96 }
@@ -71,25 +71,25 @@ const quickSettings: readonly Setting[] = [
   {
     name: '50mbit',
     link: { rateBitsPerSecond: 50e6, delayMs: 5 },
-    ...{ size: tiny, ...near, ...hasty, ...slow },
-  },
+    ...{ size: tiny, ...near, ...hasty, ...slow }
+  }
 ]
 
 const workloads: readonly Workload[] = ['static', 'dynamic', 'stream', 'diabolical']
 
 /** All cases. `limitSeconds` replaces what the settings say. */
-export function allCases(isQuick: boolean, limitSeconds: number | undefined): Case[] {
+export function allCases (isQuick: boolean, limitSeconds: number | undefined): Case[] {
   const settings = (isQuick ? quickSettings : fullSettings).map((setting) => {
     return limitSeconds === undefined ? setting : { ...setting, limitSeconds }
   })
   const chosen = isQuick ? workloads.slice(0, 2) : workloads
   const moves = settings.flatMap((setting) =>
-    chosen.map((workload) => asCase(setting, workload, false)),
+    chosen.map((workload) => asCase(setting, workload, false))
   )
   return isQuick ? moves : [...moves, asCase(settings[0] as Setting, 'static', true)]
 }
 
-function asCase(setting: Setting, workload: Workload, isFloor: boolean): Case {
+function asCase (setting: Setting, workload: Workload, isFloor: boolean): Case {
   const name = `${setting.name}-${isFloor ? 'floor' : workload}`
   return { name, setting, workload, isFloor }
 }

@@ -37,7 +37,7 @@ const intervalMs = 20
 export class Clients {
   readonly #running: Running[]
 
-  constructor(workload: Workload, setting: Setting, options: ClientOptions) {
+  constructor (workload: Workload, setting: Setting, options: ClientOptions) {
     const { writeIntervalMs, downloadBytesPerSecond } = setting
     const poll = (connection: 'new' | 'kept'): Running => {
       return { name: `poll-${connection}`, intervalMs, client: pollPage(options, connection) }
@@ -48,34 +48,34 @@ export class Clients {
         {
           name: 'write',
           intervalMs: writeIntervalMs,
-          client: writeRecords({ ...options, intervalMs: writeIntervalMs }),
-        },
+          client: writeRecords({ ...options, intervalMs: writeIntervalMs })
+        }
       ],
       stream: () => [
-        { name: 'stream', intervalMs: 0, client: downloadSlowly(options, downloadBytesPerSecond) },
+        { name: 'stream', intervalMs: 0, client: downloadSlowly(options, downloadBytesPerSecond) }
       ],
-      diabolical: () => [poll('kept')],
+      diabolical: () => [poll('kept')]
     }
     const echo = { name: 'echo', intervalMs, client: echoNumbers(options) }
     this.#running = [...byWorkload[workload](), echo]
   }
 
   /** Ends them, each after the request that it waits for. */
-  async stop(): Promise<Trace[]> {
+  async stop (): Promise<Trace[]> {
     return Promise.all(
       this.#running.map(async ({ name, intervalMs, client }) => {
         return trace(name, intervalMs, await client.stop())
-      }),
+      })
     )
   }
 
   /** Ends them at once. */
-  async kill(): Promise<void> {
+  async kill (): Promise<void> {
     for (const { client } of this.#running) await client.kill()
   }
 }
 
-function trace(name: string, intervalMs: number, seen: Seen & Partial<Counted>): Trace {
+function trace (name: string, intervalMs: number, seen: Seen & Partial<Counted>): Trace {
   const { originMs, failed, broken = 0, wrong = 0, wrongBytes = 0, acknowledged = [] } = seen
   const samples = seen.samples.map(({ startMs, endMs, ok }) => {
     return { startMs: startMs + originMs, endMs: endMs + originMs, ok }
@@ -88,7 +88,7 @@ function trace(name: string, intervalMs: number, seen: Seen & Partial<Counted>):
  * The longest time without an answer within a span, less the interval between requests, in ms. A
  * gap counts when it ends in the span. Null when there was no answer in it.
  */
-export function gapWithin({ samples, intervalMs }: Trace, fromMs: number, toMs: number) {
+export function gapWithin ({ samples, intervalMs }: Trace, fromMs: number, toMs: number) {
   const ends = samples.filter(({ ok }) => ok).map(({ endMs }) => endMs)
   ends.sort((a, b) => a - b)
   const gaps = ends

@@ -39,7 +39,7 @@ export interface Run {
 const startMs = 1000
 
 /** Runs a case once with one contender. */
-export async function experiment(one: Case, prepare: Prepare, folder: string): Promise<Run> {
+export async function experiment (one: Case, prepare: Prepare, folder: string): Promise<Run> {
   const { setting } = one
   const hosts = await Hosts.make(setting.link === undefined ? {} : { link: setting.link })
   try {
@@ -54,7 +54,7 @@ export async function experiment(one: Case, prepare: Prepare, folder: string): P
   }
 }
 
-async function moveUnderClients(one: Case, hosts: Hosts, site: Site): Promise<Run> {
+async function moveUnderClients (one: Case, hosts: Hosts, site: Site): Promise<Run> {
   const watch = await Watch.start(site.source, site.destination)
   const options = { namespace: hosts.client, address: guestAddress }
   const stress = one.workload === 'diabolical' ? await Stress.start(hosts.client) : null
@@ -84,17 +84,17 @@ async function moveUnderClients(one: Case, hosts: Hosts, site: Site): Promise<Ru
   }
 }
 
-async function wireBytes(link: Link): Promise<number> {
+async function wireBytes (link: Link): Promise<number> {
   const { aToB, bToA } = await link.stats()
   return aToB.bytes + bToA.bytes
 }
 
-function notMoved(reason: string, wireBytes: number): Run {
+function notMoved (reason: string, wireBytes: number): Run {
   const figures = { seconds: null, downtimeMs: null, disruptionMs: null, wireBytes, reason }
   return { figures: { ...figures, equal: null }, recording: null }
 }
 
-function summarize({ times, traces }: Recording, wireBytes: number, moved: Moved): Figures {
+function summarize ({ times, traces }: Recording, wireBytes: number, moved: Moved): Figures {
   const { fromMs, beginMs, stopMs, resumeMs } = times
   const gaps = traces.map((trace) => [trace.name, gapAround(trace, times)] as const)
   const before = traces.map((trace) => gapWithin(trace, fromMs, beginMs) ?? 0)
@@ -109,12 +109,12 @@ function summarize({ times, traces }: Recording, wireBytes: number, moved: Moved
     wireBytes,
     throttleMs: moved.throttleMs,
     ...moved.details,
-    connectionsBroken: traces.reduce((sum, { broken }) => sum + broken, 0),
+    connectionsBroken: traces.reduce((sum, { broken }) => sum + broken, 0)
   }
 }
 
 // A gap that never ended would be none by gapWithin().
-function gapAround(trace: Trace, { beginMs, resumeMs, endMs }: Times): number {
+function gapAround (trace: Trace, { beginMs, resumeMs, endMs }: Times): number {
   if (gapWithin(trace, resumeMs, Infinity) === null) {
     const seconds = ((endMs - resumeMs) / 1000).toFixed(1)
     throw new Error(`the ${trace.name} client got no answer in the ${seconds} s after the move`)
@@ -122,11 +122,11 @@ function gapAround(trace: Trace, { beginMs, resumeMs, endMs }: Times): number {
   return gapWithin(trace, beginMs, Infinity) ?? 0
 }
 
-async function checkDisks(
+async function checkDisks (
   site: Site,
   watch: Watch,
   traces: readonly Trace[],
-  moved: Moved,
+  moved: Moved
 ): Promise<Figures> {
   const { source, destination } = site.images
   const written = await watch.writtenThere(dirname(destination))
@@ -140,7 +140,7 @@ async function checkDisks(
     moved.reportedEqual !== false,
     (lost ?? 0) === 0,
     (differs ?? 0) === 0,
-    await isWhole(destination),
+    await isWhole(destination)
   ]
   const writtenBytes = written.reduce((sum, { length }) => sum + length, 0)
   const figures = { writesLost: lost, differingBlocks: differs, writtenBytes }

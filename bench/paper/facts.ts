@@ -6,7 +6,7 @@ import { qemu } from '../../testbed/guests/qemu.js'
 import type { Setting } from './cases.js'
 
 /** The machine, with the version of the QEMU that runs guests (not the system's own). */
-export async function factsOfMachine(): Promise<Machine> {
+export async function factsOfMachine (): Promise<Machine> {
   const { program, environment } = await qemu()
   const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
   const output = await run('env', ...variables, program, '--version')
@@ -16,7 +16,7 @@ export async function factsOfMachine(): Promise<Machine> {
 }
 
 /** A line about a link and its guest. */
-export function describe(setting: Setting): string {
+export function describe (setting: Setting): string {
   const { name, link, size, budgetMs, limitSeconds } = setting
   const { rateBitsPerSecond = 0, delayMs = 0 } = link ?? {}
   const rate = link ? `${rateBitsPerSecond / 1e6} Mbit/s, ${delayMs} ms each way` : 'no limits'

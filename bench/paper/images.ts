@@ -12,7 +12,7 @@ const blockBytes = 4096
 const partBytes = 2 ** 20
 
 /** How many blocks of 4 KiB of two files of the same size differ outside these extents. */
-export function differingBlocks(one: string, other: string, except: readonly Extent[]): number {
+export function differingBlocks (one: string, other: string, except: readonly Extent[]): number {
   const files = [openSync(one, 'r'), openSync(other, 'r')] as const
   const [left, right] = [Buffer.allocUnsafe(partBytes), Buffer.allocUnsafe(partBytes)]
   const isExcepted = (at: number) =>
@@ -32,7 +32,7 @@ export function differingBlocks(one: string, other: string, except: readonly Ext
 }
 
 /** Where the blocks begin that differ. */
-function differences(left: Buffer, right: Buffer): number[] {
+function differences (left: Buffer, right: Buffer): number[] {
   if (left.equals(right)) return []
   const count = Math.ceil(left.length / blockBytes)
   const starts = Array.from({ length: count }, (_, i) => i * blockBytes)
@@ -41,7 +41,7 @@ function differences(left: Buffer, right: Buffer): number[] {
 }
 
 /** Whether a file system is whole once its journal was replayed. The image isn't changed. */
-export async function isWhole(image: string): Promise<boolean> {
+export async function isWhole (image: string): Promise<boolean> {
   const folder = mkdtempSync(join(dirname(image), 'check-'))
   try {
     const copy = join(folder, 'image')

@@ -12,12 +12,12 @@ const graceSeconds = 60
 class FerrySite implements Site {
   readonly source: Guest
   readonly destination: Guest
-  readonly images: { readonly source: string; readonly destination: string }
+  readonly images: { readonly source: string, readonly destination: string }
   readonly #moving: MovingGuest
   readonly #ground: Ground
   #move: Move | undefined
 
-  constructor(moving: MovingGuest, source: Guest, destination: Guest, ground: Ground) {
+  constructor (moving: MovingGuest, source: Guest, destination: Guest, ground: Ground) {
     this.#moving = moving
     this.#ground = ground
     this.source = source
@@ -25,7 +25,7 @@ class FerrySite implements Site {
     this.images = { source: moving.here.image, destination: moving.there.image }
   }
 
-  async move(): Promise<Moved> {
+  async move (): Promise<Moved> {
     const { budgetMs, limitSeconds } = this.#ground.setting
     const budgets = ['--downtime', `${budgetMs}ms`, '--deadline', `${limitSeconds}s`]
     this.#move = await this.#moving.begin(...budgets)
@@ -38,14 +38,14 @@ class FerrySite implements Site {
     return { beginMs, ...outcome }
   }
 
-  async release(): Promise<void> {
+  async release (): Promise<void> {
     for (const { guest, serve } of [this.#moving.here, this.#moving.there]) {
       await guest?.kill()
       await serve.kill('SIGTERM')
     }
   }
 
-  async close(): Promise<void> {
+  async close (): Promise<void> {
     await this.#move?.send.kill()
     await this.#move?.receive.kill()
     await this.#moving.close()
@@ -54,7 +54,7 @@ class FerrySite implements Site {
 
 type Outcome = Omit<Moved, 'beginMs'>
 
-function asMoved(allowedMs: number): (report: Report) => Outcome {
+function asMoved (allowedMs: number): (report: Report) => Outcome {
   return ({ downtimeMs, downtime, throttle, equal, rounds, attempts }) => {
     const figures = { throttleMs: throttle.delayMs, reportedDowntimeMs: downtimeMs }
     const phases = Object.entries(downtime).map(([name, ms]) => [`downtime-${name}Ms`, ms])
@@ -63,7 +63,7 @@ function asMoved(allowedMs: number): (report: Report) => Outcome {
   }
 }
 
-function afterFailure(limitSeconds: number): (error: Error & { code?: string }) => Outcome {
+function afterFailure (limitSeconds: number): (error: Error & { code?: string }) => Outcome {
   return (error) => {
     if (error.code === 'DEADLINE') return givenUp(`not ready in ${limitSeconds} s`)
     throw error
@@ -71,7 +71,7 @@ function afterFailure(limitSeconds: number): (error: Error & { code?: string }) 
 }
 
 /** A guest that blockferry moves. */
-export async function prepareOurs(ground: Ground): Promise<Site> {
+export async function prepareOurs (ground: Ground): Promise<Site> {
   const { hosts, setting, folder } = ground
   const moving = await MovingGuest.boot(hosts, { ...setting.size, folder })
   try {

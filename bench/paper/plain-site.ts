@@ -19,14 +19,14 @@ export interface Monitors {
 export type Mover = (monitors: Monitors) => Promise<Omit<Moved, 'beginMs'>>
 
 class PlainSite implements Site {
-  readonly images: { readonly source: string; readonly destination: string }
+  readonly images: { readonly source: string, readonly destination: string }
   readonly #folder: string
   readonly #ground: Ground
   readonly #mover: Mover
   readonly #guests: Guest[] = []
   readonly #monitors: Qmp[] = []
 
-  constructor(ground: Ground, isShared: boolean, mover: Mover) {
+  constructor (ground: Ground, isShared: boolean, mover: Mover) {
     this.#ground = ground
     this.#mover = mover
     this.#folder = mkdtempSync(join(ground.folder, 'guest-'))
@@ -34,15 +34,15 @@ class PlainSite implements Site {
     this.images = { source, destination: isShared ? source : join(this.#folder, 'b.img') }
   }
 
-  get source(): Guest {
+  get source (): Guest {
     return this.#guests[0] as Guest
   }
 
-  get destination(): Guest {
+  get destination (): Guest {
     return this.#guests[1] as Guest
   }
 
-  async boot(): Promise<void> {
+  async boot (): Promise<void> {
     const { hosts, setting } = this.#ground
     const { source, destination } = this.images
     await placeGuestImage(source, setting.size)
@@ -56,23 +56,23 @@ class PlainSite implements Site {
     for (const { qmpSocket } of this.#guests) this.#monitors.push(await Qmp.connect(qmpSocket))
   }
 
-  async move(): Promise<Moved> {
+  async move (): Promise<Moved> {
     const [source, destination] = this.#monitors as [Qmp, Qmp]
     const beginMs = now()
     return { beginMs, ...(await this.#mover({ source, destination, ground: this.#ground })) }
   }
 
-  async release(): Promise<void> {
+  async release (): Promise<void> {
     for (const monitor of this.#monitors) monitor.close()
     for (const guest of this.#guests) await guest.kill()
   }
 
-  async close(): Promise<void> {
+  async close (): Promise<void> {
     await this.release()
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
-  async #start(host: Host, diskFile: string, incoming: boolean): Promise<void> {
+  async #start (host: Host, diskFile: string, incoming: boolean): Promise<void> {
     const { namespace, tapDevice } = host
     const { memoryMiB } = this.#ground.setting.size
     const place = { namespace, tapDevice, address: guestNetwork, folder: this.#folder }
@@ -81,7 +81,7 @@ class PlainSite implements Site {
 }
 
 /** Guests for a way in which QEMU moves them; with a disk each, or one that both share. */
-export function preparePlain(mover: Mover, { isShared = false } = {}): Prepare {
+export function preparePlain (mover: Mover, { isShared = false } = {}): Prepare {
   return async (ground) => {
     const site = new PlainSite(ground, isShared, mover)
     try {

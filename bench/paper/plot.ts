@@ -14,16 +14,16 @@ const panel = { width: 440, height: 190, between: 70, above: 66, below: 50, left
 const responses: Axis = { from: 1, to: 10_000 }
 
 /** Writes CASE.svg into a folder. */
-export function writePlot(
+export function writePlot (
   folder: string,
   name: string,
-  recordings: ReadonlyMap<string, Recording>,
+  recordings: ReadonlyMap<string, Recording>
 ): void {
   mkdirSync(folder, { recursive: true })
   writeFileSync(join(folder, `${name}.svg`), plot(name, recordings))
 }
 
-function plot(name: string, recordings: ReadonlyMap<string, Recording>): string {
+function plot (name: string, recordings: ReadonlyMap<string, Recording>): string {
   const rowHeight = panel.above + panel.height + panel.below
   const width = panel.left + 2 * (panel.width + panel.between)
   const longest = Math.max(...[...recordings.values()].map(({ times }) => seconds(times).end))
@@ -35,7 +35,7 @@ function plot(name: string, recordings: ReadonlyMap<string, Recording>): string 
       text(panel.left, top - 40, `${contender}: whole run`, 'font-weight="bold"'),
       ...legend(recording.traces, panel.left + 150, top - 40),
       ...panelParts(recording, row, 0, { from: -1, to: longest }, top),
-      ...panelParts(recording, row, 1, { from: stop - margin, to: resume + 2 * margin }, top),
+      ...panelParts(recording, row, 1, { from: stop - margin, to: resume + 2 * margin }, top)
     ]
   })
   const title = `${name}: response times of the machine's clients`
@@ -43,12 +43,12 @@ function plot(name: string, recordings: ReadonlyMap<string, Recording>): string 
   return document(width, 20 + recordings.size * rowHeight, parts)
 }
 
-function panelParts(
+function panelParts (
   { times, traces }: Recording,
   row: number,
   column: number,
   axis: Axis,
-  top: number,
+  top: number
 ): string[] {
   const left = panel.left + column * (panel.width + panel.between)
   const box = { left, top, width: panel.width, height: panel.height }
@@ -62,12 +62,12 @@ function panelParts(
     `<g clip-path="url(#${clip})">`,
     ...traces.map((trace, i) => curve(trace, times, box, x, y, colors[i % colors.length]!)),
     '</g>',
-    ...markLines(times, box, axis, x),
+    ...markLines(times, box, axis, x)
   ]
 }
 
 // Of all answers that fall on one pixel the slowest.
-function curve(trace: Trace, times: Times, box: Box, x: Scale, y: Scale, color: string): string {
+function curve (trace: Trace, times: Times, box: Box, x: Scale, y: Scale, color: string): string {
   const slowest = new Map<number, number>()
   for (const { startMs, endMs, ok } of trace.samples) {
     const at = Math.round(x((endMs - times.beginMs) / 1000))
@@ -78,7 +78,7 @@ function curve(trace: Trace, times: Times, box: Box, x: Scale, y: Scale, color: 
   return polyline(points.map(([at, ms]) => [at, y(ms)] as const), color)
 }
 
-function markLines(times: Times, box: Box, axis: Axis, x: Scale): string[] {
+function markLines (times: Times, box: Box, axis: Axis, x: Scale): string[] {
   const { stop, resume } = seconds(times)
   const isWide = axis.to - axis.from > 20 * (resume - stop)
   const words = { begin: 'begin', pause: isWide ? 'pause, end' : 'pause', end: isWide ? '' : 'end' }
@@ -91,12 +91,12 @@ function markLines(times: Times, box: Box, axis: Axis, x: Scale): string[] {
     const anchor = `fill="${color}" text-anchor="middle"`
     return [
       line(place, box.top, place, box.top + box.height, style),
-      ...(words[key] === '' ? [] : [text(place, box.top - 8, words[key], anchor)]),
+      ...(words[key] === '' ? [] : [text(place, box.top - 8, words[key], anchor)])
     ]
   })
 }
 
-function legend(traces: readonly Trace[], left: number, y: number): string[] {
+function legend (traces: readonly Trace[], left: number, y: number): string[] {
   return traces.flatMap(({ name }, i) => {
     const x = left + i * 95
     const color = `stroke="${colors[i % colors.length]}" stroke-width="3"`
@@ -105,7 +105,7 @@ function legend(traces: readonly Trace[], left: number, y: number): string[] {
 }
 
 /** Since the migration's begin. */
-function seconds({ beginMs, stopMs, resumeMs, endMs }: Times) {
+function seconds ({ beginMs, stopMs, resumeMs, endMs }: Times) {
   const since = (ms: number) => (ms - beginMs) / 1000
   return { stop: since(stopMs), resume: since(resumeMs), end: since(endMs) }
 }

@@ -24,13 +24,13 @@ export interface Moved {
 }
 
 /** The outcome of a move that was given up. */
-export function givenUp(reason: string): Omit<Moved, 'beginMs'> {
+export function givenUp (reason: string): Omit<Moved, 'beginMs'> {
   const figures = { allowedMs: null, reportedDowntimeMs: null, reportedEqual: null }
   return { reason, throttleMs: null, ...figures }
 }
 
 /** The time now by the machine's clock: ms since 1970, as QEMU has it in its events. */
-export function now(): number {
+export function now (): number {
   return performance.timeOrigin + performance.now()
 }
 
@@ -40,7 +40,7 @@ export interface Site {
   /** On host B, waiting. */
   readonly destination: Guest
   /** The files of the disk; the same file when both hosts share it. */
-  readonly images: { readonly source: string; readonly destination: string }
+  readonly images: { readonly source: string, readonly destination: string }
   /** Moves the guest; answers when it runs on host B, or when its setting's limit is over. */
   move(): Promise<Moved>
   /** Ends both guests and whatever serves the disks, so that the images are at rest. */

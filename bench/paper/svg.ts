@@ -19,40 +19,40 @@ export interface Axis {
 const ink = '#333'
 const faint = '#ddd'
 
-export function text(x: number, y: number, words: string, style = ''): string {
+export function text (x: number, y: number, words: string, style = ''): string {
   const clean = words.replaceAll('&', '&amp;').replaceAll('<', '&lt;')
   return `<text x="${round(x)}" y="${round(y)}" ${style}>${clean}</text>`
 }
 
-export function line(x1: number, y1: number, x2: number, y2: number, style: string): string {
+export function line (x1: number, y1: number, x2: number, y2: number, style: string): string {
   const place = [x1, y1, x2, y2].map(round)
   return `<path d="M${place[0]} ${place[1]}L${place[2]} ${place[3]}" ${style}/>`
 }
 
 /** A line through points. */
-export function polyline(points: readonly (readonly [number, number])[], color: string): string {
+export function polyline (points: readonly (readonly [number, number])[], color: string): string {
   const path = points.map(([x, y], i) => `${i === 0 ? 'M' : 'L'}${round(x)} ${round(y)}`).join('')
   return `<path d="${path}" fill="none" stroke="${color}" stroke-width="1"/>`
 }
 
-export function document(width: number, height: number, parts: readonly string[]): string {
+export function document (width: number, height: number, parts: readonly string[]): string {
   const font = 'font-family="sans-serif" font-size="11"'
   const size = `width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"`
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" ${size} ${font} fill="${ink}">`,
     `<rect width="${width}" height="${height}" fill="white"/>`,
     ...parts,
-    '</svg>\n',
+    '</svg>\n'
   ].join('\n')
 }
 
 /** A scale from left to right. */
-export function across({ left, width }: Box, { from, to }: Axis): Scale {
+export function across ({ left, width }: Box, { from, to }: Axis): Scale {
   return (value) => left + ((value - from) / (to - from)) * width
 }
 
 /** A scale from the bottom up, each power of ten as high as the next. */
-export function logarithmic({ top, height }: Box, { from, to }: Axis): Scale {
+export function logarithmic ({ top, height }: Box, { from, to }: Axis): Scale {
   const span = Math.log10(to / from)
   return (value) => {
     const share = Math.log10(Math.max(value, from) / from) / span
@@ -61,7 +61,7 @@ export function logarithmic({ top, height }: Box, { from, to }: Axis): Scale {
 }
 
 /** The lower axis, with round figures on it, eight at the most. */
-export function lowerAxis(box: Box, axis: Axis, x: Scale, title: string): string[] {
+export function lowerAxis (box: Box, axis: Axis, x: Scale, title: string): string[] {
   const bottom = box.top + box.height
   const step = roundStep((axis.to - axis.from) / 8)
   const parts = []
@@ -76,7 +76,7 @@ export function lowerAxis(box: Box, axis: Axis, x: Scale, title: string): string
 }
 
 /** The left axis, a figure at each power of ten. */
-export function powersAxis(box: Box, axis: Axis, y: Scale, title: string): string[] {
+export function powersAxis (box: Box, axis: Axis, y: Scale, title: string): string[] {
   const parts = []
   for (let value = axis.from; value <= axis.to; value *= 10) {
     const at = y(value)
@@ -91,11 +91,11 @@ export function powersAxis(box: Box, axis: Axis, y: Scale, title: string): strin
 const middle = 'text-anchor="middle"'
 
 /** The round number (1, 2 or 5 with zeroes) next to this one or above it. */
-function roundStep(value: number): number {
+function roundStep (value: number): number {
   const power = 10 ** Math.floor(Math.log10(value))
   return power * ([1, 2, 5, 10].find((factor) => factor * power >= value) ?? 10)
 }
 
-function round(value: number): number {
+function round (value: number): number {
   return Math.round(value * 10) / 10
 }

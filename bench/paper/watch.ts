@@ -21,7 +21,7 @@ export class Watch {
   readonly #source: Qmp
   readonly #destination: Qmp
 
-  static async start(source: Guest, destination: Guest): Promise<Watch> {
+  static async start (source: Guest, destination: Guest): Promise<Watch> {
     const monitors = [source, destination].map((guest) => Qmp.connect(guest.monitorSocket))
     const [first, second] = (await Promise.all(monitors)) as [Qmp, Qmp]
     const notes = { node: diskNode, name: bitmap, granularity: 4096 }
@@ -29,13 +29,13 @@ export class Watch {
     return new Watch(first, second)
   }
 
-  private constructor(source: Qmp, destination: Qmp) {
+  private constructor (source: Qmp, destination: Qmp) {
     this.#source = source
     this.#destination = destination
   }
 
   /** The machine's last STOP at the source and its RESUME at the destination: ms since 1970. */
-  async pause(): Promise<{ stopMs: number; resumeMs: number }> {
+  async pause (): Promise<{ stopMs: number, resumeMs: number }> {
     const resume = await this.#destination.event(['RESUME'], patienceMs)
     const stop = this.#source.events.findLast(({ event }) => event === 'STOP')
     if (resume === undefined || stop === undefined) throw new Error('the machine did not move')
@@ -43,7 +43,7 @@ export class Watch {
   }
 
   /** Pauses the machine at the destination and answers where it has written there. */
-  async writtenThere(folder: string): Promise<Extent[]> {
+  async writtenThere (folder: string): Promise<Extent[]> {
     const path = join(folder, 'bitmap.nbd')
     const qmp = this.#destination
     await qmp.execute('stop')
@@ -57,7 +57,7 @@ export class Watch {
     return extents.filter(({ type }) => type !== 0)
   }
 
-  close(): void {
+  close (): void {
     this.#source.close()
     this.#destination.close()
   }

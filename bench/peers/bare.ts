@@ -5,7 +5,7 @@ import { helper } from '../support/helper.js'
 import { freePort, whenListening } from '../support/network.js'
 import { MeasuredProcess } from '../support/process.js'
 
-async function copy(job: CopyJob) {
+async function copy (job: CopyJob) {
   const program = await helper('bare-copy')
   const port = String(await freePort())
   const receive = [program, 'receive', port, job.destination]

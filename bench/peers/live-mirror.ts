@@ -11,11 +11,11 @@ import { type MirrorOptions, StorageDaemon } from './mirror.js'
 import { qemuNbd } from './servers.js'
 
 /** Moves a disk under its writer with these options of the mirror. */
-export function mirrorLive(options: MirrorOptions): (move: Move) => Promise<Outcome> {
+export function mirrorLive (options: MirrorOptions): (move: Move) => Promise<Outcome> {
   return (move) => moveByMirror(move, options)
 }
 
-async function moveByMirror(move: Move, options: MirrorOptions): Promise<Outcome> {
+async function moveByMirror (move: Move, options: MirrorOptions): Promise<Outcome> {
   const { link, folder } = move
   const port = await freePort()
   const command = qemuNbd({ host: link.address, port }, move.destination)
@@ -33,17 +33,17 @@ async function moveByMirror(move: Move, options: MirrorOptions): Promise<Outcome
   }
 }
 
-function exportDisk(socket: string): string[] {
+function exportDisk (socket: string): string[] {
   const server = ['--nbd-server', `addr.type=unix,addr.path=${socket}`]
   return [...server, '--export', 'nbd,id=disk,node-name=disk,name=disk,writable=on']
 }
 
-async function mirror(
+async function mirror (
   move: Move,
   daemon: StorageDaemon,
   writer: TimedWriter,
   port: number,
-  options: MirrorOptions,
+  options: MirrorOptions
 ): Promise<Outcome> {
   const bytesBefore = await move.link.wireBytes()
   const started = performance.now()
@@ -60,11 +60,11 @@ async function mirror(
     wireBytes,
     throttleDelayMs: null,
     writerShare: await writer.share(),
-    reason: isReady ? null : `not ready in ${move.limitMs / 1000} s`,
+    reason: isReady ? null : `not ready in ${move.limitMs / 1000} s`
   }
 }
 
-async function switchOver(daemon: StorageDaemon): Promise<void> {
+async function switchOver (daemon: StorageDaemon): Promise<void> {
   await daemon.qmp.execute('block-export-del', { id: 'disk', mode: 'hard' })
   const deleted = await daemon.qmp.event(['BLOCK_EXPORT_DELETED'], 60_000)
   if (deleted === undefined) throw new Error('the export did not go away')

@@ -19,11 +19,11 @@ export class StorageDaemon {
   readonly process: MeasuredProcess
   readonly qmp: Qmp
 
-  static async start(
+  static async start (
     disk: string,
     folder: string,
     namespace: string | undefined,
-    exported: readonly string[] = [],
+    exported: readonly string[] = []
   ): Promise<StorageDaemon> {
     const socket = join(folder, `qmp-${process.hrtime.bigint()}`)
     const command = [
@@ -32,19 +32,19 @@ export class StorageDaemon {
       ...['--monitor', 'chardev=qmp'],
       ...['--blockdev', `file,node-name=file,filename=${disk},discard=unmap`],
       ...['--blockdev', 'raw,node-name=disk,file=file,discard=unmap'],
-      ...exported,
+      ...exported
     ]
     const daemon = await MeasuredProcess.start(command, namespace)
     return new StorageDaemon(daemon, await Qmp.connect(socket))
   }
 
-  private constructor(daemon: MeasuredProcess, qmp: Qmp) {
+  private constructor (daemon: MeasuredProcess, qmp: Qmp) {
     this.process = daemon
     this.qmp = qmp
   }
 
   /** Starts to mirror the disk to an NBD server's default export. */
-  async mirrorTo(host: string, port: number, options: MirrorOptions = {}): Promise<void> {
+  async mirrorTo (host: string, port: number, options: MirrorOptions = {}): Promise<void> {
     const server = { type: 'inet', host, port: String(port) }
     const target = { driver: 'nbd', 'node-name': 'nbd', server }
     await this.qmp.execute('blockdev-add', { ...target, discard: 'unmap' })
@@ -53,12 +53,12 @@ export class StorageDaemon {
       device: 'disk',
       target: 'nbd',
       sync: 'full',
-      ...options,
+      ...options
     })
   }
 
   /** Whether everything was copied at some moment before the time was up. */
-  async isReady(timeoutMs: number): Promise<boolean> {
+  async isReady (timeoutMs: number): Promise<boolean> {
     const ended = ['BLOCK_JOB_READY', 'BLOCK_JOB_COMPLETED']
     const event = await this.qmp.event(ended, timeoutMs)
     if (event?.event === 'BLOCK_JOB_COMPLETED') throw jobError(event.data)
@@ -66,7 +66,7 @@ export class StorageDaemon {
   }
 
   /** Ends a mirror that is ready: it copies what is dirty and lets go of the destination. */
-  async finishMirror(timeoutMs: number): Promise<void> {
+  async finishMirror (timeoutMs: number): Promise<void> {
     await this.qmp.execute('block-job-cancel', { device: 'mirror' })
     const event = await this.qmp.event(['BLOCK_JOB_CANCELLED', 'BLOCK_JOB_COMPLETED'], timeoutMs)
     if (event === undefined) throw new Error('the mirror job did not end')
@@ -74,17 +74,17 @@ export class StorageDaemon {
     await this.qmp.execute('blockdev-del', { 'node-name': 'nbd' })
   }
 
-  async stop(): Promise<Usage> {
+  async stop (): Promise<Usage> {
     this.qmp.close()
     return this.process.stop()
   }
 }
 
-function jobError(data: Record<string, unknown>): Error {
+function jobError (data: Record<string, unknown>): Error {
   return new Error(`blockdev-mirror: ${String(data['error'] ?? 'it ended early')}`)
 }
 
-async function copy(job: CopyJob) {
+async function copy (job: CopyJob) {
   const port = await freePort()
   const command = qemuNbd({ host: '127.0.0.1', port }, job.destination)
   const receiver = await MeasuredProcess.start(command, job.namespace)

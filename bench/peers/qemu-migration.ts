@@ -17,7 +17,7 @@ const lastDowntimeMs = 3000
 const switchoverPatienceMs = 120_000
 
 /** Moves memory and disk. */
-export function moveWithMirror(options: MirrorOptions = {}): Mover {
+export function moveWithMirror (options: MirrorOptions = {}): Mover {
   return async (monitors) => {
     const { limitSeconds } = monitors.ground.setting
     const giveUpAt = performance.now() + limitSeconds * 1000
@@ -36,7 +36,7 @@ export function moveWithMirror(options: MirrorOptions = {}): Mover {
 }
 
 /** Moves memory alone. */
-export async function moveMemory(monitors: Monitors): ReturnType<Mover> {
+export async function moveMemory (monitors: Monitors): ReturnType<Mover> {
   const { limitSeconds } = monitors.ground.setting
   await migrate(monitors, false)
   if (!(await hasReached(monitors.destination, 'completed', limitSeconds * 1000))) {
@@ -46,9 +46,9 @@ export async function moveMemory(monitors: Monitors): ReturnType<Mover> {
   return moved(monitors.source)
 }
 
-async function mirrorDisk(
+async function mirrorDisk (
   { source, destination, ground }: Monitors,
-  options: MirrorOptions,
+  options: MirrorOptions
 ): Promise<void> {
   const address = { host: ground.hosts.b.address, port: ports.nbd }
   await destination.execute('nbd-server-start', { addr: { type: 'inet', data: address } })
@@ -62,9 +62,9 @@ async function mirrorDisk(
   await source.execute('blockdev-mirror', { ...job, ...options })
 }
 
-async function migrate(
+async function migrate (
   { source, destination, ground }: Monitors,
-  pauses: boolean,
+  pauses: boolean
 ): Promise<void> {
   const { hosts, setting } = ground
   await setCapabilities(source, { events: true, 'pause-before-switchover': pauses })
@@ -79,13 +79,13 @@ async function migrate(
   await source.execute('migrate', { uri })
 }
 
-async function setCapabilities(qmp: Qmp, wanted: Record<string, boolean>): Promise<void> {
+async function setCapabilities (qmp: Qmp, wanted: Record<string, boolean>): Promise<void> {
   const capabilities = Object.entries(wanted).map(([capability, state]) => ({ capability, state }))
   await qmp.execute('migrate-set-capabilities', { capabilities })
 }
 
 // With the downtime asked for, and in the last quarter of the time with what is allowed at last.
-async function pausePoint({ source, ground }: Monitors, giveUpAt: number): Promise<boolean> {
+async function pausePoint ({ source, ground }: Monitors, giveUpAt: number): Promise<boolean> {
   const leftMs = () => Math.max(0, giveUpAt - performance.now())
   const lastMs = ground.setting.limitSeconds * 250
   if (await hasReached(source, 'pre-switchover', Math.max(0, leftMs() - lastMs))) return true
@@ -95,7 +95,7 @@ async function pausePoint({ source, ground }: Monitors, giveUpAt: number): Promi
 
 // The guest is paused. What is dirty goes over with the end of the mirror job, then the rest of
 // memory; meanwhile the destination's disk is freed from its export.
-async function switchOver({ source, destination }: Monitors): Promise<void> {
+async function switchOver ({ source, destination }: Monitors): Promise<void> {
   await source.execute('block-job-cancel', { device: 'mirror' })
   const ends = ['BLOCK_JOB_CANCELLED', 'BLOCK_JOB_COMPLETED']
   const end = await source.event(ends, switchoverPatienceMs)
@@ -103,7 +103,7 @@ async function switchOver({ source, destination }: Monitors): Promise<void> {
   if (end.data['error'] !== undefined) throw jobError(end)
   await Promise.all([
     destination.execute('nbd-server-stop'),
-    source.execute('migrate-continue', { state: 'pre-switchover' }),
+    source.execute('migrate-continue', { state: 'pre-switchover' })
   ])
   if (!(await hasReached(destination, 'completed', switchoverPatienceMs))) {
     throw new Error('memory did not arrive')
@@ -111,7 +111,7 @@ async function switchOver({ source, destination }: Monitors): Promise<void> {
   await destination.execute('cont')
 }
 
-async function moved(source: Qmp): ReturnType<Mover> {
+async function moved (source: Qmp): ReturnType<Mover> {
   await hasReached(source, 'completed', switchoverPatienceMs)
   const { downtime } = (await source.execute('query-migrate')) as { downtime?: number }
   const { 'downtime-limit': allowedMs } = (await source.execute('query-migrate-parameters')) as {
@@ -122,7 +122,7 @@ async function moved(source: Qmp): ReturnType<Mover> {
 }
 
 /** Whether the migration gets there in time. Throws when it fails. */
-async function hasReached(qmp: Qmp, wanted: string, timeoutMs: number): Promise<boolean> {
+async function hasReached (qmp: Qmp, wanted: string, timeoutMs: number): Promise<boolean> {
   const ends = [wanted, 'failed', 'cancelled', 'completed']
   const isEnd = ({ status }: QmpEvent['data']) => ends.includes(String(status))
   const event = await qmp.event(['MIGRATION'], timeoutMs, isEnd)
@@ -132,6 +132,6 @@ async function hasReached(qmp: Qmp, wanted: string, timeoutMs: number): Promise<
   throw new Error(`the migration ended: ${String(event.data['status'])} ${words}`)
 }
 
-function jobError({ data }: QmpEvent): Error {
+function jobError ({ data }: QmpEvent): Error {
   return new Error(`blockdev-mirror: ${String(data['error'] ?? 'it ended early')}`)
 }

@@ -6,13 +6,13 @@ import { type Copier, type CopyJob, measureCopy } from '../support/copying.js'
 import { freePort, whenListening } from '../support/network.js'
 import { MeasuredProcess } from '../support/process.js'
 
-function configuration(job: CopyJob): string {
+function configuration (job: CopyJob): string {
   const owner = process.getuid?.() === 0 ? ['uid = root', 'gid = root'] : []
   const module = ['[disks]', `path = ${dirname(job.destination)}`, 'read only = no']
   return ['use chroot = no', ...owner, ...module, ''].join('\n')
 }
 
-async function copy(job: CopyJob) {
+async function copy (job: CopyJob) {
   const port = await freePort()
   const file = join(job.folder, 'rsyncd.conf')
   writeFileSync(file, configuration(job))

@@ -3,18 +3,18 @@
 
 /** A TCP host and port, or a Unix socket. */
 export type ServerAddress =
-  | { readonly host: string; readonly port: number }
+  | { readonly host: string, readonly port: number }
   | { readonly socket: string }
 
 /** nbdkit's file plugin. */
-export function nbdkit(address: ServerAddress, disk: string): string[] {
+export function nbdkit (address: ServerAddress, disk: string): string[] {
   const listen =
     'socket' in address ? ['-U', address.socket] : ['-i', address.host, '-p', String(address.port)]
   return ['nbdkit', '--foreground', ...listen, 'file', disk]
 }
 
 /** The same over TLS only, for whoever has the pre-shared key in this file. */
-export function nbdkitOverTls(keyFile: string): (address: ServerAddress, disk: string) => string[] {
+export function nbdkitOverTls (keyFile: string): (address: ServerAddress, disk: string) => string[] {
   return (address, disk) => {
     const [command = '', ...args] = nbdkit(address, disk)
     return [command, '--tls=require', `--tls-psk=${keyFile}`, ...args]
@@ -22,7 +22,7 @@ export function nbdkitOverTls(keyFile: string): (address: ServerAddress, disk: s
 }
 
 /** qemu-nbd with a write-back cache, discards passed on, and room for several connections. */
-export function qemuNbd(address: ServerAddress, disk: string): string[] {
+export function qemuNbd (address: ServerAddress, disk: string): string[] {
   const listen =
     'socket' in address
       ? ['--export-name=disk', '-k', address.socket]

@@ -7,7 +7,7 @@ import { kFresh, kMachine } from '../../testbed/sites/sites.js'
 import type { Figures } from '../support/figures.js'
 import type { SitesCase } from './cases.js'
 
-export async function experiment({ options, downtime }: SitesCase): Promise<Figures> {
+export async function experiment ({ options, downtime }: SitesCase): Promise<Figures> {
   const site = await MovingSite.make(options)
   try {
     return await moveUnderClients(site, options.family, downtime)
@@ -16,10 +16,10 @@ export async function experiment({ options, downtime }: SitesCase): Promise<Figu
   }
 }
 
-async function moveUnderClients(
+async function moveUnderClients (
   site: MovingSite,
   family: 4 | 6,
-  downtime: string,
+  downtime: string
 ): Promise<Figures> {
   await site.boot()
   const [old, fresh] = [kMachine[family], kFresh[family]]
@@ -45,17 +45,17 @@ async function moveUnderClients(
     tunnelEndMs: ended.atMs - goneMs,
     tunnelEnd: ended.event.redirect.reason,
     ...{ roundTripBeforeMs, roundTripTunnelMs, roundTripNewMs, wrongSources },
-    equal: report.equal === true && seen['connectionsBroken'] === 0 && wrongSources === 0,
+    equal: report.equal === true && seen['connectionsBroken'] === 0 && wrongSources === 0
   }
 }
 
-function redirection(happened: readonly Happened[], name: string): Happened {
+function redirection (happened: readonly Happened[], name: string): Happened {
   const found = happened.find(({ event }) => event.redirect?.event === name)
   if (found === undefined) throw new Error(`the redirection was never ${name}`)
   return found
 }
 
-function summarize(traces: readonly SiteTrace[], fresh: string, switchedAtMs: number): Figures {
+function summarize (traces: readonly SiteTrace[], fresh: string, switchedAtMs: number): Figures {
   const isNew = ({ addresses }: SiteTrace) => addresses.length > 0
   const longest = (some: readonly SiteTrace[]) => Math.max(...some.map((one) => one.disruptionMs))
   const gaps = traces.filter(({ samples }) => samples.length > 1)
@@ -68,14 +68,14 @@ function summarize(traces: readonly SiteTrace[], fresh: string, switchedAtMs: nu
     newGapMs: longest(gaps.filter(isNew)),
     ...Object.fromEntries(gaps.map((one) => [`${one.name}GapMs`, one.disruptionMs])),
     ...Object.fromEntries(
-      traces.filter(isNew).map((one) => [`${one.name}LastMs`, lastMs(one, fresh, switchedAtMs)]),
-    ),
+      traces.filter(isNew).map((one) => [`${one.name}LastMs`, lastMs(one, fresh, switchedAtMs)])
+    )
   }
 }
 
 /** From the switchover to the start of the last request that went to the old address. Null: they
  * never came to the new one. */
-function lastMs(trace: SiteTrace, fresh: string, switchedAtMs: number): number | null {
+function lastMs (trace: SiteTrace, fresh: string, switchedAtMs: number): number | null {
   const { addresses, samples, originMs } = trace
   if (addresses.at(-1) !== fresh) return null
   const last = samples[addresses.findLastIndex((address) => address !== fresh)]

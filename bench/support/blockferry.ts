@@ -9,7 +9,7 @@ import { repository } from '../../testbed/support/folders.js'
 import { MeasuredProcess } from './process.js'
 
 /** The command that runs blockferry's command line. */
-export function blockferry(...args: string[]): string[] {
+export function blockferry (...args: string[]): string[] {
   return [process.execPath, join(repository, 'dist', 'lib', 'cli.js'), ...args]
 }
 
@@ -19,11 +19,11 @@ export interface Receiver {
   readonly address: string
 }
 
-export async function startReceiver(
+export async function startReceiver (
   destination: string,
   host: string,
   namespace: string | undefined,
-  protection: readonly string[],
+  protection: readonly string[]
 ): Promise<Receiver> {
   const listen = ['--listen', `${host}:0`, '--json', ...protection]
   const command = blockferry('receive', '--disk', `disk=${destination}`, ...listen)
@@ -37,7 +37,7 @@ interface CommandEvent {
   readonly event: string
   readonly port?: number
   readonly report?: MigrationReport
-  readonly error?: { code: string; message?: string }
+  readonly error?: { code: string, message?: string }
 }
 
 /** What the report of a migration has, as far as benchmarks look at it. */
@@ -45,18 +45,18 @@ export interface MigrationReport {
   readonly durationMs: number
   readonly downtimeMs: number
   readonly rounds: unknown
-  readonly bytes: { disk: number; sent: number; wire: number; zero: number }
-  readonly throttle: { delayMs: number; writesDelayed: number }
+  readonly bytes: { disk: number, sent: number, wire: number, zero: number }
+  readonly throttle: { delayMs: number, writesDelayed: number }
   /** Null when it was told not to check. */
   readonly equal: boolean | null
 }
 
-function eventOf(line: string): CommandEvent | undefined {
+function eventOf (line: string): CommandEvent | undefined {
   return line.startsWith('{') ? (JSON.parse(line) as CommandEvent) : undefined
 }
 
 /** The report that ends a command's --json output; throws with its error when it failed. */
-export function reportOf(sender: MeasuredProcess): MigrationReport {
+export function reportOf (sender: MeasuredProcess): MigrationReport {
   const last = eventOf(sender.lines.at(-1) ?? '')
   if (last?.event === 'done' && last.report) {
     if (last.report.equal === false) throw new Error('blockferry itself says: not equal')
@@ -66,7 +66,7 @@ export function reportOf(sender: MeasuredProcess): MigrationReport {
   throw new Error(`send failed: ${code ?? sender.errors} ${message ?? ''}`)
 }
 
-async function copy(job: CopyJob, options: readonly string[], protection: readonly string[] = []) {
+async function copy (job: CopyJob, options: readonly string[], protection: readonly string[] = []) {
   const { destination, namespace } = job
   const receiver = await startReceiver(destination, '127.0.0.1', namespace, protection)
   const target = ['--to', receiver.address, '--json', ...protection, ...options]
@@ -83,16 +83,16 @@ async function copy(job: CopyJob, options: readonly string[], protection: readon
 /** As it is used, and without its own check for equality, which shows what that costs. */
 export const blockferryCopiers: readonly Copier[] = [
   { name: ours, checks: true, copy: (job) => copy(job, []) },
-  { name: `${ours}-unchecked`, copy: (job) => copy(job, ['--no-equality']) },
+  { name: `${ours}-unchecked`, copy: (job) => copy(job, ['--no-equality']) }
 ]
 
 /** Over TLS with the pre-shared key in this file. */
-export function blockferryOverTls(keyFile: string): Copier {
+export function blockferryOverTls (keyFile: string): Copier {
   return { name: `${ours}-tls`, checks: true, copy: (job) => copy(job, [], ['--tls-psk', keyFile]) }
 }
 
 /** Moves a disk under its writer: `serve` holds it, `send` moves it to a `receive`. */
-export async function moveLive(move: Move): Promise<Outcome> {
+export async function moveLive (move: Move): Promise<Outcome> {
   const { link, folder } = move
   const [socket, control] = [join(folder, 'nbd'), join(folder, 'control')]
   const listen = ['--listen', `unix:${socket}`, '--control', control]
@@ -111,18 +111,18 @@ export async function moveLive(move: Move): Promise<Outcome> {
   }
 }
 
-async function sendLive(
+async function sendLive (
   move: Move,
   control: string,
   receiver: Receiver,
-  writer: TimedWriter,
+  writer: TimedWriter
 ): Promise<Outcome> {
   const budget = ['--downtime', `${move.budgetMs}ms`, '--deadline', `${move.limitMs / 1000}s`]
   const target = ['--control', control, '--to', receiver.address, '--plain', '--json']
   const bytesBefore = await move.link.wireBytes()
   const sender = await MeasuredProcess.start(
     blockferry('send', ...target, ...budget),
-    move.link.source,
+    move.link.source
   )
   const usage = await sender.finished
   const wireBytes = (await move.link.wireBytes()) - bytesBefore
@@ -134,6 +134,6 @@ async function sendLive(
     wireBytes,
     throttleDelayMs: report.throttle.delayMs,
     writerShare,
-    reason: null,
+    reason: null
   }
 }

@@ -51,7 +51,7 @@ export class TimedWriter {
   #moveEnded: number | undefined
 
   /** Starts one; answers when it has written alone for a while and the move may begin. */
-  static async start(socket: string, workload: Workload): Promise<TimedWriter> {
+  static async start (socket: string, workload: Workload): Promise<TimedWriter> {
     const timed = new TimedWriter(socket, workload)
     await sleep(warmUpMs)
     timed.#bytesBefore = (await timed.#writer.soFar()).bytes
@@ -59,19 +59,19 @@ export class TimedWriter {
     return timed
   }
 
-  private constructor(socket: string, { fio, bytesPerSecond }: Workload) {
+  private constructor (socket: string, { fio, bytesPerSecond }: Workload) {
     this.#rate = bytesPerSecond
     this.#writer = new Writer(diskUri(socket), [...fio, '--iodepth=16', `--rate=${bytesPerSecond}`])
   }
 
   /** Freezes it, as a hypervisor pauses a machine. The move is over for it. */
-  freeze(): void {
+  freeze (): void {
     this.#writer.freeze()
     this.#moveEnded ??= performance.now()
   }
 
   /** Ends it and answers its share: its rate during the move over the rate it asked for. */
-  async share(): Promise<number> {
+  async share (): Promise<number> {
     const moveEnded = (this.#moveEnded ??= performance.now())
     const { bytes } = await this.#writer.end()
     const seconds = (moveEnded - this.#moveStarted) / 1000
@@ -80,10 +80,10 @@ export class TimedWriter {
 }
 
 /** Prepares the disks, lets `move` do one migration, and compares what came out of it. */
-export async function moveOnce(
+export async function moveOnce (
   setting: Omit<Move, 'source' | 'destination'>,
   pristine: string,
-  move: (move: Move) => Promise<Outcome>,
+  move: (move: Move) => Promise<Outcome>
 ): Promise<Figures> {
   const source = join(setting.folder, 'source')
   const destination = join(setting.folder, 'destination')
@@ -96,7 +96,7 @@ export async function moveOnce(
     return {
       ...outcome,
       wireOverDisk: outcome.wireBytes / statSync(source).size,
-      equal: isDone ? await areEqual(source, destination) : null,
+      equal: isDone ? await areEqual(source, destination) : null
     }
   } finally {
     for (const path of [source, destination]) rmSync(path, { force: true })

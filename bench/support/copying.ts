@@ -22,13 +22,13 @@ export interface Copier {
 }
 
 /** The figures of a copy: the time is the sender's, from its start to its end. */
-export function copyFigures(sender: Usage, receiver: Usage, wireBytes: number | null): Figures {
+export function copyFigures (sender: Usage, receiver: Usage, wireBytes: number | null): Figures {
   return {
     seconds: sender.seconds,
     cpuSeconds: sender.cpuSeconds + receiver.cpuSeconds,
     wireBytes,
     senderPeakMiB: sender.peakMiB,
-    receiverPeakMiB: receiver.peakMiB,
+    receiverPeakMiB: receiver.peakMiB
   }
 }
 
@@ -36,11 +36,11 @@ export function copyFigures(sender: Usage, receiver: Usage, wireBytes: number | 
  * Lets `send` copy to a receiver that is listening already, and stops the receiver afterwards
  * (one that ends by itself is waited for).
  */
-export async function measureCopy(
+export async function measureCopy (
   job: CopyJob,
   receiver: MeasuredProcess,
   send: () => Promise<Usage>,
-  endsByItself = false,
+  endsByItself = false
 ): Promise<Figures> {
   try {
     const before = await loopbackBytes(job.namespace)

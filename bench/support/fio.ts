@@ -7,12 +7,12 @@ import { atEnd } from '../../testbed/support/cleanup.js'
 import { run, tryRun } from '../../testbed/support/command.js'
 
 /** The NBD address of the export that the benchmarks use. */
-export function diskUri(socket: string): string {
+export function diskUri (socket: string): string {
   return `nbd+unix:///disk?socket=${socket}`
 }
 
 /** Waits until a server answers. */
-export async function whenServing(uri: string): Promise<void> {
+export async function whenServing (uri: string): Promise<void> {
   for (let i = 0; i < 500; i++) {
     if ((await tryRun('nbdinfo', '--size', uri)) !== undefined) return
     await sleep(20)
@@ -33,24 +33,24 @@ export interface WriteResult {
 // No two writes carry the same bytes, and none can be compressed.
 const content = ['--refill_buffers=1', '--buffer_compress_percentage=0']
 
-function nbdArguments(uri: string, options: readonly string[]): string[] {
+function nbdArguments (uri: string, options: readonly string[]): string[] {
   const engine = ['--name=writer', '--thread', '--ioengine=nbd', `--uri=${uri}`]
   return [...engine, '--output-format=json', ...content, ...options]
 }
 
 /** Runs fio to its end. */
-export async function write(uri: string, options: readonly string[]): Promise<WriteResult> {
+export async function write (uri: string, options: readonly string[]): Promise<WriteResult> {
   return parseResult(await run('fio', ...nbdArguments(uri, options)))
 }
 
 /** The same to a block device, past the page cache. */
-export async function writeDevice(path: string, options: readonly string[]): Promise<WriteResult> {
+export async function writeDevice (path: string, options: readonly string[]): Promise<WriteResult> {
   const engine = ['--name=writer', '--ioengine=libaio', '--direct=1', `--filename=${path}`]
   return parseResult(await run('fio', ...engine, '--output-format=json', ...content, ...options))
 }
 
 /** Writes with checksums over NBD, then reads the file itself and checks that all is there. */
-export async function verify(uri: string, path: string, sizeMiB: number): Promise<boolean> {
+export async function verify (uri: string, path: string, sizeMiB: number): Promise<boolean> {
   const job = ['--rw=randwrite', '--bs=4k', `--size=${sizeMiB}M`, '--verify=crc32c']
   await run('fio', ...nbdArguments(uri, [...job, '--iodepth=16', '--do_verify=0']))
   const read = ['--name=writer', '--ioengine=psync', `--filename=${path}`, '--verify_only=1']
@@ -65,18 +65,18 @@ interface FioOutput {
         readonly io_bytes: number
         readonly iops: number
         readonly bw_bytes: number
-        readonly clat_ns: { mean: number; percentile?: Record<string, number> }
+        readonly clat_ns: { mean: number, percentile?: Record<string, number> }
       }
-    },
+    }
   ]
 }
 
 // The reports in fio's output: one at its end, and one for each time it was asked.
-function reports(output: string): string[] {
+function reports (output: string): string[] {
   return output.match(/^\{$[^]*?^\}$/gm) ?? []
 }
 
-function parseResult(output: string): WriteResult {
+function parseResult (output: string): WriteResult {
   const report = reports(output).at(-1)
   if (report === undefined) throw new Error(`fio reported nothing: ${output}`)
   const { write: done } = (JSON.parse(report) as FioOutput).jobs[0]
@@ -86,7 +86,7 @@ function parseResult(output: string): WriteResult {
     iops: done.iops,
     bytesPerSecond: done.bw_bytes,
     latencyMsMean: done.clat_ns.mean / 1e6,
-    latencyMs99: (done.clat_ns.percentile?.['99.000000'] ?? 0) / 1e6,
+    latencyMs99: (done.clat_ns.percentile?.['99.000000'] ?? 0) / 1e6
   }
 }
 
@@ -96,7 +96,7 @@ export class Writer {
   #output = ''
   #closed: Promise<unknown>
 
-  constructor(uri: string, options: readonly string[]) {
+  constructor (uri: string, options: readonly string[]) {
     const endless = ['--time_based=1', '--runtime=1d']
     const args = nbdArguments(uri, [...endless, ...options])
     this.#child = spawn('fio', args, { stdio: ['ignore', 'pipe', 'ignore'] })
@@ -106,7 +106,7 @@ export class Writer {
   }
 
   /** What it did so far. */
-  async soFar(): Promise<WriteResult> {
+  async soFar (): Promise<WriteResult> {
     const before = reports(this.#output).length
     this.#child.kill('SIGUSR1')
     for (let i = 0; i < 500 && reports(this.#output).length === before; i++) await sleep(10)
@@ -114,12 +114,12 @@ export class Writer {
   }
 
   /** Freezes it, as a hypervisor pauses a machine: from here on it sends nothing. */
-  freeze(): void {
+  freeze (): void {
     this.#child.kill('SIGSTOP')
   }
 
   /** Ends it; answers what it did. Its disk may be gone already. */
-  async end(): Promise<WriteResult> {
+  async end (): Promise<WriteResult> {
     this.#child.kill('SIGCONT')
     this.#child.kill('SIGINT')
     await this.#closed

@@ -6,7 +6,7 @@ import { run } from '../../testbed/support/command.js'
 import { cacheFolder, repository } from '../../testbed/support/folders.js'
 
 /** Compiles bench/support/NAME.c unless that was done, and answers the program's path. */
-export async function helper(name: string): Promise<string> {
+export async function helper (name: string): Promise<string> {
   const source = join(repository, 'bench', 'support', `${name}.c`)
   const program = join(cacheFolder(), name)
   const isFresh = existsSync(program) && statSync(program).mtimeMs >= statSync(source).mtimeMs

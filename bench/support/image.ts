@@ -19,14 +19,14 @@ export interface ImageSize {
  * Puts an image at `path`, a file that does not exist yet. It is made once and kept in the cache.
  * Answers how many MiB of it are data; fewer than asked for where the machine has fewer files.
  */
-export async function placeImage(path: string, size: ImageSize): Promise<number> {
+export async function placeImage (path: string, size: ImageSize): Promise<number> {
   const cached = join(cacheFolder(), `image-${size.sizeMiB}-${size.filesMiB}.ext4`)
   if (!existsSync(cached)) await makeImage(cached, size)
   await run('cp', '--sparse=always', cached, path)
   return Math.round((statSync(path).blocks * 512) / 2 ** 20)
 }
 
-async function makeImage(path: string, { sizeMiB, filesMiB }: ImageSize): Promise<void> {
+async function makeImage (path: string, { sizeMiB, filesMiB }: ImageSize): Promise<void> {
   const staging = mkdtempSync(join(cacheFolder(), 'staging-'))
   try {
     const list = join(staging, 'list')
@@ -44,7 +44,7 @@ async function makeImage(path: string, { sizeMiB, filesMiB }: ImageSize): Promis
 }
 
 // Files in the order of their folders, until they would all but fill `limit` bytes.
-function pickFiles(limit: number): string[] {
+function pickFiles (limit: number): string[] {
   const picked: string[] = []
   let left = limit
   for (const path of roots.flatMap((root) => [...filesUnder(root)])) {
@@ -57,7 +57,7 @@ function pickFiles(limit: number): string[] {
   return picked
 }
 
-function isReadable(path: string): boolean {
+function isReadable (path: string): boolean {
   try {
     accessSync(path, constants.R_OK)
     return true
@@ -66,7 +66,7 @@ function isReadable(path: string): boolean {
   }
 }
 
-function* filesUnder(folder: string): Generator<string> {
+function* filesUnder (folder: string): Generator<string> {
   for (const entry of listFolder(folder)) {
     const path = join(folder, entry.name)
     if (entry.isDirectory()) yield* filesUnder(path)
@@ -74,7 +74,7 @@ function* filesUnder(folder: string): Generator<string> {
   }
 }
 
-function listFolder(folder: string): Dirent[] {
+function listFolder (folder: string): Dirent[] {
   try {
     return readdirSync(folder, { withFileTypes: true }).sort((a, b) => (a.name < b.name ? -1 : 1))
   } catch {

@@ -18,10 +18,10 @@ const versionCommands: Record<string, string[]> = {
   nbdcopy: ['nbdcopy', '--version'],
   nbdkit: ['nbdkit', '--version'],
   qemu: ['qemu-nbd', '--version'],
-  rsync: ['rsync', '--version'],
+  rsync: ['rsync', '--version']
 }
 
-export async function machine(): Promise<Machine> {
+export async function machine (): Promise<Machine> {
   const processors = cpus()
   return {
     cpu: processors[0]?.model.trim() ?? 'unknown',
@@ -29,11 +29,11 @@ export async function machine(): Promise<Machine> {
     memoryMiB: Math.round(totalmem() / 2 ** 20),
     kernel: release(),
     node: process.version,
-    versions: await versions(),
+    versions: await versions()
   }
 }
 
-async function versions(): Promise<Record<string, string | null>> {
+async function versions (): Promise<Record<string, string | null>> {
   const found: Record<string, string | null> = {}
   for (const [name, [command, ...args]] of Object.entries(versionCommands)) {
     const output = await tryRun(command as string, ...args)

@@ -7,13 +7,13 @@ import { atEnd } from '../../testbed/support/cleanup.js'
 import { run, runSync } from '../../testbed/support/command.js'
 import { inNamespace } from './process.js'
 
-export function isRoot(): boolean {
+export function isRoot (): boolean {
   return process.getuid?.() === 0
 }
 
 let made = 0
 
-async function makeNamespace(): Promise<string> {
+async function makeNamespace (): Promise<string> {
   made += 1
   const name = `blockferry-${process.pid}-${made}`
   await run('ip', 'netns', 'add', name)
@@ -23,7 +23,7 @@ async function makeNamespace(): Promise<string> {
 }
 
 /** A namespace with nothing but a loopback; undefined (use the machine's own) unless root. */
-export async function privateLoopback(): Promise<string | undefined> {
+export async function privateLoopback (): Promise<string | undefined> {
   return isRoot() ? makeNamespace() : undefined
 }
 
@@ -38,7 +38,7 @@ export interface Link {
 }
 
 /** Makes a link with a token bucket at both ends: `rate` in bits per second. Needs root. */
-export async function limitedLink(rate: number): Promise<Link> {
+export async function limitedLink (rate: number): Promise<Link> {
   const [source, destination] = [await makeNamespace(), await makeNamespace()]
   const peer = ['peer', 'name', 'wire', 'netns', destination]
   await run('ip', '-n', source, 'link', 'add', 'name', 'wire', 'type', 'veth', ...peer)
@@ -48,7 +48,7 @@ export async function limitedLink(rate: number): Promise<Link> {
   return { source, destination, address: '10.213.7.2', wireBytes }
 }
 
-async function configureEnd(namespace: string, address: string, rate: number): Promise<void> {
+async function configureEnd (namespace: string, address: string, rate: number): Promise<void> {
   await run('ip', '-n', namespace, 'address', 'add', address, 'dev', 'wire')
   await run('ip', '-n', namespace, 'link', 'set', 'wire', 'up')
   const bucket = ['tbf', 'rate', `${rate}bit`, 'burst', '64kb', 'latency', '100ms']
@@ -56,12 +56,12 @@ async function configureEnd(namespace: string, address: string, rate: number): P
 }
 
 /** Bytes sent over a namespace's loopback so far; null where there is no namespace. */
-export async function loopbackBytes(namespace: string | undefined): Promise<number | null> {
+export async function loopbackBytes (namespace: string | undefined): Promise<number | null> {
   if (namespace === undefined) return null
   return (await counters(namespace, 'lo')).tx.bytes
 }
 
-async function countedBytes(namespace: string, device: string): Promise<number> {
+async function countedBytes (namespace: string, device: string): Promise<number> {
   const { tx, rx } = await counters(namespace, device)
   return tx.bytes + rx.bytes
 }
@@ -71,14 +71,14 @@ interface Counters {
   rx: { bytes: number }
 }
 
-async function counters(namespace: string, device: string): Promise<Counters> {
+async function counters (namespace: string, device: string): Promise<Counters> {
   const output = await run('ip', '-n', namespace, '-json', '-stats', 'link', 'show', 'dev', device)
   const [link] = JSON.parse(output) as [{ stats64: Counters }]
   return link.stats64
 }
 
 /** A TCP port that is free now. */
-export async function freePort(): Promise<number> {
+export async function freePort (): Promise<number> {
   const server = createServer()
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()
@@ -88,10 +88,10 @@ export async function freePort(): Promise<number> {
 }
 
 /** Waits until somebody listens on a TCP port, without connecting to it. */
-export async function whenListening(port: number, namespace: string | undefined): Promise<void> {
+export async function whenListening (port: number, namespace: string | undefined): Promise<void> {
   const [command, ...args] = [...inNamespace(namespace), 'ss', '-Hltn', `sport = :${port}`]
   for (let i = 0; i < 500; i++) {
-    if ((await run(command as string, ...args)).trim() !== '') return
+    if ((await run(command, ...args)).trim() !== '') return
     await sleep(20)
   }
   throw new Error(`nobody listens on port ${port}`)

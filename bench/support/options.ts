@@ -24,14 +24,14 @@ export interface BenchOptions {
  * @param own the names of options that only this benchmark has, each with a value
  * @param ownFlags the same without a value
  */
-export function readOptions(
-  defaults: { runs: number; quickRuns: number },
+export function readOptions (
+  defaults: { runs: number, quickRuns: number },
   own: readonly string[] = [],
-  ownFlags: readonly string[] = [],
+  ownFlags: readonly string[] = []
 ): BenchOptions {
   const ownOptions = [
     ...own.map((name) => [name, { type: 'string' as const }]),
-    ...ownFlags.map((name) => [name, { type: 'boolean' as const }]),
+    ...ownFlags.map((name) => [name, { type: 'boolean' as const }])
   ]
   const { values } = parseArgs({
     options: {
@@ -40,8 +40,8 @@ export function readOptions(
       quick: { type: 'boolean', default: false },
       'peers-only': { type: 'boolean', default: false },
       runs: { type: 'string' },
-      cases: { type: 'string' },
-    },
+      cases: { type: 'string' }
+    }
   })
   const fallback = values.quick ? defaults.quickRuns : defaults.runs
   const runs = values.runs === undefined ? fallback : Number(values.runs)

@@ -26,11 +26,11 @@ export class MeasuredProcess {
   #hasEnded = false
 
   /** Starts a command, in a network namespace if one is named. */
-  static async start(command: readonly string[], namespace?: string): Promise<MeasuredProcess> {
+  static async start (command: readonly string[], namespace?: string): Promise<MeasuredProcess> {
     return new MeasuredProcess([...inNamespace(namespace), await helper('measure'), ...command])
   }
 
-  private constructor(command: readonly string[]) {
+  private constructor (command: readonly string[]) {
     const [program, ...args] = command as [string, ...string[]]
     this.#child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe', 'pipe'] })
     createInterface(this.#child.stdout as Readable).on('line', (line) => {
@@ -45,21 +45,21 @@ export class MeasuredProcess {
   }
 
   /** The lines it wrote to its standard output. */
-  get lines(): readonly string[] {
+  get lines (): readonly string[] {
     return this.#lines
   }
 
   /** The end of what it wrote to its standard error. */
-  get errors(): string {
+  get errors (): string {
     return this.#errors
   }
 
-  get hasEnded(): boolean {
+  get hasEnded (): boolean {
     return this.#hasEnded
   }
 
   /** The first line of output that `wanted` accepts; throws when it ends without one. */
-  async line(wanted: (line: string) => boolean): Promise<string> {
+  async line (wanted: (line: string) => boolean): Promise<string> {
     for (;;) {
       const found = this.#lines.find(wanted)
       if (found !== undefined) return found
@@ -69,19 +69,19 @@ export class MeasuredProcess {
   }
 
   /** Asks it to end (SIGTERM unless told otherwise) and answers what it took. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Usage> {
+  async stop (signal: NodeJS.Signals = 'SIGTERM'): Promise<Usage> {
     if (!this.#hasEnded) this.#child.kill(signal)
     return this.finished
   }
 
   /** Waits for its end; throws unless it ended well. */
-  async succeed(): Promise<Usage> {
+  async succeed (): Promise<Usage> {
     const usage = await this.finished
     if (usage.exitCode !== 0) throw new Error(`exit code ${usage.exitCode}: ${this.#errors}`)
     return usage
   }
 
-  async #watchEnd(command: readonly string[]): Promise<Usage> {
+  async #watchEnd (command: readonly string[]): Promise<Usage> {
     let report = ''
     const reports = this.#child.stdio[3] as Readable
     reports.on('data', (data) => (report += String(data)))
@@ -95,13 +95,13 @@ export class MeasuredProcess {
     return JSON.parse(report) as Usage
   }
 
-  #wakeAll(): void {
+  #wakeAll (): void {
     for (const wake of this.#watchers) wake()
     this.#watchers.clear()
   }
 }
 
 /** The command prefix that runs a command in a network namespace. */
-export function inNamespace(namespace: string | undefined): string[] {
+export function inNamespace (namespace: string | undefined): string[] {
   return namespace === undefined ? [] : ['ip', 'netns', 'exec', namespace]
 }

@@ -9,7 +9,7 @@ export interface Contender {
 }
 
 /** Runs every contender `runs` times, in turn. */
-export async function takeTurns(contenders: readonly Contender[], runs: number): Promise<Runs> {
+export async function takeTurns (contenders: readonly Contender[], runs: number): Promise<Runs> {
   const results: Runs = {}
   for (let turn = 1; turn <= runs; turn++) {
     for (const contender of contenders) {
@@ -21,7 +21,7 @@ export async function takeTurns(contenders: readonly Contender[], runs: number):
   return results
 }
 
-async function runOnce(contender: Contender): Promise<Figures> {
+async function runOnce (contender: Contender): Promise<Figures> {
   try {
     return await contender.run()
   } catch (error) {
@@ -29,12 +29,12 @@ async function runOnce(contender: Contender): Promise<Figures> {
   }
 }
 
-function describe(figures: Figures): string {
+function describe (figures: Figures): string {
   return Object.entries(figures)
     .map(([key, value]) => `${key} ${typeof value === 'number' ? round(value) : String(value)}`)
     .join(', ')
 }
 
-function round(value: number): string {
+function round (value: number): string {
   return Number.isInteger(value) ? String(value) : value.toPrecision(4)
 }

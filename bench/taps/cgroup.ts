@@ -8,7 +8,7 @@ const root = '/sys/fs/cgroup'
 let made: string | undefined
 
 /** For openTap(): nothing with version 1, whose root limits whole disks. */
-export function limitedHere(): { cgroup?: string } {
+export function limitedHere (): { cgroup?: string } {
   if (existsSync(join(root, 'blkio'))) return {}
   if (made === undefined) {
     appendFileSync(join(root, 'cgroup.subtree_control'), '+io')

@@ -9,8 +9,8 @@ import { startFio } from './writers.js'
 
 const random = ['--rw=randwrite', '--bs=4k', '--iodepth=32', '--randrepeat=0', '--norandommap=1']
 
-export async function compareWrites(
-  tapKind: TapContender, device: string, folder: string, writes: number,
+export async function compareWrites (
+  tapKind: TapContender, device: string, folder: string, writes: number
 ): Promise<Figures> {
   await using tap = await tapKind.attach(device)
   tap.track()
@@ -35,8 +35,8 @@ export async function compareWrites(
 }
 
 /** Of a device of `bytes`, the blocks that the tap reports over those that changed. */
-export async function compareReported(
-  tapKind: TapContender, device: string, bytes: number,
+export async function compareReported (
+  tapKind: TapContender, device: string, bytes: number
 ): Promise<Figures> {
   await using tap = await tapKind.attach(device)
   const before = contentOf(tap.readPath, bytes)
@@ -57,11 +57,11 @@ export async function compareReported(
   }
   return {
     reportedBlocks, changedBlocks, reportedOverChanged: reportedBlocks / changedBlocks, unreported,
-    equal: unreported === 0,
+    equal: unreported === 0
   }
 }
 
-function contentOf(device: string, bytes: number): Buffer {
+function contentOf (device: string, bytes: number): Buffer {
   const content = Buffer.alloc(bytes)
   const reader = new DeviceReader(device)
   for (let at = 0; at < bytes; at += 2 ** 20) reader.read(at, Math.min(2 ** 20, bytes - at)).copy(content, at)

@@ -14,7 +14,7 @@ export interface TapContender {
 }
 
 /** Past the page cache of nothing: the file is in memory. */
-export async function loopDevice(file: string): Promise<string> {
+export async function loopDevice (file: string): Promise<string> {
   const device = (await run('losetup', '--find', '--show', file)).trim()
   atEnd(() => runSync('losetup', '--detach', device))
   return device
@@ -23,13 +23,13 @@ export async function loopDevice(file: string): Promise<string> {
 export const bpf: TapContender = {
   name: 'bpf',
   makeDevice: loopDevice,
-  attach: (device, options) => openTap({ source: device, tap: 'bpf', ...options }),
+  attach: (device, options) => openTap({ source: device, tap: 'bpf', ...options })
 }
 
 let made = 0
 
 /** A linear device of device-mapper over a loop device. */
-async function linearDevice(file: string): Promise<string> {
+async function linearDevice (file: string): Promise<string> {
   const below = await loopDevice(file)
   const sectors = (await run('blockdev', '--getsz', below)).trim()
   const name = `blockferry-bench-${process.pid}-${++made}`
@@ -43,10 +43,10 @@ async function linearDevice(file: string): Promise<string> {
 export const dm: TapContender = {
   name: 'dm',
   makeDevice: linearDevice,
-  attach: (device, options) => openTap({ source: device, tap: 'dm', ...options }),
+  attach: (device, options) => openTap({ source: device, tap: 'dm', ...options })
 }
 
 /** Those that this kernel can have. */
-export function tapsHere(): TapContender[] {
+export function tapsHere (): TapContender[] {
   return existsSync('/dev/mapper/control') ? [bpf, dm] : [bpf]
 }

@@ -10,14 +10,14 @@ import { startFio } from './writers.js'
 
 const idleMs = 4000
 
-export async function readDirtySet(
-  tapKind: TapContender, device: string, bytes: number,
+export async function readDirtySet (
+  tapKind: TapContender, device: string, bytes: number
 ): Promise<Figures> {
   await using tap = await tapKind.attach(device)
   const discards = Math.floor(bytes / blockBytes / 100)
   await startFio(device, [
     '--rw=randtrim', '--bs=4k', `--size=${bytes}`, `--io_size=${discards * blockBytes}`,
-    '--randrepeat=0', '--ioengine=sync',
+    '--randrepeat=0', '--ioengine=sync'
   ])
   const begin = performance.now()
   tap.track() // what the kernel has marked until now is brought in
@@ -29,7 +29,7 @@ export async function readDirtySet(
 }
 
 /** Of a processor, by this process, which does nothing but watch. */
-async function idleCpuShare(): Promise<number> {
+async function idleCpuShare (): Promise<number> {
   await sleep(500)
   const [begin, before] = [performance.now(), process.cpuUsage()]
   await sleep(idleMs)

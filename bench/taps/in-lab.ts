@@ -6,14 +6,14 @@ import { inLab } from '../../testbed/lab/lab.js'
 
 // The large disk is left out: nothing of it depends on the kernel, and all of it on its speed.
 const cases = [
-  'random-4k', 'attach-detach', 'reported-over-changed', 'compared-writes', 'throttle-step', 'delay-step',
+  'random-4k', 'attach-detach', 'reported-over-changed', 'compared-writes', 'throttle-step', 'delay-step'
 ]
 const writes = 30_000
 
 const program = fileURLToPath(new URL('../kernel-taps.js', import.meta.url))
 
 /** Its report as JSON; null when it failed, which is said. */
-export async function kernelTapsInLab(): Promise<unknown> {
+export async function kernelTapsInLab (): Promise<unknown> {
   console.error('in the lab: a Debian kernel under software emulation')
   const { code, output } = await inLab(
     `modprobe -a loop dm_mod && '${process.execPath}' '${program}' --quick --json` +

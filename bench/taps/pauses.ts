@@ -11,8 +11,8 @@ const lateMs = 20
 /** fio takes a while to start. */
 const startMs = 1500
 
-export async function measurePauses(
-  tapKind: TapContender, device: string, folder: string,
+export async function measurePauses (
+  tapKind: TapContender, device: string, folder: string
 ): Promise<Figures> {
   const writer = new LatencyWriter(device, folder, 8)
   await sleep(startMs)
@@ -31,7 +31,7 @@ export async function measurePauses(
     quietPauseMs: [start, attach - 1],
     attachPauseMs: [attach, attached + lateMs],
     tappedPauseMs: [attached + lateMs + 1, detach - 1],
-    detachPauseMs: [detach, detached + lateMs],
+    detachPauseMs: [detach, detached + lateMs]
   })
   return { attachMs: attached - attach, detachMs: detached - detach, ...longest }
 }

@@ -12,7 +12,7 @@ const extentsPerTurn = 2000
 declare const WebAssembly: { Memory: new (pages: { initial: number }) => { buffer: ArrayBuffer } }
 
 /** Memory that starts at a page, as O_DIRECT wants it: WebAssembly's does, in pages of 64 KiB. */
-function pages(): Buffer {
+function pages (): Buffer {
   return Buffer.from(new WebAssembly.Memory({ initial: chunkBytes / 2 ** 16 }).buffer)
 }
 
@@ -21,17 +21,17 @@ export class DeviceReader {
   readonly #fd: number
   readonly #buffer = pages()
 
-  constructor(device: string) {
+  constructor (device: string) {
     this.#fd = openSync(device, constants.O_RDONLY | constants.O_DIRECT)
   }
 
   /** At most a chunk; the next call overwrites it. */
-  read(offset: number, length: number): Buffer {
+  read (offset: number, length: number): Buffer {
     if (readSync(this.#fd, this.#buffer, 0, length, offset) !== length) throw new Error('short read')
     return this.#buffer.subarray(0, length)
   }
 
-  close(): void {
+  close (): void {
     closeSync(this.#fd)
   }
 }
@@ -42,14 +42,14 @@ export class SecondCopy {
   readonly #fd: number
   copiedBytes = 0
 
-  constructor(tap: Tap, device: string, file: string) {
+  constructor (tap: Tap, device: string, file: string) {
     this.#tap = tap
     this.#reader = new DeviceReader(device)
     this.#fd = openSync(file, 'w+')
   }
 
   /** Each extent that is marked when the pass reaches it: claimed, then read. */
-  async pass(): Promise<void> {
+  async pass (): Promise<void> {
     let extents = 0
     for (const { offset, length } of this.#tap.round(chunkBytes)) {
       writeSync(this.#fd, this.#reader.read(offset, length), 0, length, offset)
@@ -60,7 +60,7 @@ export class SecondCopy {
   }
 
   /** Compares all of both, block by block: how many differ. */
-  differingBlocks(): number {
+  differingBlocks (): number {
     const theirs = Buffer.alloc(chunkBytes)
     let differing = 0
     for (let at = 0; at < this.#tap.size; at += chunkBytes) {
@@ -71,14 +71,14 @@ export class SecondCopy {
     return differing
   }
 
-  close(): void {
+  close (): void {
     this.#reader.close()
     closeSync(this.#fd)
   }
 }
 
 /** How many blocks of two equally long buffers are not the same. */
-export function differences(one: Buffer, other: Buffer): number {
+export function differences (one: Buffer, other: Buffer): number {
   if (one.compare(other, 0, one.length) === 0) return 0
   let count = 0
   for (let at = 0; at < one.length; at += blockBytes) {

@@ -15,13 +15,13 @@ const liftedMs = 2000
 const share = 0.1
 
 /** `by`: the kernel's cgroups; or dm-delay, which a dm tap takes where it finds no cgroup. */
-export async function measureStep(
+export async function measureStep (
   tapKind: TapContender, device: string, by: keyof typeof heldMs
 ): Promise<Figures> {
   await using tap = await tapKind.attach(device, by === 'cgroup' ? limitedHere() : {})
   const seconds = Math.ceil((startMs + freeMs + heldMs[by] + liftedMs) / 1000) + 1
   const writing = startFio(device, [
-    '--rw=randwrite', '--bs=64k', '--iodepth=4', '--time_based=1', `--runtime=${seconds}`,
+    '--rw=randwrite', '--bs=64k', '--iodepth=4', '--time_based=1', `--runtime=${seconds}`
   ])
   await sleep(startMs)
   const free = rate(await watch(tap, freeMs))
@@ -36,6 +36,6 @@ export async function measureStep(
     freeBytesPerSecond: free,
     throttleOnMs: firstWindow(held, (now) => now <= 1.2 * limit),
     throttleHeld: rate(held.slice(Math.floor(held.length / 3))) / limit,
-    throttleOffMs: firstWindow(lifted, (now) => now >= 0.5 * free),
+    throttleOffMs: firstWindow(lifted, (now) => now >= 0.5 * free)
   }
 }

@@ -5,13 +5,13 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 
 /** Starts it; `ended` rejects when it fails. */
-export function startFio(device: string, options: readonly string[]): Promise<void> {
+export function startFio (device: string, options: readonly string[]): Promise<void> {
   const args = ['--name=writer', '--ioengine=libaio', '--direct=1', `--filename=${device}`]
   const child = spawn('fio', [...args, '--minimal', ...options], { stdio: ['ignore', 'ignore', 'pipe'] })
   return toEnd(child)
 }
 
-async function toEnd(child: ChildProcess): Promise<void> {
+async function toEnd (child: ChildProcess): Promise<void> {
   let said = ''
   child.stderr?.on('data', (data) => (said += String(data)))
   const [code] = (await once(child, 'close')) as [number | null]
@@ -23,17 +23,17 @@ export class LatencyWriter {
   readonly #log: string
   readonly #ended: Promise<void>
 
-  constructor(device: string, folder: string, seconds: number) {
+  constructor (device: string, folder: string, seconds: number) {
     const log = `${folder}/latency`
     this.#log = `${log}_clat.1.log`
     this.#ended = startFio(device, [
       '--rw=randwrite', '--bs=4k', '--iodepth=1', '--time_based=1', `--runtime=${seconds}`,
-      `--write_lat_log=${log}`, '--log_unix_epoch=1',
+      `--write_lat_log=${log}`, '--log_unix_epoch=1'
     ])
   }
 
   /** The longest write that ended between two moments (Date.now()), ms; null when none did. */
-  async longest(windows: Record<string, [from: number, to: number]>): Promise<Record<string, number | null>> {
+  async longest (windows: Record<string, [from: number, to: number]>): Promise<Record<string, number | null>> {
     await this.#ended
     const longest: Record<string, number | null> = {}
     for (const line of readFileSync(this.#log, 'utf8').split('\n')) {

@@ -13,7 +13,7 @@ export interface Look {
   readonly bytes: number
 }
 
-export async function watch(tap: Tap, milliseconds: number): Promise<Look[]> {
+export async function watch (tap: Tap, milliseconds: number): Promise<Look[]> {
   const began = performance.now()
   const looks: Look[] = []
   for (let ms = 0; ms <= milliseconds; ms = performance.now() - began) {
@@ -24,13 +24,13 @@ export async function watch(tap: Tap, milliseconds: number): Promise<Look[]> {
 }
 
 /** Bytes a second, from the first look to the last. */
-export function rate(looks: readonly Look[]): number {
+export function rate (looks: readonly Look[]): number {
   const [first, last] = [looks[0]!, looks.at(-1)!]
   return ((last.bytes - first.bytes) * 1000) / (last.ms - first.ms)
 }
 
 /** When the first window begins whose rate fits, ms; null: none does. */
-export function firstWindow(looks: readonly Look[], fits: (rate: number) => boolean): number | null {
+export function firstWindow (looks: readonly Look[], fits: (rate: number) => boolean): number | null {
   for (const [index, { ms }] of looks.entries()) {
     const end = looks.findIndex((look) => look.ms >= ms + windowMs)
     if (end === -1) return null

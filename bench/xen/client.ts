@@ -23,7 +23,7 @@ while (!existsSync(stop)) {
 }
 console.log(JSON.stringify({ gapMs, answers }))
 
-async function asks(): Promise<boolean> {
+async function asks (): Promise<boolean> {
   return await new Promise((resolve) => {
     const request = get(url, { agent: false, timeout: kPatienceMs }, (response) => {
       response.resume().on('end', () => resolve(response.statusCode === 200)).on('error', () => resolve(false))

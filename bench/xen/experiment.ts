@@ -27,7 +27,7 @@ export interface Moving {
 /** Moves the guest; resolves with what only the mover knows, `downtimeMs` among it. */
 export type Move = (moving: Moving) => Promise<Figures>
 
-export async function experiment(one: Case, move: Move): Promise<Figures> {
+export async function experiment (one: Case, move: Move): Promise<Figures> {
   const hosts = await XenHosts.boot({ guestsMiB: one.memoryMiB + 96, diskMiB: [one.diskMiB] })
   try {
     return await between(hosts, one, move)
@@ -36,13 +36,13 @@ export async function experiment(one: Case, move: Move): Promise<Figures> {
   }
 }
 
-async function between({ a: from, b: to }: XenHosts, one: Case, move: Move): Promise<Figures> {
+async function between ({ a: from, b: to }: XenHosts, one: Case, move: Move): Promise<Figures> {
   fill(from.disk(), one.contentMiB)
   const mebibytes = one.diskMiB
   const [disk] = await Promise.all([from, to].map((host) => linearDisk(host, { name: domain, mebibytes })))
   const { memoryMiB, pauseMicros, spanBlocks } = one
   const guest = await XenGuest.create(from, {
-    name: domain, disks: [`phy:${disk}`], memoryMiB, pauseMicros, spanBlocks,
+    name: domain, disks: [`phy:${disk}`], memoryMiB, pauseMicros, spanBlocks
   })
   if (one.link !== null) for (const host of [from, to]) await shape(host, one.link)
   const client = await startClient(to, guest.address)
@@ -62,25 +62,25 @@ async function between({ a: from, b: to }: XenHosts, one: Case, move: Move): Pro
     answers,
     writes: writes.reduce((sum, { count }) => sum + count, 0),
     writesLost: lost.length,
-    equal: told['equal'] !== false && lost.length === 0,
+    equal: told['equal'] !== false && lost.length === 0
   }
 }
 
-function fill(path: string, mebibytes: number): void {
+function fill (path: string, mebibytes: number): void {
   const disk = openSync(path, 'r+')
   writeSync(disk, noise(1, mebibytes * 2 ** 20))
   closeSync(disk)
 }
 
-async function startClient(host: XenHost, address: string) {
+async function startClient (host: XenHost, address: string) {
   const program = host.program('bench/xen/client', `http://${address}/`, '/shared/stop')
   const running = host.start(program)
   while (!running.output.includes('begun')) await new Promise((resolve) => setTimeout(resolve, 100))
   return {
-    stop: async (): Promise<{ gapMs: number; answers: number }> => {
+    stop: async (): Promise<{ gapMs: number, answers: number }> => {
       writeFileSync(join(host.folder, 'stop'), '')
       const { output } = await running.ended
       return JSON.parse(output.trim().split('\n').at(-1)!)
-    },
+    }
   }
 }

@@ -7,7 +7,7 @@ import { domain, type Move, type Moving } from './experiment.js'
 const kMostMs = 1_200_000
 
 /** blockferry, in both dom0s. */
-export function ours(tap: 'dm' | 'bpf'): Move {
+export function ours (tap: 'dm' | 'bpf'): Move {
   return async ({ from, to, disk, one }) => {
     const disks = [{ name: domain, path: disk }]
     const { source, destination } = await startMove(from, to, { domain, disks, tap, downtime: one.downtime })
@@ -19,7 +19,7 @@ export function ours(tap: 'dm' | 'bpf'): Move {
   }
 }
 
-function figuresOf({ downtimeMs, downtime, rounds, throttle, equal }: Record<string, any>): Figures {
+function figuresOf ({ downtimeMs, downtime, rounds, throttle, equal }: Record<string, any>): Figures {
   const phases = Object.entries(downtime).map(([name, value]) => [`downtime-${name}Ms`, value as number])
   return { downtimeMs, ...Object.fromEntries(phases), rounds, throttleMs: throttle.activeMs, equal }
 }
@@ -44,7 +44,7 @@ export const stopAndCopy: Move = async (moving) => {
 const listen = (port: number) => `busybox nc -l -p ${port} < /dev/null`
 
 /** A file to a port of the other host, beside a program that writes it. */
-async function send({ from, to }: Moving, port: number, before: string, path: string, beside: string): Promise<void> {
+async function send ({ from, to }: Moving, port: number, before: string, path: string, beside: string): Promise<void> {
   const copy = `exec dd if=${path} bs=1M status=none > /dev/tcp/${to.address}/${port}`
   await from.must(`${before}; bash -c '${copy}' & ${beside} && wait $!`, kMostMs)
 }

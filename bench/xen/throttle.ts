@@ -9,7 +9,7 @@ import { takeTurns } from '../support/rotation.js'
 
 export const throttle = 'throttle'
 
-export async function measureThrottle(runs: number): Promise<CaseReport> {
+export async function measureThrottle (runs: number): Promise<CaseReport> {
   const host = await XenHost.boot()
   try {
     const disk = await linearDisk(host)
@@ -17,7 +17,7 @@ export async function measureThrottle(runs: number): Promise<CaseReport> {
     const run = (kind: 'dm' | 'bpf') => () => steps(host, kind, disk)
     const contenders = [
       { name: ours, run: run('dm') },
-      { name: `${ours}-bpf`, run: run('bpf') },
+      { name: `${ours}-bpf`, run: run('bpf') }
     ]
     return reportCase(throttle, await takeTurns(contenders, runs))
   } finally {
@@ -25,7 +25,7 @@ export async function measureThrottle(runs: number): Promise<CaseReport> {
   }
 }
 
-async function steps(host: XenHost, kind: 'dm' | 'bpf', disk: string): Promise<Figures> {
+async function steps (host: XenHost, kind: 'dm' | 'bpf', disk: string): Promise<Figures> {
   const output = await host.must(host.program('bench/xen/throttle-steps', kind, disk))
   return JSON.parse(output.trim().split('\n').at(-1)!)
 }

@@ -22,11 +22,11 @@ export class Destination {
       kProgram, 'receive', '--disk', `${name}=${path}`, '--listen', '127.0.0.1:0',
       '--serve', `unix:${socket}`, '--json'
     ], { stdio: ['ignore', 'pipe', 'inherit'] })
-    for await (const line of createInterface({ input: child.stdout! })) {
+    for await (const line of createInterface({ input: child.stdout })) {
       const event = JSON.parse(line)
       if (event.event === 'failed') throw new Error(event.error.message)
       if (event.event !== 'listening') continue
-      child.stdout!.resume()
+      child.stdout.resume()
       return new Destination(child, `${event.host}:${event.port}`)
     }
     throw new Error('blockferry receive has ended')

@@ -69,10 +69,10 @@ export function toBlockferryError (thrown: unknown, details: ErrorDetails = {}):
   if (thrown instanceof BlockferryError && thrown.owner !== null) return thrown
   const error = thrown as Partial<BlockferryError> & Error
   const known = typeof error?.code === 'string' && typeof error.errno === 'number'
-  const code = known ? error.code as ErrorCode : isOutOfMemory(error) ? 'NO_MEMORY' : 'INVALID'
+  const code = known ? error.code : isOutOfMemory(error) ? 'NO_MEMORY' : 'INVALID'
   const message = error instanceof Error ? error.message : String(thrown)
   return new BlockferryError(code, message, {
-    errno: known ? error.errno as number : 0,
+    errno: known ? error.errno : 0,
     cause: thrown,
     ...details
   })

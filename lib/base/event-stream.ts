@@ -44,7 +44,7 @@ export class EventStream<E extends AnyEvent> implements AsyncIterable<E> {
     this.#wake?.()
   }
 
-  async * [Symbol.asyncIterator] (): AsyncIterator<E> {
+  async* [Symbol.asyncIterator] (): AsyncIterator<E> {
     for (;;) {
       const event = this.#waiting.shift()
       if (event !== undefined) {

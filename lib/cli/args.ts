@@ -123,7 +123,7 @@ export function machine (values: Values): { machine?: string } {
 }
 
 export const kLinkHelp =
-  `  --link-timeout TIME    a peer that is silent for so long is gone (default 20s, at least 1s)`
+  '  --link-timeout TIME    a peer that is silent for so long is gone (default 20s, at least 1s)'
 
 export const kSizeHelp =
   `  --size NAME=SIZE       the disk is the first so many bytes of what it lies on, which is larger:

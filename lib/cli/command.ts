@@ -26,7 +26,7 @@ export function readArguments (command: Command, args: string[]): Values {
   const options = { ...command.options, ...common }
   try {
     const { values, positionals } = parseArgs({ args, options, strict: true, allowPositionals: true })
-    return { ...values, ...operandIn(command, positionals) } as Values
+    return { ...values, ...operandIn(command, positionals) }
   } catch (error) {
     if (error instanceof UsageError) throw error
     throw new UsageError(firstSentence((error as Error).message))

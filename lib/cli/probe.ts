@@ -20,7 +20,7 @@ Exit codes: 0 a tap can be attached to the disk as it is; 1 none can.`,
   operand: 'DEVICE',
   run: async (values, output) => {
     const answer = await probeDisk(values.DEVICE as string)
-    output.event({ event: 'probe', ...answer } as { event: string })
+    output.event({ event: 'probe', ...answer })
     output.line(text(answer))
     return answer.auto === null ? kExit.failed : kExit.done
   }

@@ -38,7 +38,7 @@ export function redirectEventText (event: RedirectEvent): string {
       ? 'the connections can\'t be counted here: the tunnel stays until the deadline'
       : `connections that use the old address: ${event.count}`
     case 'ended': return `the tunnel has gone: ${event.reason}`
-    case 'left': return `the tunnel stays, and nobody looks after it: blockferry redirect ` +
+    case 'left': return 'the tunnel stays, and nobody looks after it: blockferry redirect ' +
       `--watch ${event.id}`
     case 'failed': return `failed: ${event.error.message}`
   }

@@ -215,7 +215,7 @@ function optionsOf (values: Values): RedirectOptions {
       ...given('mtu', number('mtu')),
       ...wireguard(text('private-key'), text('peer-key')),
       ...tunnelTls(values)
-    } as TunnelOptions,
+    },
     ...given('newAddress', list('new-address')),
     ...given('by', text('by')),
     ...given('uplink', text('uplink')),

@@ -68,4 +68,3 @@ t.test('in the rounds', { skip: kNeedsRoot }, async (t) => {
   await checkFull(t, sending, receiver)
   await checkNext(t, started, writer)
 })
-

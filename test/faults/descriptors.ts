@@ -14,7 +14,7 @@ export class DescriptorLimit implements AsyncDisposable {
     const script = 'prlimit --pid "$PPID" --nofile --output SOFT --noheadings; ' +
       'while read limit; do prlimit --pid "$PPID" --nofile="$limit:" && echo; done'
     const child = spawn('sh', ['-c', script], { stdio: ['pipe', 'pipe', 'inherit'] })
-    const [usual] = await once(child.stdout!, 'data')
+    const [usual] = await once(child.stdout, 'data')
     return new DescriptorLimit(child, String(usual).trim())
   }
 

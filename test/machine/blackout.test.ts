@@ -22,8 +22,8 @@ const committed = message('committed')
 const lastMark = ({ type }: Frame) => type === 'mark'
 
 /** A move that has come to a frame of its blackout, which is held. */
-async function moveUntil(
-  t: Test, moving: ProxiedGuest, fits: (frame: Frame) => boolean,
+async function moveUntil (
+  t: Test, moving: ProxiedGuest, fits: (frame: Frame) => boolean
 ): Promise<ProxiedMove & { release: () => void }> {
   const move = await moving.begin(t)
   let isDue = false
@@ -41,7 +41,7 @@ const faultsAtThePause: Array<[string, string, (move: ProxiedMove) => void]> = [
 ]
 
 /** Everything is as before at the source, in time. */
-async function checkGoesOn(t: Test, moving: ProxiedGuest, since: number): Promise<void> {
+async function checkGoesOn (t: Test, moving: ProxiedGuest, since: number): Promise<void> {
   while (await stateOf(moving.here.guest) !== 'running') {
     if (performance.now() - since > resumedWithinMs) break
     await sleep(20)
@@ -55,7 +55,7 @@ async function checkGoesOn(t: Test, moving: ProxiedGuest, since: number): Promis
 }
 
 /** It moved, and runs only there. */
-async function checkMoved(t: Test, moving: ProxiedGuest, move: ProxiedMove): Promise<void> {
+async function checkMoved (t: Test, moving: ProxiedGuest, move: ProxiedMove): Promise<void> {
   t.equal(await move.result, null, 'it moved')
   await moving.arrive(move)
   t.equal(await stateOf(moving.here.guest), 'running', 'it runs at the destination')

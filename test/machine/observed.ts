@@ -16,10 +16,10 @@ export interface ObservedOptions extends MovingGuestOptions {
 }
 
 /** Asks a guest's second monitor. */
-export async function ask<T = any>(
+export async function ask<T = any> (
   guest: Guest,
   command: string,
-  args: Record<string, unknown> = {},
+  args: Record<string, unknown> = {}
 ): Promise<T> {
   const qmp = await Qmp.connect(guest.monitorSocket)
   try {
@@ -30,7 +30,7 @@ export async function ask<T = any>(
 }
 
 /** 'running', 'paused', 'inmigrate' …; 'gone' when its QEMU has ended. */
-export async function stateOf(guest: Guest | null): Promise<string> {
+export async function stateOf (guest: Guest | null): Promise<string> {
   if (guest === null || guest.hasEnded) return 'gone'
   try {
     return (await ask<{ status: string }>(guest, 'query-status')).status
@@ -48,11 +48,11 @@ export interface Failure {
 }
 
 /** How a move's send failed; its receive has ended, too: one whose offer was refused is told to. */
-export async function failureOf({ send, receive }: Move): Promise<Failure> {
+export async function failureOf ({ send, receive }: Move): Promise<Failure> {
   await send.ended
   if (!send.events.some(({ event }) => event === 'started')) receive.child.kill('SIGTERM')
   await receive.ended
-  const last = send.events.at(-1) as { event: string; error: Failure } | undefined
+  const last = send.events.at(-1) as { event: string, error: Failure } | undefined
   if (last?.event !== 'failed') throw new Error(`it should have failed: ${send.lastWords}`)
   return last.error
 }
@@ -75,18 +75,18 @@ export class Observed {
   #records: string[] = []
 
   /** A small guest that runs on host A, with clients. All goes with the test. */
-  static async boot(t: Test, options: ObservedOptions = {}): Promise<Observed> {
+  static async boot (t: Test, options: ObservedOptions = {}): Promise<Observed> {
     const hosts = await Hosts.make(options.hosts)
     t.teardown(() => hosts.close())
     return Observed.#boot(t, hosts, options)
   }
 
   /** A second one on the same hosts. */
-  async bootSecond(t: Test): Promise<Observed> {
+  async bootSecond (t: Test): Promise<Observed> {
     return Observed.#boot(t, this.hosts, { second: true })
   }
 
-  static async #boot(t: Test, hosts: Hosts, options: ObservedOptions): Promise<Observed> {
+  static async #boot (t: Test, hosts: Hosts, options: ObservedOptions): Promise<Observed> {
     const small = { diskBytes: 2 ** 28, contentBytes: 2 ** 23, linkTimeout: '2s', patienceMs: 200_000 }
     const moving = await MovingGuest.boot(hosts, { ...small, ...options })
     t.teardown(() => moving.close())
@@ -95,7 +95,7 @@ export class Observed {
     return observed
   }
 
-  private constructor(hosts: Hosts, moving: MovingGuest) {
+  private constructor (hosts: Hosts, moving: MovingGuest) {
     const clients = { namespace: hosts.client, address: moving.address }
     this.hosts = hosts
     this.moving = moving
@@ -105,13 +105,13 @@ export class Observed {
   }
 
   /** A move to a QEMU that waits for it. */
-  async begin(...options: readonly string[]): Promise<Move> {
+  async begin (...options: readonly string[]): Promise<Move> {
     await this.moving.prepareThere()
     return this.moving.begin(...options)
   }
 
   /** The guest runs at the source, as fast as before, and nowhere else. */
-  async checkRunsHere(t: Test): Promise<void> {
+  async checkRunsHere (t: Test): Promise<void> {
     const { here, there } = this.moving
     t.equal(await stateOf(here.guest), 'running', 'it runs at the source')
     t.not(await stateOf(there.guest), 'running', 'and not at the destination')
@@ -123,13 +123,13 @@ export class Observed {
     await this.checkAnswers(t)
   }
 
-  async checkAnswers(t: Test): Promise<void> {
+  async checkAnswers (t: Test): Promise<void> {
     this.#records.push(await this.service.write(++this.#writtenByHand))
     t.pass('it answers and writes')
   }
 
   /** A move goes through. */
-  async checkMoves(t: Test, ...options: readonly string[]): Promise<void> {
+  async checkMoves (t: Test, ...options: readonly string[]): Promise<void> {
     const report = await this.moving.move(...options)
     t.equal(report.equal, true, 'a move succeeds')
     t.equal(await stateOf(this.moving.here.guest), 'running', 'it runs where it has moved')
@@ -137,7 +137,7 @@ export class Observed {
   }
 
   /** No connection broke, no request failed, and no acknowledged write is lost. */
-  async checkClients(t: Test): Promise<void> {
+  async checkClients (t: Test): Promise<void> {
     const [written, echoed] = [await this.#writes.stop(), await this.#echoes.stop()]
     t.comment(`longest gaps, ms: writes ${written.longestGapMs}, echo ${echoed.longestGapMs}`)
     t.equal(written.failed, 0, 'no request failed')
@@ -146,14 +146,14 @@ export class Observed {
   }
 
   /** No acknowledged write is lost, whatever became of the guest. */
-  async checkWrites(t: Test): Promise<void> {
+  async checkWrites (t: Test): Promise<void> {
     const { here, there } = this.moving
     await this.#echoes.kill()
     await Promise.all([here, there].map(async ({ guest }) => guest?.kill()))
     await this.#checkLog(t, await this.#writes.stop())
   }
 
-  async #checkLog(t: Test, { acknowledged }: Written): Promise<void> {
+  async #checkLog (t: Test, { acknowledged }: Written): Promise<void> {
     const { guest, serve, image } = this.moving.here
     await guest!.kill()
     await serve.kill('SIGTERM')
@@ -169,5 +169,5 @@ export const slowly = ['--bandwidth', '60Mbit/s']
 export const phases = {
   // A disk that comes back may have next to nothing to send.
   'the disk copy': (move: Move) => move.send.event('progress', ({ phase }) => phase === 'bulk'),
-  "the memory's": (move: Move) => move.send.event('memory', ({ passes }) => passes > 0),
+  "the memory's": (move: Move) => move.send.event('memory', ({ passes }) => passes > 0)
 }

@@ -10,7 +10,7 @@ t.test('paused by its user', { skip }, async (t) => {
   const observed = await Observed.boot(t)
   const { moving } = observed
 
-  async function goOn(): Promise<void> {
+  async function goOn (): Promise<void> {
     await ask(moving.here.guest!, 'cont')
     t.equal(await stateOf(moving.here.guest), 'running')
   }

@@ -24,7 +24,7 @@ export class Side {
   readonly server = new NbdServer()
   guest: Guest | null = null
 
-  static async open(host: Host, folder: string, letter: string): Promise<Side> {
+  static async open (host: Host, folder: string, letter: string): Promise<Side> {
     const image = join(folder, `${letter}.img`)
     const side = new Side(host, image, await openTap({ source: image, name: 'disk' }))
     side.server.add(side.tap)
@@ -32,14 +32,14 @@ export class Side {
     return side
   }
 
-  private constructor(host: Host, image: string, tap: Tap) {
+  private constructor (host: Host, image: string, tap: Tap) {
     this.host = host
     this.image = image
     this.nbdSocket = image.replace(/img$/, 'nbd')
     this.tap = tap
   }
 
-  async close(): Promise<void> {
+  async close (): Promise<void> {
     await this.guest?.kill()
     await this.server.close()
     await this.tap.close()
@@ -67,7 +67,7 @@ export class ProxiedGuest {
   there: Side
 
   /** On host A, ready. All goes with the test. */
-  static async boot(t: Test): Promise<ProxiedGuest> {
+  static async boot (t: Test): Promise<ProxiedGuest> {
     const hosts = await Hosts.make()
     t.teardown(() => hosts.close())
     const folder = mkdtempSync(join(tmpdir(), 'guest-'))
@@ -84,7 +84,7 @@ export class ProxiedGuest {
     return moving
   }
 
-  private constructor(folder: string, hosts: Hosts, [here, there]: [Side, Side]) {
+  private constructor (folder: string, hosts: Hosts, [here, there]: [Side, Side]) {
     this.#folder = folder
     this.client = hosts.client
     this.service = new GuestService(hosts.client, guestAddress)
@@ -92,20 +92,20 @@ export class ProxiedGuest {
     this.there = there
   }
 
-  async #start({ host, nbdSocket }: Side, incoming: boolean): Promise<Guest> {
+  async #start ({ host, nbdSocket }: Side, incoming: boolean): Promise<Guest> {
     return Guest.start({
       ...{ namespace: host.namespace, folder: this.#folder, name: `g${++this.#starts}` },
       ...{ nbdSocket, tapDevice: host.tapDevice, address: guestNetwork, incoming },
-      reconnectSeconds: 10,
+      reconnectSeconds: 10
     })
   }
 
   /** Begins a move to a QEMU that waits for it. */
-  async begin(
+  async begin (
     t: Test,
     options: Partial<MigrateOptions> = {},
     memory: NonNullable<QemuOptions['memory']> = 'relayed',
-    memoryHere = memory,
+    memoryHere = memory
   ): Promise<ProxiedMove> {
     const { here, there } = this
     await there.guest?.kill()
@@ -114,7 +114,7 @@ export class ProxiedGuest {
     const receiver = await receive({
       disks: [{ destination: there.tap }],
       machine: qemu({ qmp: there.guest.qmpSocket, memory }),
-      linkTimeout: '2s',
+      linkTimeout: '2s'
     })
     const proxy = await FrameProxy.to(receiver.address)
     t.teardown(async () => {
@@ -126,14 +126,14 @@ export class ProxiedGuest {
     })
     const migration = migrate({
       ...{ disks: [{ source: here.tap }], destination: proxy.address, linkTimeout: '2s' },
-      ...{ machine: qemu({ qmp: here.guest!.qmpSocket, memory: memoryHere }), ...options },
+      ...{ machine: qemu({ qmp: here.guest!.qmpSocket, memory: memoryHere }), ...options }
     })
     const result = migration.then(() => null, (error: unknown) => error as BlockferryError)
     return { migration, receiver, proxy, result, givenUp }
   }
 
   /** Waits for the end of a move that goes through; then `here` is the other host. */
-  async arrive({ migration, receiver }: ProxiedMove): Promise<Report> {
+  async arrive ({ migration, receiver }: ProxiedMove): Promise<Report> {
     const report = await migration
     await receiver.done
     ;[this.here, this.there] = [this.there, this.here]

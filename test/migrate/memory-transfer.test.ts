@@ -60,7 +60,7 @@ for (const [what, other] of kSwings) {
 
 t.test('a hypervisor that decides itself when it pauses is told nothing of that', async (t) => {
   const { machine: { allowPause: _none, ...others }, told } = machine()
-  const memory = new MemoryTransfer(others as MemoryMachine, kSender, 'off', () => {})
+  const memory = new MemoryTransfer(others, kSender, 'off', () => {})
   await memory.begin(kSituation, () => {})
   t.teardown(() => memory.close())
   while (told['memoryProgress'] === 0 || told['slowDown'] === 0) {

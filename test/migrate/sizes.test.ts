@@ -91,7 +91,7 @@ t.test('a disk that is served already comes as large as it is', async (t) => {
   t.equal(target.size, 6 * kMiB)
   await early.disconnect()
   const network = { prepare: () => { throw new Error('no') }, switchOver: () => {}, undo: () => {} }
-  await failureOf(move(join(dir, 'a'), target, { network } as any))
+  await failureOf(move(join(dir, 'a'), target, { network }))
   t.equal(target.size, 6 * kMiB, 'a disk that does not come after all changes nothing')
   await move(join(dir, 'a'), target)
   const late = await NbdClient.open({ path: join(dir, 'b.nbd'), exportName: 'web' })

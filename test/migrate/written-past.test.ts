@@ -6,8 +6,8 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import t from 'tap'
 
-import type { MigrateOptions, Migration } from '../../lib/index.js'
-import { migrate, openTap, receive, Tap } from '../../lib/index.js'
+import type { MigrateOptions, Migration, Tap } from '../../lib/index.js'
+import { migrate, openTap, receive } from '../../lib/index.js'
 import { makeImage, temporary } from '../../testbed/support/images.js'
 import { keepStatistics, kNeedsRoot, loopDevice } from '../support/root.js'
 

@@ -44,7 +44,7 @@ function crowded (
     .go(15, { dirtied: 0.9 * kLink, written: 2 * kLink })
 }
 
-t.test('nothing known: no switchover unless next to nothing is left', t => {
+t.test('nothing known: no switchover unless next to nothing is left', (t) => {
   const play = new Play({ downtimeMs: 300 }, {}, { wire: 0 })
   t.match(play.decision, {
     throttle: null,
@@ -59,7 +59,7 @@ t.test('nothing known: no switchover unless next to nothing is left', t => {
   t.end()
 })
 
-t.test('the bulk copy: no throttle whatever the writer does, an ETA that goes down', t => {
+t.test('the bulk copy: no throttle whatever the writer does, an ETA that goes down', (t) => {
   const play = new Play({ downtimeMs: 300 }).go(20, { written: 4 * kLink, dirtied: 0.9 * kLink })
   t.ok(play.all.every(({ throttle, fits }) => throttle === null && !fits))
   const [low, high] = play.decision.forecast.eta!
@@ -72,7 +72,7 @@ t.test('the bulk copy: no throttle whatever the writer does, an ETA that goes do
   t.end()
 })
 
-t.test('it fits exactly when the residual does', t => {
+t.test('it fits exactly when the residual does', (t) => {
   const play = new Play({ downtimeMs: 300 }, {}, { round: 1, unsent: 5e7 })
     .go(3, { dirtied: kLink })
   // t0 = 5 + 15 + 20; 90 % of 260 ms at 6.25 MB/s
@@ -88,7 +88,7 @@ t.test('it fits exactly when the residual does', t => {
   t.end()
 })
 
-t.test('a writer that outruns the link is throttled in the tail', t => {
+t.test('a writer that outruns the link is throttled in the tail', (t) => {
   const { decision } = crowded({ downtimeMs: 300 })
   t.ok(decision.throttle !== null)
   // A quarter of the link for what is dirtied, which is 0.45 · 1.1 of what is written
@@ -101,7 +101,7 @@ t.test('a writer that outruns the link is throttled in the tail', t => {
   t.end()
 })
 
-t.test('the bulk copy lasts until it has arrived, however long the line before the link', t => {
+t.test('the bulk copy lasts until it has arrived, however long the line before the link', (t) => {
   const play = new Play({ downtimeMs: 300 }, {}, { round: 1, unsent: 5e8, inFlight: 20 * kLink })
   const course = { dirtied: 0.9 * kLink, written: 2 * kLink }
   t.equal(play.go(19, course).decision.throttle, null)
@@ -109,7 +109,7 @@ t.test('the bulk copy lasts until it has arrived, however long the line before t
   t.end()
 })
 
-t.test('but not when it is slower, nor when that is not wanted', t => {
+t.test('but not when it is slower, nor when that is not wanted', (t) => {
   const slow = new Play({ downtimeMs: 300 }, {}, { round: 1, unsent: 5e8 })
     .go(30, { dirtied: 0.65 * kLink })
   t.ok(slow.all.every(({ throttle }) => throttle === null))
@@ -121,7 +121,7 @@ t.test('but not when it is slower, nor when that is not wanted', t => {
   t.end()
 })
 
-t.test('the throttle is lifted when nobody is held by it, not while somebody is', t => {
+t.test('the throttle is lifted when nobody is held by it, not while somebody is', (t) => {
   const play = crowded({ downtimeMs: 300 })
   play.go(15, { dirtied: 0.2 * kLink, written: 0.3 * kLink, delayMs: 900 })
   t.ok(play.decision.throttle !== null)
@@ -130,7 +130,7 @@ t.test('the throttle is lifted when nobody is held by it, not while somebody is'
   t.end()
 })
 
-t.test('the throttle is lifted when the link has grown', t => {
+t.test('the throttle is lifted when the link has grown', (t) => {
   const play = crowded({ downtimeMs: 300 })
   const held = { dirtied: 0.3 * kLink, written: 0.5 * kLink, delayMs: 900 }
   play.go(30, { link: 8 * kLink, content: 8 * kLink, ...held }, { unsent: 5e9 })
@@ -138,7 +138,7 @@ t.test('the throttle is lifted when the link has grown', t => {
   t.end()
 })
 
-t.test('no throttle, but a figure, when even a pause without a residual takes too long', t => {
+t.test('no throttle, but a figure, when even a pause without a residual takes too long', (t) => {
   const { decision } = crowded({ downtimeMs: 30 })
   t.equal(decision.throttle, null)
   // t0 = 40 ms and 32 KiB at 6.25 MB/s, with the margins: (40 + 5.8) · 1.2 + 20 · 0.3
@@ -148,7 +148,7 @@ t.test('no throttle, but a figure, when even a pause without a residual takes to
   t.end()
 })
 
-t.test('budgets that change while it runs', t => {
+t.test('budgets that change while it runs', (t) => {
   const play = crowded({ downtimeMs: 30 })
   play.state = withBudgets(play.state, { downtimeMs: 300 })
   play.go(1, { dirtied: 0.9 * kLink, written: 2 * kLink })
@@ -160,7 +160,7 @@ t.test('budgets that change while it runs', t => {
   t.end()
 })
 
-t.test('a deadline that cannot be met, and one that asks for a throttle', t => {
+t.test('a deadline that cannot be met, and one that asks for a throttle', (t) => {
   const slow = { dirtied: 0.5 * kLink, written: 0.5 * kLink }
   const within = (deadlineMs: number) =>
     new Play({ downtimeMs: 300, deadlineMs }, {}, { round: 1, unsent: 5e8 }).go(5, slow).decision
@@ -174,7 +174,7 @@ t.test('a deadline that cannot be met, and one that asks for a throttle', t => {
   t.end()
 })
 
-t.test('a write latency that forbids the throttle needed', t => {
+t.test('a write latency that forbids the throttle needed', (t) => {
   const asked = 1 // 4 KiB in 1 ms: 4 MB/s at least; needed is 3.2 MB/s
   const play = crowded({ downtimeMs: 300, writeLatencyMs: asked })
   t.ok(play.decision.throttle!.bytesPerSecond >= 4.096e6)
@@ -187,7 +187,7 @@ t.test('a write latency that forbids the throttle needed', t => {
   t.end()
 })
 
-t.test('the delay that is measured counts, too', t => {
+t.test('the delay that is measured counts, too', (t) => {
   const play = crowded({ downtimeMs: 300, writeLatencyMs: 20 })
   const limit = play.decision.throttle!.bytesPerSecond
   // 770 writes a second, each delayed by 100 ms: many wait at once
@@ -197,7 +197,7 @@ t.test('the delay that is measured counts, too', t => {
   t.end()
 })
 
-t.test('the paper\'s steps instead of the bucket', t => {
+t.test('the paper\'s steps instead of the bucket', (t) => {
   const { throttle } = crowded({ downtimeMs: 300 }, { throttle: 'steps' }).decision
   t.equal(throttle!.bytesPerSecond, 0)
   t.ok(throttle!.steps.length > 1)
@@ -205,13 +205,13 @@ t.test('the paper\'s steps instead of the bucket', t => {
   t.end()
 })
 
-t.test('a milder throttle when asked for', t => {
+t.test('a milder throttle when asked for', (t) => {
   const mild = crowded({ downtimeMs: 300 }, { writerShare: 0.5 }).decision.throttle!
   t.ok(Math.abs(mild.bytesPerSecond - 0.5 * kLink / 0.495) < 0.02 * kLink)
   t.end()
 })
 
-t.test('a dead link: no switchover, no promise, no throttle out of thin air', t => {
+t.test('a dead link: no switchover, no promise, no throttle out of thin air', (t) => {
   const play = new Play({ downtimeMs: 300 }, {}, { round: 1, unsent: 5e7 })
     .go(10, { dirtied: 0.1 * kLink })
     .go(10, { link: 0, dirtied: 0.1 * kLink }, { inFlight: 1e6 })
@@ -219,7 +219,7 @@ t.test('a dead link: no switchover, no promise, no throttle out of thin air', t 
   t.end()
 })
 
-t.test('the bandwidth budget', t => {
+t.test('the bandwidth budget', (t) => {
   const budgets = { downtimeMs: 300, bandwidth: kLink / 10 }
   const play = new Play(budgets, {}, { round: 1, unsent: 6e5 }).go(3, { dirtied: kLink })
   t.equal(play.decision.fits, false)
@@ -228,12 +228,12 @@ t.test('the bandwidth budget', t => {
   t.end()
 })
 
-t.test('it is pure', t => {
+t.test('it is pure', (t) => {
   const state = initialState({ downtimeMs: 300 })
   const course = [zero, ...samples({ ...zero, wire: 1 }, 40, { link: kLink, dirtied: 1e6 })]
   const play = () => {
     let now: State = state
-    return course.map(sample => {
+    return course.map((sample) => {
       const frozen = Object.freeze({ ...sample })
       const { state, decision } = decide(Object.freeze(now), frozen)
       now = state

@@ -13,7 +13,7 @@ function history (...stretches: Sample[][]): History {
   return [start, ...stretches.flat()].reduce(observe, emptyHistory)
 }
 
-t.test('quantile and mean', t => {
+t.test('quantile and mean', (t) => {
   t.equal(quantile([4, 1, 3, 2], 0.25), 1.75)
   t.equal(quantile([4, 1, 3, 2], 0), 1)
   t.equal(quantile([4, 1, 3, 2], 1), 4)
@@ -24,19 +24,19 @@ t.test('quantile and mean', t => {
   t.end()
 })
 
-t.test('goodput of a steady link', t => {
+t.test('goodput of a steady link', (t) => {
   const link = estimateLink(history(samples(start, 20, { link: 1e6 })))
   t.match(link, { pessimistic: 1e6, mean: 1e6, peak: 1e6, settled: true })
   t.end()
 })
 
-t.test('nothing is known before the first acknowledgement', t => {
+t.test('nothing is known before the first acknowledgement', (t) => {
   const silent = samples(zero, 30, {})
   t.equal(estimateLink(silent.reduce(observe, emptyHistory)), null)
   t.end()
 })
 
-t.test('the way to the first acknowledgement does not count as a slow link', t => {
+t.test('the way to the first acknowledgement does not count as a slow link', (t) => {
   const far = samples(zero, 5, {})
   const first = { ...far.at(-1)!, now: 600, wire: 100 }
   const all = [zero, ...far, first, ...samples(first, 10, { link: 1e6 })]
@@ -44,7 +44,7 @@ t.test('the way to the first acknowledgement does not count as a slow link', t =
   t.end()
 })
 
-t.test('a collapse counts within two seconds, a rise only when it lasts', t => {
+t.test('a collapse counts within two seconds, a rise only when it lasts', (t) => {
   const good = samples(start, 100, { link: 1e6 })
   const bad = samples(good.at(-1)!, 20, { link: 1e5 })
   const link = estimateLink(history(good, bad))!
@@ -55,7 +55,7 @@ t.test('a collapse counts within two seconds, a rise only when it lasts', t => {
   t.end()
 })
 
-t.test('slices in which the sender ran dry are no measure, unless they show more', t => {
+t.test('slices in which the sender ran dry are no measure, unless they show more', (t) => {
   const busy = samples(start, 20, { link: 1e6 })
   const dry = samples(busy.at(-1)!, 20, { link: 1e4, idle: true })
   t.equal(estimateLink(history(busy, dry))?.pessimistic, 1e6)
@@ -64,29 +64,29 @@ t.test('slices in which the sender ran dry are no measure, unless they show more
   t.end()
 })
 
-t.test('a sender that ran dry before a long line kept the link busy', t => {
+t.test('a sender that ran dry before a long line kept the link busy', (t) => {
   const line = samples(start, 20, { link: 1e6, idle: true })
-    .map(sample => ({ ...sample, inFlight: 5e6 }))
+    .map((sample) => ({ ...sample, inFlight: 5e6 }))
   t.match(estimateLink(history(line)), { pessimistic: 1e6, settled: true })
   t.end()
 })
 
-t.test('of a sender that always ran dry, the most it did in a second', t => {
+t.test('of a sender that always ran dry, the most it did in a second', (t) => {
   const dry = samples(start, 20, { link: 1e5, idle: true })
   t.match(estimateLink(history(dry)), { pessimistic: 1e5, settled: false })
   t.end()
 })
 
-t.test('the bandwidth cap', t => {
+t.test('the bandwidth cap', (t) => {
   const link = estimateLink(history(samples(start, 20, { link: 1e6 })), 4e5)
   t.match(link, { pessimistic: 4e5, mean: 4e5, peak: 4e5 })
   t.end()
 })
 
-t.test('irregular samples give the same rates', t => {
+t.test('irregular samples give the same rates', (t) => {
   const steps = [30, 30, 700, 20, 5000, 100, 100, 350, 1, 900]
   let last = start
-  const irregular = steps.map(step => {
+  const irregular = steps.map((step) => {
     last = samples(last, 1, { link: 1e6, dirtied: 2e5 }, step)[0]!
     return last
   })
@@ -96,7 +96,7 @@ t.test('irregular samples give the same rates', t => {
   t.end()
 })
 
-t.test('wire bytes per content byte', t => {
+t.test('wire bytes per content byte', (t) => {
   const packed = history(samples(start, 20, { link: 5e5, content: 1e6 }))
   // Half-way from 0.5 to no compression at all.
   t.match(estimateWireRatio(packed, start), { pessimistic: 0.75, mean: 0.5 })
@@ -106,7 +106,7 @@ t.test('wire bytes per content byte', t => {
   t.end()
 })
 
-t.test('what is on its way counts as handed over', t => {
+t.test('what is on its way counts as handed over', (t) => {
   const growing = samples(start, 20, { link: 5e5, content: 1e6 })
     .map((sample, index) => ({ ...sample, inFlight: (index + 1) * 5e4 }))
   const ratio = estimateWireRatio(history(growing), start)
@@ -114,7 +114,7 @@ t.test('what is on its way counts as handed over', t => {
   t.end()
 })
 
-t.test('the writers, over a window', t => {
+t.test('the writers, over a window', (t) => {
   const slow = samples(start, 100, { written: 1e6, dirtied: 5e5 })
   const quick = samples(slow.at(-1)!, 20, { written: 3e6, dirtied: 1e6, delayMs: 100 })
   const seen = history(slow, quick)
@@ -129,7 +129,7 @@ t.test('the writers, over a window', t => {
   t.end()
 })
 
-t.test('old slices are forgotten, a restart forgets all', t => {
+t.test('old slices are forgotten, a restart forgets all', (t) => {
   const long = history(samples(start, 1000, { link: 1e6 }))
   t.ok(long.slices.length <= 150)
   t.ok(long.capacities.length <= 50)

@@ -1,7 +1,7 @@
 import t from 'tap'
 import { paperSteps, planSteps } from '../../lib/policy/paper-steps.js'
 
-t.test('delays double from step to step', t => {
+t.test('delays double from step to step', (t) => {
   t.same(paperSteps({
     freeWrites: 100, writesPerStep: 50, firstDelayUs: 200, mostDelayUs: 1000, steps: 6
   }), [
@@ -16,7 +16,7 @@ t.test('delays double from step to step', t => {
   t.end()
 })
 
-t.test('a plan for 4 MB/s in writes of 4 KB, in rounds of 2 s', t => {
+t.test('a plan for 4 MB/s in writes of 4 KB, in rounds of 2 s', (t) => {
   const plan = planSteps(4e6, 4000, 2000, Infinity)
   t.same(plan, {
     freeWrites: 500, writesPerStep: 500, firstDelayUs: 1000, mostDelayUs: 8000, steps: 4

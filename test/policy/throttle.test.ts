@@ -10,7 +10,7 @@ const drain: Drain = { dirty: 500, target: 100, capacity: 100, demand: 150, dirt
 const free: Pressure = { drain, deadlineMs: Infinity, patienceMs: 40_000 }
 const writer: Writer = { dirtied: 90, written: 150, delayShare: 0, writeSize: 4096 }
 
-t.test('who is throttled', t => {
+t.test('who is throttled', (t) => {
   t.equal(throttleNeeded(free), true, 'outruns the link, and fills nine tenths of it')
   t.equal(throttleNeeded({ ...free, drain: { ...drain, dirtied: 70 } }), false,
     'outruns it on few blocks: drains at 30 a second')
@@ -24,14 +24,14 @@ t.test('who is throttled', t => {
   t.end()
 })
 
-t.test('a deadline', t => {
+t.test('a deadline', (t) => {
   const slow = { ...drain, demand: 60, dirtied: 60 } // 400 at 40 a second: 10 s
   t.equal(throttleNeeded({ ...free, drain: slow, deadlineMs: 12_600 }), false)
   t.equal(throttleNeeded({ ...free, drain: slow, deadlineMs: 12_400 }), true)
   t.end()
 })
 
-t.test('how much is allowed', t => {
+t.test('how much is allowed', (t) => {
   t.equal(allowedDirtyRate(free, 0.25), 25)
   // 400 in 80 % of 10 s: 50 a second; of 6.25 s: 80; of 4 s: more than there is
   t.equal(allowedDirtyRate({ ...free, deadlineMs: 10_000 }, 0.75), 50)
@@ -41,7 +41,7 @@ t.test('how much is allowed', t => {
   t.end()
 })
 
-t.test('when the limit is spare', t => {
+t.test('when the limit is spare', (t) => {
   const on = { since: 0, demand: 150, limit: 25 }
   t.equal(throttleSpare(on, 0.9, 0.9, free), false, 'it holds a writer who would outrun the link')
   t.equal(throttleSpare(on, 0, 0.9, free), true, 'nobody is delayed by it')
@@ -51,7 +51,7 @@ t.test('when the limit is spare', t => {
   t.end()
 })
 
-t.test('unique bytes per byte written, with a margin', t => {
+t.test('unique bytes per byte written, with a margin', (t) => {
   t.equal(uniqueRatio(writer), 90 / 150 * 1.1)
   t.equal(uniqueRatio({ ...writer, written: 0 }), 1)
   t.equal(uniqueRatio({ ...writer, dirtied: 0 }), 0.02)
@@ -59,7 +59,7 @@ t.test('unique bytes per byte written, with a margin', t => {
   t.end()
 })
 
-t.test('the floor that the write latency sets', t => {
+t.test('the floor that the write latency sets', (t) => {
   t.equal(latencyFloor(undefined, writer), 0)
   t.equal(latencyFloor(20, writer), 204_800, '4 KiB in 20 ms')
   t.equal(latencyFloor(20, { ...writer, delayShare: 0.5 }), 204_800)
@@ -67,7 +67,7 @@ t.test('the floor that the write latency sets', t => {
   t.end()
 })
 
-t.test('the burst fits into the residual', t => {
+t.test('the burst fits into the residual', (t) => {
   t.equal(burstSize(1e6, 8e6), 50_000)
   t.equal(burstSize(1e6, 80_000), 10_000)
   t.equal(burstSize(1000, 0), 4096)

@@ -10,21 +10,21 @@ for (const [, path = '', others = ''] of read('CMakeLists.txt').matchAll(/^add_f
   table.set(path, others.trim().split(' '))
 }
 
-function read(path: string): string {
+function read (path: string): string {
   return readFileSync(native + path, 'utf8')
 }
 
-function sources(folder: string): string[] {
+function sources (folder: string): string[] {
   return readdirSync(native + folder, { recursive: true, encoding: 'utf8' }).filter((path) => /\.(cc|h)$/.test(path))
 }
 
 // The program for the kernel is part of its folder's parent.
-function folderOf(path: string): string | undefined {
+function folderOf (path: string): string | undefined {
   const folder = dirname(path).replace(/^tap\/bpf\/program$/, 'tap/bpf')
   return table.has(folder) ? folder : undefined
 }
 
-function complaints(path: string, text: string): string[] {
+function complaints (path: string, text: string): string[] {
   const folder = folderOf(path)
   if (folder === undefined) return [`${path} is in no folder of the table`]
   const may = [folder, ...(table.get(folder) ?? [])]

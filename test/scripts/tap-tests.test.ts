@@ -12,14 +12,14 @@ const { runFile } = await import(`${scripts}tap-tests.mjs`)
 const tap = import.meta.resolve('tap')
 
 const kFiles: Record<string, { body: string, failures: RegExp[], passed: number, skips?: number }> = {
-  'passes': { body: "t.test('a', async (t) => { t.ok(true); t.equal(1, 1) })", failures: [], passed: 2 },
+  passes: { body: "t.test('a', async (t) => { t.ok(true); t.equal(1, 1) })", failures: [], passed: 2 },
   'fails in a subtest': { body: "t.test('a', async (t) => { t.ok(true); t.equal(1, 2, 'b') })", failures: [/> a > b$/], passed: 1 },
   'throws in a subtest': { body: "t.test('a', async () => { throw new Error('no') })", failures: [/> a > no$/], passed: 0 },
   'breaks its plan': { body: "t.test('a', async (t) => { t.plan(2); t.ok(true) })", failures: [/> a/], passed: 1 },
-  'dies': { body: "t.ok(true); await new Promise((resolve) => setTimeout(resolve, 10)); process.kill(process.pid, 'SIGKILL')", failures: [/SIGKILL$/], passed: 1 },
+  dies: { body: "t.ok(true); await new Promise((resolve) => setTimeout(resolve, 10)); process.kill(process.pid, 'SIGKILL')", failures: [/SIGKILL$/], passed: 1 },
   'does not load': { body: 'import "./nowhere.js"', failures: [/ended with 1$/], passed: 0 },
   'ends without a word': { body: 'process.exit(1)', failures: [/ended with 1$/], passed: 0 },
-  'skips': { body: "t.test('a', { skip: 'no root' }, async () => {})", failures: [], passed: 0, skips: 1 },
+  skips: { body: "t.test('a', { skip: 'no root' }, async () => {})", failures: [], passed: 0, skips: 1 },
   'takes too long': { body: "t.test('a', { timeout: 50 }, async () => { await new Promise((resolve) => setTimeout(resolve, 300)) })", failures: [/> a > timeout!/, /> a$/], passed: 0 }
 }
 

@@ -4,7 +4,7 @@ import t from 'tap'
 import { Disk, kBlock } from './disk.js'
 import { Random } from '../../testbed/support/random.js'
 
-t.test('bit by bit, it is a dirty map', t => {
+t.test('bit by bit, it is a dirty map', (t) => {
   const wrong = compare()
   t.equal(wrong, null)
   t.end()
@@ -35,7 +35,7 @@ function compare (): string | null {
         const before = disk.dirtyBytes
         const limit = (1 + random.below(16)) * kBlock
         const { bytes } = disk.claim(limit, skipYoung)
-        const claimable = [...dirty].filter(block => !skipYoung || !young.has(block)).length
+        const claimable = [...dirty].filter((block) => !skipYoung || !young.has(block)).length
         const isRight = bytes <= limit && (bytes === 0) === (claimable === 0) &&
           before - bytes === disk.dirtyBytes
         if (!isRight) {
@@ -53,10 +53,10 @@ function compare (): string | null {
 }
 
 function taken (disk: Disk, dirty: Set<number>): number[] {
-  return [...dirty].filter(block => !disk.isDirty(block))
+  return [...dirty].filter((block) => !disk.isDirty(block))
 }
 
-t.test('every block is claimed once per pass, in order of the disk', t => {
+t.test('every block is claimed once per pass, in order of the disk', (t) => {
   const disk = new Disk(100 * kBlock, 100)
   let claimed = 0
   let wraps = 0
@@ -72,7 +72,7 @@ t.test('every block is claimed once per pass, in order of the disk', t => {
   t.end()
 })
 
-t.test('a region of many blocks holds the mean of them', t => {
+t.test('a region of many blocks holds the mean of them', (t) => {
   const blocks = 4096
   const coarse = new Disk(blocks * kBlock, 1)
   while (coarse.claim(blocks * kBlock, false).bytes > 0);

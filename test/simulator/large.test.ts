@@ -29,7 +29,7 @@ const cases = [
 
 for (const { name, size, rate, roundTripMs, downtimeMs, step } of cases) {
   for (const load of [0.5, 1.5]) {
-    t.test(`${name}, a writer at ${load} times the link`, t => {
+    t.test(`${name}, a writer at ${load} times the link`, (t) => {
       const random = new Random(1)
       const disk = new Disk(size, 2 ** 16)
       const outcome = simulate({

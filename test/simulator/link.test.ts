@@ -2,7 +2,7 @@ import t from 'tap'
 import { Gate } from './gate.js'
 import { Link } from './link.js'
 
-t.test('one after the other, at the rate', t => {
+t.test('one after the other, at the rate', (t) => {
   const link = new Link({ rate: 1000, roundTripMs: 10 })
   t.equal(link.send(0, 500), 500)
   t.equal(link.send(100, 500), 1000)
@@ -10,7 +10,7 @@ t.test('one after the other, at the rate', t => {
   t.end()
 })
 
-t.test('a rate that changes on the way', t => {
+t.test('a rate that changes on the way', (t) => {
   const changes = [{ at: 500, rate: 100 }, { at: 1500, rate: 0 }, { at: 2500, rate: 2000 }]
   const link = new Link({ rate: 1000, roundTripMs: 0, changes })
   t.equal(link.send(0, 600), 1500)
@@ -18,7 +18,7 @@ t.test('a rate that changes on the way', t => {
   t.end()
 })
 
-t.test('noise keeps the mean', t => {
+t.test('noise keeps the mean', (t) => {
   const link = new Link({ rate: 1000, roundTripMs: 0, noise: 0.2, seed: 3 })
   const end = link.send(0, 1_000_000)
   t.ok(Math.abs(end - 1_000_000) < 10_000, `${end}`)
@@ -27,7 +27,7 @@ t.test('noise keeps the mean', t => {
   t.end()
 })
 
-t.test('the gate: a bucket', t => {
+t.test('the gate: a bucket', (t) => {
   const gate = new Gate()
   t.equal(gate.take(0, 4096, 1), 0)
   gate.set({ bytesPerSecond: 4096, burstBytes: 4096, steps: [] }, 0)
@@ -42,7 +42,7 @@ t.test('the gate: a bucket', t => {
   t.end()
 })
 
-t.test('the gate: steps', t => {
+t.test('the gate: steps', (t) => {
   const gate = new Gate()
   const steps = [{ afterWrites: 2, delayUs: 1000 }, { afterWrites: 3, delayUs: 5000 }]
   gate.set({ bytesPerSecond: 0, burstBytes: 0, steps }, 0)

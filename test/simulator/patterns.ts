@@ -18,14 +18,14 @@ function spread (disk: Disk, writes: number, region: () => number): void {
 export function uniform (disk: Disk, random: Random, share = 1, from = 0): Pattern {
   const first = Math.floor(from * disk.regions)
   const count = Math.max(1, Math.floor(share * disk.regions))
-  return writes => spread(disk, writes, () => (first + random.below(count)) % disk.regions)
+  return (writes) => spread(disk, writes, () => (first + random.below(count)) % disk.regions)
 }
 
 /** Zipf with exponent `theta` over all regions, the popular ones scattered. */
 export function zipf (disk: Disk, random: Random, theta: number): Pattern {
   const ranks = new Ranks(disk.regions, theta)
   const stride = coprimeStride(disk.regions)
-  return writes => spread(disk, writes, () => ranks.at(random.next()) * stride % disk.regions)
+  return (writes) => spread(disk, writes, () => ranks.at(random.next()) * stride % disk.regions)
 }
 
 /** Ranks with the weight (rank + 1)^−theta, looked up by their cumulative share. */
@@ -68,7 +68,7 @@ export function sequential (disk: Disk, startShare = 0): Pattern {
   let block = Math.floor(startShare * disk.regions) * disk.perRegion
   const blocks = disk.regions * disk.perRegion
   let owed = 0
-  return writes => {
+  return (writes) => {
     owed += writes
     const whole = Math.floor(owed / disk.perRegion) * disk.perRegion
     if (whole === 0) return
@@ -84,7 +84,7 @@ export function recorded (disk: Disk, trace: readonly number[], traceSize: numbe
   const scale = Math.min(1, disk.size / traceSize)
   let position = 0
   let owed = 0
-  return writes => {
+  return (writes) => {
     for (owed += writes; owed > 0; position = (position + 2) % trace.length) {
       disk.run(Math.floor(trace[position]! * scale) % disk.regions, trace[position + 1]!)
       owed -= trace[position + 1]!

@@ -24,7 +24,7 @@ function holds (
   t.pass(`${cases} cases`)
 }
 
-t.test('it ends, and a downtime budget that is not called infeasible is met', t => {
+t.test('it ends, and a downtime budget that is not called infeasible is met', (t) => {
   let switched = 0
   holds(t, 300, {}, ({ scenario }, outcome) => {
     if (outcome.end === 'limit') return 'did not end'
@@ -39,13 +39,13 @@ t.test('it ends, and a downtime budget that is not called infeasible is met', t 
   t.end()
 })
 
-t.test('a writer slower than the link is not throttled', t => {
+t.test('a writer slower than the link is not throttled', (t) => {
   holds(t, 150, { load: [0.02, 0.7] }, (_, outcome) =>
     outcome.throttledMs === 0 ? null : `throttled for ${outcome.throttledMs} ms`)
   t.end()
 })
 
-t.test('a budget called infeasible comes with a figure that is feasible', t => {
+t.test('a budget called infeasible comes with a figure that is feasible', (t) => {
   let infeasible = 0
   const wishes = (seed: number): Wishes => ({ budgets: { downtimeMs: 10 + seed % 60 } })
   for (let seed = kFirstSeed; seed < kFirstSeed + 120; seed++) {
@@ -63,7 +63,7 @@ t.test('a budget called infeasible comes with a figure that is feasible', t => {
   t.end()
 })
 
-t.test('the time forecast is not absurd', t => {
+t.test('the time forecast is not absurd', (t) => {
   const seen = { all: 0, early: 0, late: 0 }
   holds(t, 150, {}, (_, outcome) => {
     if (outcome.end !== 'switched') return null

@@ -76,7 +76,7 @@ function drawPattern (disk: Disk, random: Random): { name: string, pattern: Patt
 function drawRate (random: Random, rate: number, bursts: boolean): (now: number) => number {
   if (!bursts) return () => rate
   const period = random.between(800, 4000)
-  return now => now % period < period / 4 ? 4 * rate : 0
+  return (now) => now % period < period / 4 ? 4 * rate : 0
 }
 
 /** From hopeless to generous. */

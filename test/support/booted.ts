@@ -11,7 +11,7 @@ import { guestAddress, guestNetwork, Hosts, type HostsOptions } from '../../test
 import { exportPlainly, type PlainExport } from '../../testbed/guests/plain-export.js'
 
 /** Hosts that go with the test. */
-export async function hostsFor(t: Test, options: HostsOptions = {}): Promise<Hosts> {
+export async function hostsFor (t: Test, options: HostsOptions = {}): Promise<Hosts> {
   const hosts = await Hosts.make(options)
   t.teardown(() => hosts.close())
   return hosts
@@ -27,7 +27,7 @@ export interface Booted {
 }
 
 /** A guest on host A that is ready and goes with the test. */
-export async function boot(t: Test, hosts: Hosts): Promise<Booted> {
+export async function boot (t: Test, hosts: Hosts): Promise<Booted> {
   const folder = mkdtempSync(join(tmpdir(), 'guest-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
   const [image, nbdSocket] = [join(folder, 'disk.img'), join(folder, 'nbd')]

@@ -20,7 +20,7 @@ import { loopDevice } from '../support/root.js'
 const skip = kNeedsBpf !== false ? kNeedsBpf : ((await missingNeed()) ?? false)
 const diskBytes = 2 ** 28
 
-async function boot(t: Test, { namespace, tapDevice }: Host, options: Partial<GuestOptions>) {
+async function boot (t: Test, { namespace, tapDevice }: Host, options: Partial<GuestOptions>) {
   const place = { namespace, tapDevice, folder: temporary(t), address: guestNetwork }
   const guest = await Guest.start({ ...place, ...options })
   t.teardown(() => guest.kill())
@@ -28,7 +28,7 @@ async function boot(t: Test, { namespace, tapDevice }: Host, options: Partial<Gu
 }
 
 /** On the other host, with an empty disk: where the machine is to go. */
-async function destination(t: Test, host: Host) {
+async function destination (t: Test, host: Host) {
   const folder = temporary(t)
   writeFileSync(join(folder, 'b.img'), '')
   truncateSync(join(folder, 'b.img'), diskBytes)
@@ -39,7 +39,7 @@ async function destination(t: Test, host: Host) {
   await guest.untilMonitored()
   const receive = new Command(host.namespace, [
     ...['receive', '--control', side.control, '--listen', `${host.address}:0`, '--plain'],
-    ...['--machine', `qemu:${guest.qmpSocket}`],
+    ...['--machine', `qemu:${guest.qmpSocket}`]
   ])
   t.teardown(() => receive.kill())
   const { host: name, port } = await receive.event('listening')
@@ -60,7 +60,7 @@ t.test('a machine on a loop device', { skip }, async (t) => {
   const [polls, writes] = [pollPage(clients, 'kept'), writeRecords(clients)]
   const send = new Command(hosts.a.namespace, [
     ...['send', '--disk', `disk=${device}`, '--tap', 'auto', '--to', address, '--plain'],
-    ...['--machine', `qemu:${here.qmpSocket}`],
+    ...['--machine', `qemu:${here.qmpSocket}`]
   ])
   t.teardown(() => send.kill())
   const code = await send.ended

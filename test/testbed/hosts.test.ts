@@ -15,7 +15,7 @@ const skip = (await missingNeed()) ?? false
 const slowLink = { rateBitsPerSecond: 5e6, delayMs: 20, lossRatio: 0.001 }
 
 /** Whether host B answers host A over the link within this time. */
-async function isReached(hosts: Hosts, seconds: number): Promise<boolean> {
+async function isReached (hosts: Hosts, seconds: number): Promise<boolean> {
   const program = new URL('../../testbed/clients/programs/reach.js', import.meta.url).pathname
   const command = ['netns', 'exec', hosts.a.namespace, process.execPath, program]
   return (await run('ip', ...command, hosts.b.address, String(seconds))).trim() === 'true'

@@ -15,16 +15,16 @@ import { missingNeed } from '../../testbed/support/needs.js'
 const skip = (await missingNeed()) ?? false
 const patienceMs = 120_000
 
-async function qmp(t: Test, guest: Guest): Promise<Qmp> {
+async function qmp (t: Test, guest: Guest): Promise<Qmp> {
   const connection = await Qmp.connect(guest.qmpSocket)
   t.teardown(() => connection.close())
   await connection.execute('migrate-set-capabilities', {
-    capabilities: [{ capability: 'events', state: true }],
+    capabilities: [{ capability: 'events', state: true }]
   })
   return connection
 }
 
-async function move(t: Test, hosts: Hosts, from: Guest, to: Guest): Promise<void> {
+async function move (t: Test, hosts: Hosts, from: Guest, to: Guest): Promise<void> {
   const [source, destination] = [await qmp(t, from), await qmp(t, to)]
   const uri = `tcp:${hosts.b.address}:4444`
   await destination.execute('migrate-incoming', { uri })
@@ -34,7 +34,7 @@ async function move(t: Test, hosts: Hosts, from: Guest, to: Guest): Promise<void
   await destination.execute('cont')
 }
 
-async function isIn(connection: Qmp, wanted: string): Promise<boolean> {
+async function isIn (connection: Qmp, wanted: string): Promise<boolean> {
   const { status } = (await connection.execute('query-status')) as { status: string }
   return status === wanted
 }

@@ -40,7 +40,7 @@ t.test('NBD over TCP with `plain`: anybody is served', { skip }, async (t) => {
 
 t.test('a receiver tells another user why not, and goes on', { skip }, async (t) => {
   const pair = await makePair(t)
-  const refused = new Promise<{ error: { code: string } }>((resolve) => pair.receiver.on('refused', resolve as never))
+  const refused = new Promise<{ error: { code: string } }>((resolve) => pair.receiver.on('refused', resolve))
   t.match(await asNobody(t, connecting(pair.receiver.address.port)).line(), /UNAUTHORIZED|number 65534/i)
   t.equal((await refused).error.code, 'UNAUTHORIZED')
   const report = await migrate({

@@ -55,12 +55,12 @@ export class Client<Result = object> {
   #output = ''
 
   /** Starts clients/NAME, or NAME in another folder, with these arguments. */
-  constructor(
+  constructor (
     namespace: string,
     name: string,
     args: readonly string[],
     intervalMs: number,
-    folder: URL = new URL('./programs/', import.meta.url),
+    folder: URL = new URL('./programs/', import.meta.url)
   ) {
     const program = new URL(`${name}.js`, folder).pathname
     const command = [process.execPath, program, ...args]
@@ -72,22 +72,22 @@ export class Client<Result = object> {
   }
 
   /** Ends it, after the request that it waits for, and answers what it saw. */
-  async stop(): Promise<Seen & Result> {
+  async stop (): Promise<Seen & Result> {
     const closed = once(this.#child, 'close')
     this.#child.stdin?.end()
     await closed
     if (!this.#output.endsWith('\n')) throw new Error(`the ${this.#name} client has failed`)
-    const result = JSON.parse(this.#output) as Result & { samples: Sample[]; originMs: number }
+    const result = JSON.parse(this.#output) as Result & { samples: Sample[], originMs: number }
     return {
       ...result,
       failed: result.samples.filter(({ ok }) => !ok).length,
       longestGapMs: longestGapMs(result.samples),
-      disruptionMs: disruptionMs(result.samples, this.#intervalMs),
+      disruptionMs: disruptionMs(result.samples, this.#intervalMs)
     }
   }
 
   /** Ends it at once, for clean-up. */
-  async kill(): Promise<void> {
+  async kill (): Promise<void> {
     await end(this.#child)
   }
 }
@@ -104,23 +104,23 @@ export interface ClientOptions {
  * Gets one page again and again. `new`: a connection each, started when due whether or not the
  * last one is over; `kept`: one after the other on one connection.
  */
-export function pollPage(options: ClientOptions, connection: 'new' | 'kept'): Client {
+export function pollPage (options: ClientOptions, connection: 'new' | 'kept'): Client {
   const { namespace, address, intervalMs = 20 } = options
   const args = [`http://${address}/`, String(intervalMs), connection]
   return new Client(namespace, 'poll', args, intervalMs)
 }
 
 /** Writes a record at a time to the guest's disk. */
-export function writeRecords(options: ClientOptions): Client<Written> {
+export function writeRecords (options: ClientOptions): Client<Written> {
   const { namespace, address, intervalMs = 20 } = options
   const args = [`http://${address}/service/write`, String(intervalMs)]
   return new Client(namespace, 'write', args, intervalMs)
 }
 
 /** Downloads the large file over and over. The server sends `bytesPerSecond`; default: 256 KiB. */
-export function downloadSlowly(
+export function downloadSlowly (
   options: ClientOptions,
-  bytesPerSecond = 256 * 1024,
+  bytesPerSecond = 256 * 1024
 ): Client<Downloaded> {
   const { namespace, address } = options
   const url = `http://${hostOf(address)}/slow/${largeFile}?rate=${bytesPerSecond}`
@@ -128,22 +128,22 @@ export function downloadSlowly(
 }
 
 /** As the host of a URL. */
-function hostOf(address: string): string {
+function hostOf (address: string): string {
   return address.includes(':') ? `[${address}]` : address
 }
 
 /** Reads the numbered events of the guest. */
-export function followEvents({ namespace, address }: ClientOptions): Client<Echoed> {
+export function followEvents ({ namespace, address }: ClientOptions): Client<Echoed> {
   return new Client(namespace, 'events', [`http://${hostOf(address)}:8/`], 50)
 }
 
 /** Keeps a connection open that is idle until stop(): then it speaks. */
-export function keepIdle({ namespace, address }: ClientOptions): Client<Idled> {
+export function keepIdle ({ namespace, address }: ClientOptions): Client<Idled> {
   return new Client(namespace, 'idle', [address, '7'], 0)
 }
 
 /** Sends numbers to the echo server over one connection. */
-export function echoNumbers(options: ClientOptions): Client<Echoed> {
+export function echoNumbers (options: ClientOptions): Client<Echoed> {
   const { namespace, address, intervalMs = 20 } = options
   return new Client(namespace, 'echo', [address, '7', String(intervalMs)], intervalMs)
 }

@@ -6,7 +6,7 @@ import { kData } from './written-disk.js'
 
 /** A migration's. */
 interface Events {
-  on<N extends MigrationEvent['event']> (
+  on<N extends MigrationEvent['event']>(
     name: N, listener: (event: Extract<MigrationEvent, { event: N }>) => void
   ): unknown
 }

@@ -59,16 +59,16 @@ export class Guest {
   readonly errorLog: string
   readonly #child: ChildProcess
 
-  static async start(options: GuestOptions): Promise<Guest> {
+  static async start (options: GuestOptions): Promise<Guest> {
     const kernel = await guestKernel()
     const { program, args, environment } = await qemu()
     return new Guest(options, [program, ...args, ...kernelArguments(kernel, options)], environment)
   }
 
-  private constructor(
+  private constructor (
     options: GuestOptions,
     command: string[],
-    environment: Readonly<Record<string, string>>,
+    environment: Readonly<Record<string, string>>
   ) {
     const { folder, namespace, name = namespace } = options
     this.qmpSocket = join(folder, `${name}.qmp`)
@@ -78,7 +78,7 @@ export class Guest {
     const errors = openSync(this.errorLog, 'w')
     const controls = [this.qmpSocket, this.monitorSocket].flatMap((path) => [
       '-qmp',
-      `unix:${path},server=on,wait=off`,
+      `unix:${path},server=on,wait=off`
     ])
     const serial = ['-serial', `file:${this.serialLog}`]
     const whole = [...command, ...deviceArguments(options), ...controls, ...serial]
@@ -87,12 +87,12 @@ export class Guest {
     this.#child.once('close', () => closeSync(errors))
   }
 
-  get pid(): number {
+  get pid (): number {
     if (this.#child.pid === undefined) throw new Error('QEMU did not start')
     return this.#child.pid
   }
 
-  get hasEnded(): boolean {
+  get hasEnded (): boolean {
     return hasEnded(this.#child)
   }
 
@@ -100,7 +100,7 @@ export class Guest {
    * Waits until its web server answers at `url`, asked from a namespace (the clients').
    * @param seconds how long at most. Default: 120.
    */
-  async waitReady(url: string, namespace: string, seconds = 120): Promise<void> {
+  async waitReady (url: string, namespace: string, seconds = 120): Promise<void> {
     const program = new URL('../clients/programs/wait-until-ready.js', import.meta.url).pathname
     const command = [process.execPath, program, url, String(seconds)]
     if (this.hasEnded) throw new Error(`the guest has ended: ${this.says()}`)
@@ -113,7 +113,7 @@ export class Guest {
   }
 
   /** Waits until QEMU has made its monitors. */
-  async untilMonitored(): Promise<void> {
+  async untilMonitored (): Promise<void> {
     while (!existsSync(this.monitorSocket)) {
       if (this.hasEnded) throw new Error(`QEMU has ended: ${this.says()}`)
       await sleep(20)
@@ -121,22 +121,22 @@ export class Guest {
   }
 
   /** The end of what it said on its serial line, and of QEMU's errors. */
-  says(): string {
+  says (): string {
     return [this.serialLog, this.errorLog].map((path) => tail(path)).join('\n')
   }
 
   /** Waits until it has ended by itself. */
-  async ended(): Promise<void> {
+  async ended (): Promise<void> {
     if (!this.hasEnded) await once(this.#child, 'exit')
   }
 
   /** Ends QEMU at once, as a crash of the host would. */
-  async kill(): Promise<void> {
+  async kill (): Promise<void> {
     await end(this.#child)
   }
 }
 
-function tail(path: string): string {
+function tail (path: string): string {
   try {
     return readFileSync(path, 'utf8').slice(-2000)
   } catch {
@@ -144,25 +144,25 @@ function tail(path: string): string {
   }
 }
 
-function kernelArguments({ kernel, initrd }: GuestKernel, options: GuestOptions): string[] {
+function kernelArguments ({ kernel, initrd }: GuestKernel, options: GuestOptions): string[] {
   const { address, gateway, address6, gateway6 } = options
   const line = [
     ...['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'nokaslr'],
     ...['random.trust_cpu=on', ...clockArguments(), `guest.address=${address}`],
     ...(gateway === undefined ? [] : [`guest.gateway=${gateway}`]),
-    ...(address6 === undefined ? [] : [`guest.address6=${address6} guest.gateway6=${gateway6}`]),
+    ...(address6 === undefined ? [] : [`guest.address6=${address6} guest.gateway6=${gateway6}`])
   ]
   return ['-kernel', kernel, '-initrd', initrd, '-append', line.join(' ')]
 }
 
 // The guest would measure its clock against a timer, which takes a while and goes wrong under
 // emulation on a busy machine. Under emulation it runs at the real processor's rate.
-export function clockArguments(): string[] {
+export function clockArguments (): string[] {
   const rate = /^cpu MHz\s*: ([\d.]+)/m.exec(readFileSync('/proc/cpuinfo', 'utf8'))?.[1]
   return rate === undefined ? [] : [`tsc_early_khz=${Math.round(Number(rate) * 1000)}`]
 }
 
-function blockNodes(options: GuestOptions): object[] {
+function blockNodes (options: GuestOptions): object[] {
   const { nbdSocket, nbdExport = 'disk', diskFile, reconnectSeconds = 0 } = options
   const node = { 'node-name': diskNode, discard: 'unmap' }
   if (nbdSocket !== undefined) {
@@ -176,7 +176,7 @@ function blockNodes(options: GuestOptions): object[] {
   return [file, { ...node, driver: 'raw', file: fileNode }]
 }
 
-function deviceArguments(options: GuestOptions): string[] {
+function deviceArguments (options: GuestOptions): string[] {
   const { tapDevice, mac = '52:54:00:bf:00:01', memoryMiB = 256, incoming = false } = options
   return [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
@@ -186,6 +186,6 @@ function deviceArguments(options: GuestOptions): string[] {
     ...['-device', `virtio-blk-pci,id=${diskDevice},drive=${diskNode}`],
     ...['-netdev', `tap,id=net,ifname=${tapDevice},script=no,downscript=no,vhost=off`],
     ...['-device', `virtio-net-pci,id=${networkDevice},netdev=net,mac=${mac},romfile=`],
-    ...(incoming ? ['-incoming', 'defer', '-S'] : []),
+    ...(incoming ? ['-incoming', 'defer', '-S'] : [])
   ]
 }

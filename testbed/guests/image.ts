@@ -14,7 +14,7 @@ import { withPackages } from '../support/packages.js'
 const packageNames = ['nginx', 'libc6', 'libcrypt1', 'libpcre2-8-0', 'libssl3', 'zlib1g']
 const emptyFolders = [
   ...['bin', 'dev', 'etc/nginx', 'proc', 'root', 'run', 'sbin', 'srv/www', 'sys', 'tmp'],
-  ...['usr/sbin', 'var/lib/nginx', 'var/log/nginx'],
+  ...['usr/sbin', 'var/lib/nginx', 'var/log/nginx']
 ]
 // What the packages hold and no web server reads.
 const leftOut = ['usr/share', 'usr/lib/x86_64-linux-gnu/gconv', 'usr/lib/tmpfiles.d', 'lib/systemd']
@@ -35,23 +35,23 @@ export interface ImageOptions {
 export const defaultContentBytes = 64 * 2 ** 20
 
 /** Puts the image of a guest that never ran at `path`, a sparse file. It is made once. */
-export async function placeGuestImage(path: string, options: ImageOptions = {}): Promise<void> {
+export async function placeGuestImage (path: string, options: ImageOptions = {}): Promise<void> {
   await run('cp', '--sparse=always', await guestImage(options), path)
 }
 
 /** The image in the cache, which must not be changed. */
-export async function guestImage(options: ImageOptions = {}): Promise<string> {
+export async function guestImage (options: ImageOptions = {}): Promise<string> {
   const { diskBytes = 2 ** 30, contentBytes = defaultContentBytes } = options
   const sources = readdirSync(join(testbedFolder, 'guests/inside')).sort()
   const texts = [...sources.map((name) => join('guests/inside', name)), ...makers].map((name) =>
-    readFileSync(join(testbedFolder, name)),
+    readFileSync(join(testbedFolder, name))
   )
   const name = keyed('guest-image', `${diskBytes} ${contentBytes}`, ...texts)
   const folder = await cached(name, (folder) => build(folder, diskBytes, contentBytes))
   return join(folder, 'disk.img')
 }
 
-async function build(folder: string, diskBytes: number, contentBytes: number): Promise<void> {
+async function build (folder: string, diskBytes: number, contentBytes: number): Promise<void> {
   const tree = join(folder, 'tree')
   await run('cp', '-a', await system(), tree)
   await addOurs(tree)
@@ -65,7 +65,7 @@ async function build(folder: string, diskBytes: number, contentBytes: number): P
 }
 
 // What comes from packages; independent of our own files, which change more often.
-function system(): Promise<string> {
+function system (): Promise<string> {
   const name = keyed('guest-system', ...packageNames, ...leftOut, ...emptyFolders)
   return cached(name, async (tree) => {
     await withPackages(tree, (packages) => packages.unpack('bookworm', packageNames, tree))
@@ -80,11 +80,11 @@ function system(): Promise<string> {
   })
 }
 
-function link(tree: string, name: string): void {
+function link (tree: string, name: string): void {
   if (name !== 'busybox') symlinkSync('busybox', join(tree, 'bin', name))
 }
 
-async function addOurs(tree: string): Promise<void> {
+async function addOurs (tree: string): Promise<void> {
   const take = (name: string, to: string) =>
     copyFileSync(join(testbedFolder, 'guests/inside', name), join(tree, to))
   take('nginx.conf', 'etc/nginx/nginx.conf')

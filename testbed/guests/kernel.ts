@@ -14,7 +14,7 @@ const modules = [
   'drivers/block/virtio_blk.ko',
   'drivers/net/virtio_net.ko',
   'drivers/net/net_failover.ko',
-  'net/core/failover.ko',
+  'net/core/failover.ko'
 ]
 
 export interface GuestKernel {
@@ -23,33 +23,33 @@ export interface GuestKernel {
 }
 
 /** Downloads and unpacks it (25 MB) unless that was done. */
-export async function guestKernel(): Promise<GuestKernel> {
+export async function guestKernel (): Promise<GuestKernel> {
   const init = readFileSync(join(testbedFolder, 'guests/inside/init'))
   const folder = await cached(keyed('guest-kernel', init, modules.join(' ')), build)
   return { kernel: join(folder, 'vmlinuz'), initrd: join(folder, 'initrd') }
 }
 
 /** A folder with a busybox that needs no libraries, at bin/busybox. */
-export function busybox(): Promise<string> {
+export function busybox (): Promise<string> {
   return cached('busybox', (folder) =>
-    withPackages(folder, (packages) => packages.unpack('bookworm', ['busybox-static'], folder)),
+    withPackages(folder, (packages) => packages.unpack('bookworm', ['busybox-static'], folder))
   )
 }
 
 /** Puts the kernel that a package stands for at vmlinuz in `folder`, and everything of it into
  * `unpacked`. Answers its version. */
-export async function unpackKernel(
+export async function unpackKernel (
   suite: Suite, name: string, folder: string, unpacked: string
 ): Promise<string> {
   await withPackages(folder, async (packages) =>
-    packages.unpack(suite, [await packages.dependency(suite, name)], unpacked),
+    packages.unpack(suite, [await packages.dependency(suite, name)], unpacked)
   )
   const [version] = readdirSync(join(unpacked, 'lib/modules')) as [string]
   copyFileSync(join(unpacked, 'boot', `vmlinuz-${version}`), join(folder, 'vmlinuz'))
   return version
 }
 
-async function build(folder: string): Promise<void> {
+async function build (folder: string): Promise<void> {
   const unpacked = join(folder, 'unpacked')
   const version = await unpackKernel('bookworm', 'linux-image-cloud-amd64', folder, unpacked)
   const tree = join(folder, 'tree')
@@ -60,7 +60,7 @@ async function build(folder: string): Promise<void> {
 }
 
 /** Answers the path of the busybox in it. */
-async function makeTree(tree: string, from: string, version: string): Promise<string> {
+async function makeTree (tree: string, from: string, version: string): Promise<string> {
   const to = join(tree, 'lib/modules', version)
   for (const name of ['bin', 'dev', 'proc', 'sys', 'root']) {
     mkdirSync(join(tree, name), { recursive: true })
@@ -81,7 +81,7 @@ async function makeTree(tree: string, from: string, version: string): Promise<st
 }
 
 /** Makes an initial memory disk of a folder, with this busybox. */
-export async function pack(program: string, tree: string, initrd: string): Promise<void> {
+export async function pack (program: string, tree: string, initrd: string): Promise<void> {
   const list = join(dirname(initrd), 'list')
   writeFileSync(list, await run('find', tree, '-mindepth', '1', '-printf', '%P\n'))
   const command = 'cd "$1" && "$2" cpio -o -H newc < "$3" | gzip -1 > "$4"'

@@ -9,16 +9,16 @@ import { logPath } from './image.js'
  * The records that a client holds an acknowledgement for and that the image's log doesn't hold.
  * The image may come from a guest that was killed; nobody must write to it now. It isn't changed.
  */
-export async function lostWrites(
+export async function lostWrites (
   image: string,
-  acknowledged: readonly string[],
+  acknowledged: readonly string[]
 ): Promise<string[]> {
   const records = new Set(await readLog(image))
   return acknowledged.filter((record) => !records.has(record))
 }
 
 /** The log's records in their order. */
-export async function readLog(image: string): Promise<string[]> {
+export async function readLog (image: string): Promise<string[]> {
   const folder = mkdtempSync(join(dirname(image), 'log-'))
   try {
     const copy = join(folder, 'image')
@@ -33,7 +33,7 @@ export async function readLog(image: string): Promise<string[]> {
 }
 
 // As the next mount would. The program answers 1 for what it has repaired.
-async function replayJournal(image: string): Promise<void> {
+async function replayJournal (image: string): Promise<void> {
   await run('e2fsck', '-y', '-E', 'journal_only', image).catch((error: { code?: number }) => {
     if (error.code !== 1) throw error
   })

@@ -42,7 +42,7 @@ export class Command {
   #look: Array<() => void> = []
 
   /** It is killed after `patienceMs`. */
-  constructor(namespace: string, args: readonly string[], patienceMs?: number) {
+  constructor (namespace: string, args: readonly string[], patienceMs?: number) {
     const command = [process.execPath, program, ...args, '--json']
     this.child = start(command, { namespace, stdio: ['ignore', 'pipe', 'pipe'] })
     const lines = createInterface(this.child.stdout!)
@@ -60,14 +60,14 @@ export class Command {
   }
 
   /** What it said last: the end of its events, and its error output. */
-  get lastWords(): string {
+  get lastWords (): string {
     const last = this.events.filter(({ event }) => event !== 'progress').slice(-5)
     const words = [...last, this.events.at(-1)].map((event) => JSON.stringify(event))
     return `${words.join('\n')}\n${this.#errors}`
   }
 
   /** Waits for an event of that name (and for which `fits` holds). */
-  async event(name: string, fits = (_event: any) => true): Promise<any> {
+  async event (name: string, fits = (_event: any) => true): Promise<any> {
     for (;;) {
       const found = this.events.find((event) => event.event === name && fits(event))
       if (found !== undefined) return found
@@ -78,11 +78,11 @@ export class Command {
     }
   }
 
-  async kill(signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
+  async kill (signal: NodeJS.Signals = 'SIGKILL'): Promise<void> {
     await end(this.child, signal)
   }
 
-  #wake(): void {
+  #wake (): void {
     for (const look of this.#look.splice(0)) look()
   }
 }
@@ -96,7 +96,7 @@ export class Side {
   serve: Command
   guest: Guest | null = null
 
-  constructor(host: Host, folder: string, letter: string, away: boolean) {
+  constructor (host: Host, folder: string, letter: string, away: boolean) {
     this.host = host
     this.image = join(folder, `${letter}.img`)
     this.nbdSocket = join(folder, `${letter}.nbd`)
@@ -105,15 +105,15 @@ export class Side {
   }
 
   /** A new serve after the last one was killed; `away`: it does not own the disk. */
-  async serveAgain(away: boolean): Promise<void> {
+  async serveAgain (away: boolean): Promise<void> {
     this.serve = this.#start(away)
     await this.serve.event('serving')
   }
 
-  #start(away: boolean): Command {
+  #start (away: boolean): Command {
     return new Command(this.host.namespace, [
       ...['serve', '--disk', `${disk}=${this.image}`, '--listen', `unix:${this.nbdSocket}`],
-      ...['--control', this.control, ...(away ? ['--away'] : [])],
+      ...['--control', this.control, ...(away ? ['--away'] : [])]
     ])
   }
 }
@@ -139,7 +139,7 @@ export class MovingGuest {
   there: Side
 
   /** On host A, ready; host B has an empty file of the same size. */
-  static async boot(hosts: Hosts, options: MovingGuestOptions = {}): Promise<MovingGuest> {
+  static async boot (hosts: Hosts, options: MovingGuestOptions = {}): Promise<MovingGuest> {
     const { diskBytes = 2 ** 30, contentBytes = 2 ** 26 } = options
     const folder = mkdtempSync(join(options.folder ?? tmpdir(), 'guest-'))
     await placeGuestImage(join(folder, 'a.img'), { diskBytes, contentBytes })
@@ -159,7 +159,7 @@ export class MovingGuest {
     return moving
   }
 
-  private constructor(folder: string, options: MovingGuestOptions, here: Side, there: Side) {
+  private constructor (folder: string, options: MovingGuestOptions, here: Side, there: Side) {
     const { memoryMiB = 256, linkTimeout, second = false, patienceMs } = options
     this.#patienceMs = patienceMs
     this.#isSecond = second
@@ -171,22 +171,22 @@ export class MovingGuest {
     this.there = there
   }
 
-  async #start({ host, nbdSocket }: Side, incoming: boolean): Promise<Guest> {
+  async #start ({ host, nbdSocket }: Side, incoming: boolean): Promise<Guest> {
     return Guest.start({
       ...{ namespace: host.namespace, folder: this.#folder, name: `g${++this.#starts}` },
       ...{ nbdSocket, nbdExport: disk, ...this.#network(host) },
-      ...{ memoryMiB: this.#memoryMiB, incoming, reconnectSeconds: 10 },
+      ...{ memoryMiB: this.#memoryMiB, incoming, reconnectSeconds: 10 }
     })
   }
 
-  #network({ tapDevice, secondTapDevice }: Host): Pick<GuestOptions, 'tapDevice' | 'address' | 'mac'> {
+  #network ({ tapDevice, secondTapDevice }: Host): Pick<GuestOptions, 'tapDevice' | 'address' | 'mac'> {
     const address = `${this.address}/24`
     if (!this.#isSecond) return { tapDevice, address }
     return { tapDevice: secondTapDevice, address, mac: '52:54:00:bf:00:02' }
   }
 
   /** Starts a QEMU that waits on the other host. */
-  async prepareThere(): Promise<Guest> {
+  async prepareThere (): Promise<Guest> {
     await this.there.guest?.kill()
     this.there.guest = await this.#start(this.there, true)
     await this.there.guest.untilMonitored()
@@ -194,27 +194,27 @@ export class MovingGuest {
   }
 
   /** Begins a move to the other host, where prepareThere() was called before. */
-  async begin(...options: readonly string[]): Promise<Move> {
+  async begin (...options: readonly string[]): Promise<Move> {
     const { here, there } = this
     const receive = new Command(there.host.namespace, [
       ...['receive', '--control', there.control, '--listen', `${there.host.address}:0`, '--plain'],
-      ...['--machine', `qemu:${there.guest!.qmpSocket}`, ...this.#linkOptions],
+      ...['--machine', `qemu:${there.guest!.qmpSocket}`, ...this.#linkOptions]
     ], this.#patienceMs)
     const { host, port } = await receive.event('listening')
     const send = new Command(here.host.namespace, [
       ...['send', '--control', here.control, '--to', `${host}:${port}`, '--plain', '--reconnect', '0'],
-      ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...this.#linkOptions, ...options],
+      ...['--machine', `qemu:${here.guest!.qmpSocket}`, ...this.#linkOptions, ...options]
     ], this.#patienceMs)
     return { send, receive, done: () => this.#done(send, receive) }
   }
 
   /** Moves and waits for the end; then `here` is the other host. */
-  async move(...options: readonly string[]): Promise<Report> {
+  async move (...options: readonly string[]): Promise<Report> {
     await this.prepareThere()
     return (await this.begin(...options)).done()
   }
 
-  async #done(send: Command, receive: Command): Promise<Report> {
+  async #done (send: Command, receive: Command): Promise<Report> {
     const code = await send.ended
     const last = send.events.at(-1) as unknown as MigrationEvent | undefined
     if (last?.event !== 'done') {
@@ -229,7 +229,7 @@ export class MovingGuest {
     return last.report
   }
 
-  async close(): Promise<void> {
+  async close (): Promise<void> {
     for (const { guest, serve } of [this.here, this.there]) {
       await guest?.kill()
       await serve.kill()

@@ -10,10 +10,10 @@ export interface PlainExport {
 }
 
 /** Serves a raw image on a Unix socket as 'disk', to this many clients at a time. Default: 1. */
-export async function exportPlainly(
+export async function exportPlainly (
   image: string,
   socket: string,
-  clients = 1,
+  clients = 1
 ): Promise<PlainExport> {
   const options = ['--persistent', '--format=raw', '--discard=unmap', `--shared=${clients}`]
   const command = ['qemu-nbd', ...options, '--export-name=disk', `--socket=${socket}`, image]

@@ -19,17 +19,17 @@ export interface Qemu {
 }
 
 /** Downloads it (14 MB) unless that was done. */
-export async function qemu(): Promise<Qemu> {
+export async function qemu (): Promise<Qemu> {
   const root = await cached('qemu-10', unpack)
   const libraries = join(root, 'usr/lib/x86_64-linux-gnu')
   return {
     program: join(root, 'usr/bin/qemu-system-x86_64'),
     args: ['-L', join(root, 'usr/share/qemu'), '-L', join(root, 'usr/share/seabios')],
-    environment: { LD_LIBRARY_PATH: libraries, QEMU_MODULE_DIR: join(libraries, 'qemu') },
+    environment: { LD_LIBRARY_PATH: libraries, QEMU_MODULE_DIR: join(libraries, 'qemu') }
   }
 }
 
-async function unpack(root: string): Promise<void> {
+async function unpack (root: string): Promise<void> {
   await withPackages(root, async (packages) => {
     await packages.unpack(suite, own, root)
     const missing = await packages.missing(suite, 'qemu-system-x86')

@@ -54,7 +54,7 @@ export class Hosts {
   readonly #namespaces: Namespace[]
 
   /** Needs root. All of it goes at the end of this process, if not with close(). */
-  static async make(options: HostsOptions = {}): Promise<Hosts> {
+  static async make (options: HostsOptions = {}): Promise<Hosts> {
     const namespaces: Namespace[] = []
     try {
       for (const label of ['a', 'b', 'switch', 'client']) {
@@ -68,7 +68,7 @@ export class Hosts {
     }
   }
 
-  private constructor(namespaces: Four, link: Link) {
+  private constructor (namespaces: Four, link: Link) {
     const [a, b, , client] = namespaces
     const taps = { tapDevice, secondTapDevice }
     this.a = { namespace: a.name, address: hostAddresses.a, ...taps }
@@ -79,7 +79,7 @@ export class Hosts {
   }
 
   /** Whatever runs on the hosts must have been ended before. */
-  async close(): Promise<void> {
+  async close (): Promise<void> {
     await this.link.close()
     for (const namespace of this.#namespaces) namespace.close()
   }
@@ -87,7 +87,7 @@ export class Hosts {
 
 type Four = [a: Namespace, b: Namespace, middle: Namespace, client: Namespace]
 
-async function connect([a, b, middle, client]: Four, options: HostsOptions): Promise<Link> {
+async function connect ([a, b, middle, client]: Four, options: HostsOptions): Promise<Link> {
   const { link, stretched = false, seed = 1 } = options
   await middle.addBridge(access)
   await client.connect(access, middle, 'client')
@@ -107,11 +107,11 @@ async function connect([a, b, middle, client]: Four, options: HostsOptions): Pro
   return separate(a, b, middle, link, seed)
 }
 
-async function stretch(
+async function stretch (
   a: Namespace,
   b: Namespace,
   options: LinkOptions,
-  seed: number,
+  seed: number
 ): Promise<Link> {
   const link = await EmulatedLink.open('tap', [a, b], linkDevice, options, seed)
   for (const host of [a, b]) await host.join(linkDevice, access)
@@ -119,12 +119,12 @@ async function stretch(
   return link
 }
 
-async function separate(
+async function separate (
   a: Namespace,
   b: Namespace,
   middle: Namespace,
   options: LinkOptions | undefined,
-  seed: number,
+  seed: number
 ): Promise<Link> {
   const link =
     options === undefined
@@ -135,7 +135,7 @@ async function separate(
   return link
 }
 
-async function addAddresses(a: Namespace, b: Namespace, device: string): Promise<void> {
+async function addAddresses (a: Namespace, b: Namespace, device: string): Promise<void> {
   await a.address(device, `${hostAddresses.a}/24`)
   await b.address(device, `${hostAddresses.b}/24`)
 }

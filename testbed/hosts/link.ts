@@ -52,12 +52,12 @@ export class EmulatedLink implements Link {
   #waiting: Array<(line: string | undefined) => void> = []
 
   /** Makes a device of this name in both namespaces, not yet up. */
-  static async open(
+  static async open (
     layer: Layer,
     [a, b]: readonly [Namespace, Namespace],
     device: string,
     options: LinkOptions,
-    seed = 1,
+    seed = 1
   ): Promise<EmulatedLink> {
     const program = await compile(['hosts/link.c'])
     const command = [program, layer, a.name, device, b.name, device, String(seed)]
@@ -67,7 +67,7 @@ export class EmulatedLink implements Link {
     return link
   }
 
-  private constructor(command: string[]) {
+  private constructor (command: string[]) {
     this.#child = start(command, { stdio: ['pipe', 'pipe', 'inherit'] })
     this.#child.stdin?.on('error', () => undefined) // its end is noticed below
     this.#lines = createInterface(this.#child.stdout as NodeJS.ReadableStream)
@@ -77,15 +77,15 @@ export class EmulatedLink implements Link {
     })
   }
 
-  async cut(): Promise<void> {
+  async cut (): Promise<void> {
     await this.#ask('cut')
   }
 
-  async restore(): Promise<void> {
+  async restore (): Promise<void> {
     await this.#ask('restore')
   }
 
-  async change(options: LinkOptions): Promise<void> {
+  async change (options: LinkOptions): Promise<void> {
     const { rateBitsPerSecond = 0, delayMs = 0, lossRatio = 0 } = options
     const { queueBytes = Math.max(2 ** 16, rateBitsPerSecond / 80) } = options
     await this.#ask(`rate ${Math.round(rateBitsPerSecond)}`)
@@ -94,22 +94,22 @@ export class EmulatedLink implements Link {
     await this.#ask(`loss ${Math.round(lossRatio * 1e6)}`)
   }
 
-  async stats(): Promise<LinkStats> {
+  async stats (): Promise<LinkStats> {
     const numbers = (await this.#ask('stats')).split(' ').map(Number)
     return { aToB: traffic(numbers.slice(0, 3)), bToA: traffic(numbers.slice(3)) }
   }
 
   /** Its devices go with it. */
-  async close(): Promise<void> {
+  async close (): Promise<void> {
     await end(this.#child)
   }
 
-  #ask(command: string): Promise<string> {
+  #ask (command: string): Promise<string> {
     this.#child.stdin?.write(`${command}\n`)
     return this.#answer()
   }
 
-  async #answer(): Promise<string> {
+  async #answer (): Promise<string> {
     const isOver = this.#child.stdout?.readableEnded ?? true
     const line = isOver
       ? undefined
@@ -126,10 +126,10 @@ export class PlainLink implements Link {
   readonly #device: string
 
   /** Makes a device of this name in both namespaces, up. */
-  static async open(
+  static async open (
     [a, b]: readonly [Namespace, Namespace],
     middle: Namespace,
-    device: string,
+    device: string
   ): Promise<PlainLink> {
     await middle.addBridge(device)
     for (const [end, far] of [[a, `${device}-a`], [b, `${device}-b`]] as const) {
@@ -139,32 +139,32 @@ export class PlainLink implements Link {
     return new PlainLink(a, middle, device)
   }
 
-  private constructor(a: Namespace, middle: Namespace, device: string) {
+  private constructor (a: Namespace, middle: Namespace, device: string) {
     this.#a = a
     this.#middle = middle
     this.#device = device
   }
 
-  async cut(): Promise<void> {
+  async cut (): Promise<void> {
     await this.#middle.ip('link', 'set', 'dev', this.#device, 'down')
   }
 
-  async restore(): Promise<void> {
+  async restore (): Promise<void> {
     await this.#middle.ip('link', 'set', 'dev', this.#device, 'up')
   }
 
-  async change(options: LinkOptions): Promise<void> {
+  async change (options: LinkOptions): Promise<void> {
     if (Object.keys(options).length > 0) throw new Error('a plain link stays as it is')
   }
 
-  async stats(): Promise<LinkStats> {
+  async stats (): Promise<LinkStats> {
     const output = await this.#a.ip('-json', '-stats', 'link', 'show', 'dev', this.#device)
-    const [{ stats64 }] = JSON.parse(output) as [{ stats64: { tx: Counted; rx: Counted } }]
+    const [{ stats64 }] = JSON.parse(output) as [{ stats64: { tx: Counted, rx: Counted } }]
     return { aToB: counted(stats64.tx), bToA: counted(stats64.rx) }
   }
 
   /** Its devices go with their namespaces. */
-  async close(): Promise<void> {
+  async close (): Promise<void> {
     // Nothing runs for it.
   }
 }
@@ -175,10 +175,10 @@ interface Counted {
   readonly dropped: number
 }
 
-function counted({ bytes, packets, dropped }: Counted): Traffic {
+function counted ({ bytes, packets, dropped }: Counted): Traffic {
   return { bytes, packets, lost: dropped }
 }
 
-function traffic([bytes = 0, packets = 0, lost = 0]: number[]): Traffic {
+function traffic ([bytes = 0, packets = 0, lost = 0]: number[]): Traffic {
   return { bytes, packets, lost }
 }

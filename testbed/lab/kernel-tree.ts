@@ -8,7 +8,7 @@ import { busybox } from '../guests/kernel.js'
 
 /** Copies these folders and files of a kernel's modules, where they are, and lists them anew. `to`
  * ends in lib/modules and the version, as `from` does. */
-export async function takeModules(from: string, to: string, names: readonly string[]): Promise<void> {
+export async function takeModules (from: string, to: string, names: readonly string[]): Promise<void> {
   for (const name of names) {
     const path = join(from, 'kernel', name)
     if (existsSync(path)) cpSync(path, join(to, 'kernel', name), { recursive: true })
@@ -25,7 +25,7 @@ export interface TreeParts {
 }
 
 /** Makes the folder of an initial memory disk: busybox, `init`, modules of those in `from`. */
-export async function makeTree(tree: string, from: string, parts: TreeParts): Promise<void> {
+export async function makeTree (tree: string, from: string, parts: TreeParts): Promise<void> {
   for (const name of ['bin', 'dev', 'proc', 'sys', 'root']) {
     mkdirSync(join(tree, name), { recursive: true })
   }
@@ -41,20 +41,20 @@ export async function makeTree(tree: string, from: string, parts: TreeParts): Pr
   await listModules(to)
 }
 
-function takeLists(from: string, to: string): void {
+function takeLists (from: string, to: string): void {
   mkdirSync(to, { recursive: true })
   for (const name of ['modules.order', 'modules.builtin']) {
     copyFileSync(join(from, name), join(to, name))
   }
 }
 
-async function listModules(folder: string): Promise<void> {
+async function listModules (folder: string): Promise<void> {
   const [, root, version] = /^(.*)\/lib\/modules\/([^/]+)$/.exec(folder) as unknown as string[]
   await run(join(await busybox(), 'bin/busybox'), 'depmod', '-b', root as string, version as string)
 }
 
 /** Paths in the folder of modules; modules.dep has all dependencies of each in its line. */
-function neededIn(folder: string, modules: readonly string[]): Set<string> {
+function neededIn (folder: string, modules: readonly string[]): Set<string> {
   const lines = readFileSync(join(folder, 'modules.dep'), 'utf8').split('\n')
   const isWanted = (line: string) => (
     modules.some((name) => line.split(':')[0]!.includes(`/${name}.ko`)))

@@ -15,7 +15,7 @@ export const guestFolder = join(repository, 'testbed/lab/guest')
 const folders = [
   'arch', 'block', 'crypto', 'drivers/block', 'drivers/md', 'drivers/net', 'drivers/virtio',
   'fs/9p', 'fs/ext4', 'fs/fscache', 'fs/jbd2', 'fs/mbcache.ko', 'fs/mbcache.ko.xz', 'fs/netfs',
-  'fs/overlayfs', 'lib', 'mm', 'net',
+  'fs/overlayfs', 'lib', 'mm', 'net'
 ]
 /** What the initial memory disk needs, dependencies included. */
 const boot = ['virtio_pci', '9pnet_virtio', '9p', 'overlay']
@@ -28,7 +28,7 @@ export interface LabKernel {
 }
 
 /** Downloads and unpacks it (70 to 100 MB, once). */
-export async function labKernel(suite: Suite = 'bookworm'): Promise<LabKernel> {
+export async function labKernel (suite: Suite = 'bookworm'): Promise<LabKernel> {
   const init = readFileSync(join(guestFolder, 'init'))
   const key = keyed(`lab-kernel-${suite}`, init, [...folders, ...boot].join(' '))
   const folder = await cached(key, (folder) => build(suite, folder))
@@ -37,7 +37,7 @@ export async function labKernel(suite: Suite = 'bookworm'): Promise<LabKernel> {
   return { kernel, initrd, modules }
 }
 
-async function build(suite: Suite, folder: string): Promise<void> {
+async function build (suite: Suite, folder: string): Promise<void> {
   const unpacked = join(folder, 'unpacked')
   const version = await unpackKernel(suite, 'linux-image-amd64', folder, unpacked)
   const [from, to] = [unpacked, folder].map((root) => join(root, 'lib/modules', version))

@@ -18,9 +18,9 @@ const timeoutMs = 840_000
 const memoryMiB = 1024
 
 /** Boots, runs a line of shell as root, and answers its exit code with all that it printed. */
-export async function inLab(
+export async function inLab (
   command: string, suite: Suite = 'bookworm'
-): Promise<{ code: number; output: string }> {
+): Promise<{ code: number, output: string }> {
   const kernel = await labKernel(suite)
   const folder = mkdtempSync(join(tmpdir(), 'lab-'))
   try {
@@ -36,7 +36,7 @@ export async function inLab(
   }
 }
 
-async function boot(kernel: LabKernel, folder: string): Promise<void> {
+async function boot (kernel: LabKernel, folder: string): Promise<void> {
   const { program, args, environment } = await qemu()
   const command = [program, ...args, ...machineArguments(kernel, folder)]
   const child = start(command, { environment, stdio: ['ignore', 'inherit', 'inherit'] })
@@ -45,10 +45,10 @@ async function boot(kernel: LabKernel, folder: string): Promise<void> {
   clearTimeout(timer)
 }
 
-function machineArguments({ kernel, initrd, modules }: LabKernel, folder: string): string[] {
+function machineArguments ({ kernel, initrd, modules }: LabKernel, folder: string): string[] {
   const line = [
     ...['console=ttyS0', 'quiet', 'panic=-1', 'mitigations=off', 'nokaslr'],
-    ...['random.trust_cpu=on', ...clockArguments(), `lab.modules=${modules}`],
+    ...['random.trust_cpu=on', ...clockArguments(), `lab.modules=${modules}`]
   ]
   return [
     ...['-nodefaults', '-no-user-config', '-no-reboot', '-display', 'none'],
@@ -56,16 +56,16 @@ function machineArguments({ kernel, initrd, modules }: LabKernel, folder: string
     ...['-smp', '1', '-m', String(memoryMiB), '-serial', `file:${join(folder, 'serial')}`],
     ...['-kernel', kernel, '-initrd', initrd, '-append', line.join(' ')],
     ...share('host', '/', ',readonly=on'),
-    ...share('lab', folder, ''),
+    ...share('lab', folder, '')
   ]
 }
 
-function share(tag: string, path: string, more: string): string[] {
+function share (tag: string, path: string, more: string): string[] {
   const options = `local,id=${tag},path=${path},security_model=none,multidevs=remap${more}`
   return ['-fsdev', options, '-device', `virtio-9p-pci,fsdev=${tag},mount_tag=${tag}`]
 }
 
-function read(folder: string, name: string): string {
+function read (folder: string, name: string): string {
   try {
     return readFileSync(join(folder, name), 'utf8')
   } catch {

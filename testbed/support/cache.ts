@@ -12,7 +12,7 @@ const dayMs = 86_400_000
 const underway = new Map<string, Promise<string>>()
 
 /** BLOCKFERRY_CACHE, else blockferry/ in XDG_CACHE_HOME, else in ~/.cache. */
-export function cacheFolder(): string {
+export function cacheFolder (): string {
   const { BLOCKFERRY_CACHE: own, XDG_CACHE_HOME: user } = process.env
   const path = own || join(user || join(homedir(), '.cache'), 'blockferry')
   mkdirSync(path, { recursive: true })
@@ -24,7 +24,7 @@ export function cacheFolder(): string {
  * folder that takes the name when it is complete: a build that was killed leaves nothing behind
  * that counts, and of two at the same time the first one done wins.
  */
-export function cached(name: string, build: (folder: string) => Promise<void>): Promise<string> {
+export function cached (name: string, build: (folder: string) => Promise<void>): Promise<string> {
   const known = underway.get(name)
   if (known !== undefined) return known
   const item = find(name, build)
@@ -34,13 +34,13 @@ export function cached(name: string, build: (folder: string) => Promise<void>): 
 }
 
 /** A name for the cache that changes with any of these texts and bytes. */
-export function keyed(name: string, ...inputs: (string | Uint8Array)[]): string {
+export function keyed (name: string, ...inputs: (string | Uint8Array)[]): string {
   const hash = createHash('sha256')
   for (const input of inputs) hash.update(`${input.length}:`).update(input)
   return `${name}-${hash.digest('hex').slice(0, 16)}`
 }
 
-async function find(name: string, build: (folder: string) => Promise<void>): Promise<string> {
+async function find (name: string, build: (folder: string) => Promise<void>): Promise<string> {
   const folder = cacheFolder()
   const path = join(folder, name)
   if (existsSync(path)) return path
@@ -58,7 +58,7 @@ async function find(name: string, build: (folder: string) => Promise<void>): Pro
   return path
 }
 
-function take(content: string, path: string): void {
+function take (content: string, path: string): void {
   try {
     renameSync(content, path)
   } catch (error) {
@@ -67,7 +67,7 @@ function take(content: string, path: string): void {
 }
 
 // Builds that were killed. None takes a day.
-function removeOldParts(folder: string): void {
+function removeOldParts (folder: string): void {
   for (const name of readdirSync(folder)) {
     const path = join(folder, name)
     const isOld = name.startsWith(partPrefix) && Date.now() - statSync(path).mtimeMs > dayMs

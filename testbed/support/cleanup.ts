@@ -5,7 +5,7 @@ const undos: (() => void)[] = []
 let isInstalled = false
 
 /** Runs `undo` at the end of this process, the last one registered first. It must not wait. */
-export function atEnd(undo: () => void): void {
+export function atEnd (undo: () => void): void {
   undos.push(undo)
   if (isInstalled) return
   isInstalled = true
@@ -15,7 +15,7 @@ export function atEnd(undo: () => void): void {
   }
 }
 
-function undoAll(): void {
+function undoAll (): void {
   for (const undo of undos.splice(0).reverse()) {
     try {
       undo()

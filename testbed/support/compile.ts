@@ -14,7 +14,7 @@ export const testbedFolder = join(repository, 'testbed')
  * Compiles one program of these sources (paths below testbed/; headers only count for the
  * question whether they changed) and answers its path. `extra` are more flags for the compiler.
  */
-export async function compile(sources: readonly string[], ...extra: string[]): Promise<string> {
+export async function compile (sources: readonly string[], ...extra: string[]): Promise<string> {
   const paths = sources.map((source) => join(testbedFolder, source))
   const programs = paths.filter((path) => path.endsWith('.c'))
   const inputs = paths.map((path) => readFileSync(path))

@@ -10,7 +10,7 @@ import { atEnd } from './cleanup.js'
 export const repository = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** The folder for what is expensive to make; only this user may write there. */
-export function cacheFolder(): string {
+export function cacheFolder (): string {
   const { uid } = userInfo()
   const path = join(tmpdir(), `blockferry-bench-${uid}`)
   mkdirSync(path, { recursive: true, mode: 0o700 })
@@ -19,7 +19,7 @@ export function cacheFolder(): string {
 }
 
 /** A new folder in memory, removed at the end. */
-export function memoryFolder(): string {
+export function memoryFolder (): string {
   const path = mkdtempSync('/dev/shm/blockferry-bench-')
   atEnd(() => rmSync(path, { recursive: true, force: true }))
   return path

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs'
 import { tryRun } from './command.js'
 
 /** Why this system can't have them; undefined when it can. */
-export async function missingNeed(): Promise<string | undefined> {
+export async function missingNeed (): Promise<string | undefined> {
   if (process.getuid?.() !== 0) return 'needs root'
   if (process.arch !== 'x64') return 'needs an x86-64 machine'
   if (!existsSync('/dev/net/tun')) return 'needs TUN devices'

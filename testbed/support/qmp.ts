@@ -11,7 +11,7 @@ export class Qmp {
   #watchers = new Set<() => void>()
 
   /** Connects as soon as the socket is there (waits up to 10 s). */
-  static async connect(path: string): Promise<Qmp> {
+  static async connect (path: string): Promise<Qmp> {
     for (let i = 0; ; i++) {
       try {
         return new Qmp(await Client.connect(path))
@@ -22,7 +22,7 @@ export class Qmp {
     }
   }
 
-  private constructor(client: Client) {
+  private constructor (client: Client) {
     this.#client = client
     client.on('event', (event: QmpEvent) => {
       this.#events.push(event)
@@ -32,12 +32,12 @@ export class Qmp {
   }
 
   /** Executes a command and answers what it returns; throws with QEMU's words when it fails. */
-  async execute(command: string, args: Record<string, unknown> = {}): Promise<unknown> {
+  async execute (command: string, args: Record<string, unknown> = {}): Promise<unknown> {
     return this.#client.run(command, args)
   }
 
   /** The events so far, in order. */
-  get events(): readonly QmpEvent[] {
+  get events (): readonly QmpEvent[] {
     return this.#events
   }
 
@@ -45,10 +45,10 @@ export class Qmp {
    * Waits for the first of these events (for which `fits` holds), also one that came before.
    * Undefined at the deadline.
    */
-  async event(
+  async event (
     names: readonly string[],
     timeoutMs: number,
-    fits = (_data: QmpEvent['data']) => true,
+    fits = (_data: QmpEvent['data']) => true
   ): Promise<QmpEvent | undefined> {
     const signal = AbortSignal.timeout(Math.round(timeoutMs))
     for (;;) {
@@ -60,18 +60,18 @@ export class Qmp {
     }
   }
 
-  close(): void {
+  close (): void {
     this.#client.close()
   }
 
-  async #nextEvent(signal: AbortSignal): Promise<void> {
+  async #nextEvent (signal: AbortSignal): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#watchers.add(resolve)
       signal.addEventListener('abort', () => resolve(), { once: true })
     })
   }
 
-  #wakeAll(): void {
+  #wakeAll (): void {
     for (const wake of this.#watchers) wake()
     this.#watchers.clear()
   }

@@ -31,7 +31,7 @@ export class Tool {
     }
   }
 
-  async * events (): AsyncGenerator<any> {
+  async* events (): AsyncGenerator<any> {
     for (;;) {
       const event = await this.next()
       yield event

@@ -119,7 +119,8 @@ export class Rfc2136 implements NameService {
     const { host, port } = this.#server
     const resolver = new Resolver({ timeout: this.#timeoutMs, tries: 1 })
     resolver.setServers([isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`])
-    const found = await (family === 4 ? resolver.resolve4(name, { ttl: true })
+    const found = await (family === 4
+      ? resolver.resolve4(name, { ttl: true })
       : resolver.resolve6(name, { ttl: true })).catch((cause: NodeJS.ErrnoException) => {
       throw lookupError(name, `${host}:${port}`, cause)
     })

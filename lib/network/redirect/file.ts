@@ -90,7 +90,7 @@ function siteOf (file: RedirectFile, role: Role): Pick<RedirectOptions, 'device'
   const {
     host: _host, privateKey: _private, publicKey: _public, tls: _tls, address, ...others
   } = file.new
-  return { ...others, ...(address !== undefined && { newAddress: address }) } as typeof others
+  return { ...others, ...(address !== undefined && { newAddress: address }) }
 }
 
 function tunnelOf (file: RedirectFile, role: Role): TunnelOptions {

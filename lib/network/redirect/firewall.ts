@@ -41,8 +41,8 @@ export function tunnelTable ({ options, spec, backend }: Surroundings): Change {
     `${nftFamily(family)} saddr ${options.addresses[family]}`))
   return table('inet', `blockferry-${options.id}`, [
     chain('forward', 'filter hook forward priority -150', [
-      ...only('iifname', inward!),
-      ...only('oifname', outward!),
+      ...only('iifname', inward),
+      ...only('oifname', outward),
       `oifname "${device}" tcp flags & syn == syn tcp option maxseg size set rt mtu`,
       `iifname "${device}" ct state new counter`
     ]),

@@ -105,7 +105,9 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
       ? state.role === role
       : listOf(addresses).some((address) => state.addresses.includes(address)))
     if (other === undefined) return known
-    const what = other.id === id ? `redirection ${id} exists here already` : `redirection ` +
+    const what = other.id === id
+      ? `redirection ${id} exists here already`
+      : 'redirection ' +
       `${other.id}, which exists here already, has an address of this machine`
     throw new BlockferryError('NETWORK', `${what}: blockferry redirect --list, --remove ${other.id}`)
   }

@@ -57,7 +57,7 @@ function start (record: string, lines: readonly LimitLine[]): ChildProcess {
   child.on('error', () => {})
   // It could not be started: there is no limit without it.
   if (child.pid === undefined) throw new BlockferryError('IO_ERROR', 'limit the writers: /bin/sh can\'t be started')
-  child.stdin!.on('error', () => {})
+  child.stdin.on('error', () => {})
   child.unref()
   ;(child.stdin as unknown as { unref: () => void }).unref()
   return child

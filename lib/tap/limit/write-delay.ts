@@ -1,7 +1,8 @@
 // Slows the writers of a 'dm' tap where no cgroup can: dm-delay in the disk's way makes each write take
 // longer. How much longer makes which rate depends on how many writes wait at a time, which nobody
 // tells: so the delay follows the rate that it has made.
-import { BlockferryError, toBlockferryError } from '../../base/errors.js'
+import type { BlockferryError} from '../../base/errors.js'
+import { toBlockferryError } from '../../base/errors.js'
 import type { NativeTap } from '../../native/types.js'
 import type { Slowing, WriterLimits } from './slowing.js'
 

@@ -26,7 +26,7 @@ const kSteps = ['checkpoint', 'hold', 'release', 'close']
 // Where a cgroup is named dm-delay is not needed.
 const kWays: Record<string, { steps: string[], env: Record<string, string> }> = {
   'killed before each step': { steps: kSteps, env: { CGROUP: '/nowhere' } },
-  'killed before each step, with dm-delay': { steps: ['delay', ...kSteps], env: {} },
+  'killed before each step, with dm-delay': { steps: ['delay', ...kSteps], env: {} }
 }
 
 /** Takes what is left over, and leaves nothing itself. */

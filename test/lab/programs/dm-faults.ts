@@ -14,7 +14,7 @@ import { deviceOf, dmsetup, kernelNameOf, kSectors, mapped, nameOf, store, trace
 import { temporary } from '../../../testbed/support/images.js'
 import { keepStatistics } from '../../support/root.js'
 
-const kSlowMs = 12_000  // more than the watchdog waits for a sign of life
+const kSlowMs = 12_000 // more than the watchdog waits for a sign of life
 
 const isSuspended = (device: string): boolean =>
   dmsetup('info', '-c', '--noheadings', '-o', 'suspended', nameOf(device)) === 'Suspended'

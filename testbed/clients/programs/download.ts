@@ -14,14 +14,14 @@ let wrongBytes = 0
 let complete = 0
 let broken = 0
 
-function open(): Promise<IncomingMessage> {
+function open (): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     request(url, { agent: false, signal: stop }, resolve).on('error', reject)
   })
 }
 
 /** Counts the bytes of a part that are not what the file holds there. */
-function check(part: Buffer, offset: number): void {
+function check (part: Buffer, offset: number): void {
   const before = offset % 4
   const length = Math.ceil((before + part.length) / 4) * 4
   const expected = noise(offset - before, length).subarray(before, before + part.length)
@@ -29,7 +29,7 @@ function check(part: Buffer, offset: number): void {
   for (let i = 0; i < part.length; i++) wrongBytes += part[i] === expected[i] ? 0 : 1
 }
 
-async function download(): Promise<void> {
+async function download (): Promise<void> {
   const response = await open()
   let offset = 0
   let startMs = nowMs()

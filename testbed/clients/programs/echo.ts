@@ -15,7 +15,7 @@ let wrong = 0
 let broken = 0
 
 /** Sends on one connection until it breaks or the client shall end. */
-async function talk(socket: Socket): Promise<void> {
+async function talk (socket: Socket): Promise<void> {
   const started: number[] = []
   let returned = 0
   const over = new AbortController()

@@ -13,13 +13,13 @@ const samples: Sample[] = []
 let wrong = 0
 let broken = 0
 
-function open(): Promise<IncomingMessage> {
+function open (): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     request(url, { agent: false, signal: stop }, resolve).on('error', reject)
   })
 }
 
-async function follow(): Promise<void> {
+async function follow (): Promise<void> {
   const response = await open()
   response.on('error', () => undefined)
   let [next, startMs] = [0, nowMs()]

@@ -6,7 +6,7 @@ import { request, type Agent } from 'node:http'
 const patienceMs = 60_000
 
 /** The body of the answer. Throws unless its status is 200 and it is complete. */
-export function get(url: string, agent: Agent, signal?: AbortSignal): Promise<string> {
+export function get (url: string, agent: Agent, signal?: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     const options = { agent, timeout: patienceMs, ...(signal && { signal }) }
     const asked = request(url, options, (response) => {

@@ -15,7 +15,7 @@ const stop = stopSignal()
 const socket = connect({ host: address, port: Number(port), noDelay: true })
 socket.on('error', () => undefined)
 
-async function say(word: string): Promise<boolean> {
+async function say (word: string): Promise<boolean> {
   const signal = AbortSignal.timeout(patienceMs)
   socket.write(word)
   const answer = await once(socket, 'data', { signal }).catch(() => [])

@@ -19,7 +19,7 @@ const stop = stopSignal()
 const samples: Sample[] = []
 const open = new Set<Promise<void>>()
 
-async function ask(): Promise<void> {
+async function ask (): Promise<void> {
   const startMs = nowMs()
   const ok = await get(url, agent, stop).then(() => true, () => false)
   if (!ok && stop.aborted) return // it was not given the time

@@ -8,7 +8,7 @@ import { connect } from 'node:net'
 const [host, seconds] = process.argv.slice(2) as [string, string]
 const socket = connect({ host, port: 9 })
 
-function say(answer: boolean): void {
+function say (answer: boolean): void {
   process.stdout.write(`${answer}\n`, () => process.exit(0))
 }
 

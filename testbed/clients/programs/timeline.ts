@@ -11,12 +11,12 @@ export interface Sample {
 }
 
 /** The time now, in milliseconds since the start of this program. */
-export function nowMs(): number {
+export function nowMs (): number {
   return Math.round(performance.now() * 1000) / 1000
 }
 
 /** Aborted when the client shall end. */
-export function stopSignal(): AbortSignal {
+export function stopSignal (): AbortSignal {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal) // one per open request
   process.stdin.resume()
@@ -25,7 +25,7 @@ export function stopSignal(): AbortSignal {
 }
 
 /** Says the result, and when this program's time began; ends the program, whatever is open. */
-export function finish(result: object): void {
+export function finish (result: object): void {
   const { timeOrigin: originMs } = performance
   process.stdout.write(`${JSON.stringify({ originMs, ...result })}\n`, () => process.exit(0))
 }

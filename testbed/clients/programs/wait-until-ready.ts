@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 const [url, seconds] = process.argv.slice(2) as [string, string]
 const deadline = performance.now() + Number(seconds) * 1000
 
-async function isThere(): Promise<boolean> {
+async function isThere (): Promise<boolean> {
   try {
     const response = await fetch(url, { signal: AbortSignal.timeout(1000) })
     await response.arrayBuffer()

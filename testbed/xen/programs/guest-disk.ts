@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import type { Tap } from '../../../lib/index.js'
-import { Backend } from './backend.js'
+import type { Backend } from './backend.js'
 
 export const kBlock = 4096
 const kGuest = 'web'
