@@ -4,12 +4,14 @@ import tseslint from 'typescript-eslint'
 
 const mistakes = {
   eqeqeq: 'error',
+  'max-lines': ['error', { max: 400, skipBlankLines: true, skipComments: true }],
   'no-constant-condition': ['error', { checkLoops: false }],
   'no-debugger': 'error',
   'no-fallthrough': 'error',
   'no-self-assign': 'error',
   'no-unreachable': 'error',
   'no-var': 'error',
+  'no-warning-comments': ['error', { terms: ['todo', 'fixme', 'xxx'], location: 'anywhere' }],
   'prefer-const': 'error'
 }
 
@@ -22,7 +24,7 @@ const typedMistakes = {
   }],
   '@typescript-eslint/no-misused-promises': ['error', { checksVoidReturn: false }],
   '@typescript-eslint/no-unnecessary-type-assertion': 'error',
-  '@typescript-eslint/only-throw-error': ['error', { allowThrowingUnknown: true }],
+  '@typescript-eslint/only-throw-error': ['error', { allowThrowingUnknown: true, allowRethrowing: true }],
   '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }]
 }
 
@@ -42,14 +44,19 @@ const formatting = {
   '@stylistic/space-before-function-paren': ['error', 'always']
 }
 
+const lengths = (most) => ({
+  'max-lines-per-function': ['error', { max: most, skipBlankLines: true, skipComments: true }]
+})
+
 export default tseslint.config(
   { ignores: ['dist/', 'build/', 'node_modules/', '.tap/'] },
   {
     files: ['**/*.ts', '**/*.mjs'],
     languageOptions: { parser: tseslint.parser },
     plugins: { '@stylistic': stylistic },
-    rules: { ...mistakes, ...formatting }
+    rules: { ...mistakes, ...formatting, ...lengths(60) }
   },
+  { files: ['test/**', 'bench/**', 'demo/**'], rules: lengths(90) },
   {
     files: ['**/*.ts'],
     languageOptions: { parserOptions: { projectService: true } },

@@ -91,8 +91,8 @@ function onlyPsk (tls: TlsPskOptions): TlsPskOptions {
   return tls
 }
 
-/** Reads the files, for a side that connects or one that listens. Errors: NOT_FOUND, NO_PERMISSION and the like, INVALID for what is in them,
- * UNSUPPORTED when the addon was built without TLS. */
+/** Reads the files, for a side that connects or one that listens. Errors: NOT_FOUND, NO_PERMISSION and the like,
+ * INVALID for what is in them, UNSUPPORTED when the addon was built without TLS. */
 export async function loadTls<None extends null | 'sameUser' | 'anybody'> (
   welcome: NativeTlsFiles | None, { connects }: { connects: boolean }
 ): Promise<NativeTls | None> {

@@ -117,69 +117,82 @@ ${kExitHelp}`,
 async function run (values: Values, output: Output): Promise<number> {
   const to = args.hostPort('--to', args.required(values, 'to'))
   rejectBoth(values)
+  rejectStrangers(values)
   const settings = { ...readSettings(values), ...tlsAt(values, '--to', to) }
   const control = args.text(values, 'control')
   const disks = args.texts(values, 'disk')
   const journal = args.text(values, 'journal')
-  if (journal !== undefined && control !== undefined) {
-    throw new UsageError('--journal: belongs to the serve, not to send --control')
-  }
-  const word = args.text(values, 'tap')
-  const tap = word === undefined ? undefined : args.oneOf('--tap', word, kTaps)
-  if (tap !== undefined && control !== undefined) throw new UsageError('--tap: does not go with --control')
-  const cgroup = args.text(values, 'cgroup')
-  if (cgroup !== undefined && tap === undefined) throw new UsageError('--cgroup: belongs to --tap')
-  const maps = args.text(values, 'maps')
-  if (maps !== undefined && control !== undefined) {
-    throw new UsageError('--maps: belongs to the serve, not to send --control')
-  }
-  const force = args.flag(values, 'force')
-  for (const option of ['force', 'size', 'holes']) {
-    if (values[option] === undefined || (control ?? tap) === undefined) continue
-    throw new UsageError(`--${option}: does not go with --control and --tap`)
-  }
-  const how = {
-    ...(tap !== undefined && { tap }),
-    ...(cgroup !== undefined && { cgroup }),
-    ...(force && { force }),
-    ...args.holes(values)
-  }
   const redirect = await redirectFile(values, 'old')
   if (redirect.redirect !== undefined && control === undefined) {
     throw new UsageError('--redirect: belongs to --control')
   }
-  const display = output.json ? null : new ProgressDisplay()
-  let told = false
-  let undecided = false
-  const onEvent = (event: HostEvent) => {
-    display?.show(event)
-    output.event(event)
-    told = event.event === 'failed'
-    undecided = ownerUnknownAfter(event, undecided)
-  }
-  const endAtOnce = () => {
-    if (!undecided) return kExit.interrupted
-    display?.clear()
-    output.failed(new BlockferryError('OWNER_UNKNOWN', 'ended before the destination had decided', {
-      owner: 'unknown'
-    }), 'send')
-    return kExit.ownerUnknown
-  }
+  const shown = new Shown(output)
+  const onEvent = (event: HostEvent) => shown.note(event)
   const started = control === undefined
-    ? startHere(disksOf(disks, values, how, maps), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
+    ? startHere(disksOf(disks, values), to, { ...settings, ...(journal !== undefined && { journal }) }, onEvent)
     : await startThere(control, { ...settings, ...redirect, to, ...namesOf(disks) }, onEvent)
-  const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, endAtOnce)
+  const interrupt = new Interrupt(['SIGINT', 'SIGTERM'], started.cancel, () => shown.endAtOnce())
   try {
     output.line(reportText(await started.result, to))
     return kExit.done
   } catch (thrown) {
     if (!(thrown instanceof BlockferryError)) throw thrown
-    display?.clear()
-    output.failed(thrown, 'send', told)
+    shown.failed(thrown)
     const isInterrupted = interrupt.happened && thrown.code === 'CANCELLED'
     return isInterrupted ? kExit.interrupted : exitCodeOf(thrown)
   } finally {
     interrupt.stop()
+  }
+}
+
+/** What the user has been told so far. */
+class Shown {
+  readonly #output: Output
+  readonly #display: ProgressDisplay | null
+  #failureTold = false
+  #ownerUnknown = false
+
+  constructor (output: Output) {
+    this.#output = output
+    this.#display = output.json ? null : new ProgressDisplay()
+  }
+
+  note (event: HostEvent): void {
+    this.#display?.show(event)
+    this.#output.event(event)
+    this.#failureTold = event.event === 'failed'
+    this.#ownerUnknown = ownerUnknownAfter(event, this.#ownerUnknown)
+  }
+
+  failed (error: BlockferryError): void {
+    this.#display?.clear()
+    this.#output.failed(error, 'send', this.#failureTold)
+  }
+
+  /** Answers the exit code. */
+  endAtOnce (): number {
+    if (!this.#ownerUnknown) return kExit.interrupted
+    this.#display?.clear()
+    const error = new BlockferryError('OWNER_UNKNOWN', 'ended before the destination had decided', { owner: 'unknown' })
+    this.#output.failed(error, 'send')
+    return kExit.ownerUnknown
+  }
+}
+
+/** Options that do not go with others. */
+function rejectStrangers (values: Values): void {
+  const has = (option: string) => values[option] !== undefined
+  if (has('control')) {
+    for (const option of ['journal', 'maps']) {
+      if (has(option)) throw new UsageError(`--${option}: belongs to the serve, not to send --control`)
+    }
+    if (has('tap')) throw new UsageError('--tap: does not go with --control')
+  }
+  if (has('cgroup') && !has('tap')) throw new UsageError('--cgroup: belongs to --tap')
+  for (const option of ['force', 'size', 'holes']) {
+    if (has(option) && (has('control') || has('tap'))) {
+      throw new UsageError(`--${option}: does not go with --control and --tap`)
+    }
   }
 }
 
@@ -209,20 +222,30 @@ function readSettings (values: Values): Settings {
   }
 }
 
-function disksOf (
-  disks: string[], values: Values, how: Omit<SourceDisk, 'source' | 'name'>, maps?: string
-): SourceDisk[] {
+function disksOf (disks: string[], values: Values): SourceDisk[] {
   if (disks.length === 0) throw new UsageError('--control or --disk: one of them is needed')
   const named = args.namedPaths('--disk', disks)
   const sizes = args.sizes(values, named)
-  return named
-    .map(({ name, path }) => ({
-      name,
-      source: path,
-      ...(sizes.has(name) && { size: sizes.get(name)! }),
-      ...how,
-      ...mapOf(maps, name)
-    }))
+  const how = howOf(values)
+  const maps = args.text(values, 'maps')
+  return named.map(({ name, path }) => ({
+    name,
+    source: path,
+    ...(sizes.has(name) && { size: sizes.get(name)! }),
+    ...how,
+    ...mapOf(maps, name)
+  }))
+}
+
+function howOf (values: Values): Omit<SourceDisk, 'source' | 'name'> {
+  const tap = args.text(values, 'tap')
+  const cgroup = args.text(values, 'cgroup')
+  return {
+    ...(tap !== undefined && { tap: args.oneOf('--tap', tap, kTaps) }),
+    ...(cgroup !== undefined && { cgroup }),
+    ...(args.flag(values, 'force') && { force: true }),
+    ...args.holes(values)
+  }
 }
 
 function namesOf (disks: string[]): { disks?: string[] } {

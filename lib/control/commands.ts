@@ -28,7 +28,8 @@ const kCommands: { [C in CommandName]: Entry<C> } = {
     checks: {
       disks: isTexts, to: isText, tls: isAny, switchover: isText, machine: isText,
       redirect: isObject, budgets: isObject, throttle: isAny,
-      equality: isAny, reuse: isAny, reconnect: isAny, compression: isAny, blockSize: isAny, streams: isAny, linkTimeout: isAny
+      equality: isAny, reuse: isAny, reconnect: isAny, compression: isAny, blockSize: isAny,
+      streams: isAny, linkTimeout: isAny
     },
     run: async (host, request, emit) => ({ report: await host.send(request, emit) })
   },

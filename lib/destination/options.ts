@@ -59,7 +59,12 @@ export interface ReceiveOptions {
 
 export interface CheckedReceiveOptions {
   disks: ReadonlyArray<{
-    destination: Tap | string, name: string, direct: boolean, force: boolean, allocate: boolean, holes: Holes
+    destination: Tap | string
+    name: string
+    direct: boolean
+    force: boolean
+    allocate: boolean
+    holes: Holes
   }>
   host: string
   port: number

@@ -6,7 +6,8 @@ import type { DestinationDisks } from './disks.js'
 export class Probes {
   #running: Promise<string[]> | null = null
 
-  /** `disks`: null before they are accepted. PROTOCOL for a second one at a time and for a disk that is none; INVALID for a range that is none. */
+  /** `disks`: null before they are accepted.
+   * PROTOCOL for a second one at a time and for a disk that is none; INVALID for a range that is none. */
   async answer (disks: DestinationDisks | null, { disk, ranges }: Messages['probe']): Promise<Messages['probed']> {
     const probed = disks?.taps[disk]
     if (probed === undefined || this.#running !== null) throw new BlockferryError('PROTOCOL', 'a probe out of place')

@@ -251,7 +251,8 @@ export class DestinationSession {
     this.#isAccepted = true
     this.#context.started(this)
     this.#send('accept', {
-      disks: disks.taps.map(({ tap, separate }, index) => ({ blank: tap.blank, separate, inventory: inventory[index]! }))
+      disks: disks.taps.map(({ tap, separate }, index) => (
+        { blank: tap.blank, separate, inventory: inventory[index]! }))
     })
   }
 

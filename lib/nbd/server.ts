@@ -31,7 +31,8 @@ export class NbdServer implements AsyncDisposable {
   }
 
   /** 'unix:PATH', 'tcp:HOST:PORT' or the like as an object; port 0 takes a free one. Resolves to
-   * the address it got. Errors: INVALID (not this host's loopback, without `plain`), ADDRESS_IN_USE, NO_PERMISSION, NOT_FOUND. */
+   * the address it got. Errors: INVALID (not this host's loopback, without `plain`), ADDRESS_IN_USE, NO_PERMISSION,
+   * NOT_FOUND. */
   async listen (address: string | NbdAddress): Promise<NbdAddress> {
     const where = typeof address === 'string' ? parseListen('listen', address) : address
     if ('host' in where && !this.#plain && !isLoopback(where.host)) {

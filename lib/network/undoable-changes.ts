@@ -84,11 +84,11 @@ export async function remove (
 async function each (
   changes: readonly Change[], action: (change: Change) => Promise<void>
 ): Promise<void> {
-  let failed: unknown = null
+  const errors: unknown[] = []
   for (const change of changes) {
-    await action(change).catch((error: unknown) => { failed ??= error })
+    await action(change).catch((error: unknown) => { errors.push(error) })
   }
-  if (failed !== null) throw failed
+  if (errors.length > 0) throw errors[0]
 }
 
 /** Runs of `ip` calls of one family go as one: that is much quicker. */

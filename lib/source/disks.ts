@@ -59,7 +59,8 @@ export class SourceDisks {
       for (const disk of disks) {
         const { source, name, size = sizes.get(name) } = disk
         const own = !(source instanceof Tap)
-        const tap = own ? await openPath(source, { ...disk, ...(size !== undefined && { size }) }, blockSize, canPause) : source
+        const sized = { ...disk, ...(size !== undefined && { size }) }
+        const tap = own ? await openPath(source, sized, blockSize, canPause) : source
         const release = claim(tap)
         const others = new OtherWriters(name, tap)
         taps.push({ name, tap, own, release, before: tap.stats(), others })
@@ -176,7 +177,8 @@ export class SourceDisks {
 
   /** BUSY when somebody else has come to have a disk open for writing. */
   async checkOpeners (): Promise<void> {
-    await Promise.all(this.taps.map(({ others }) => others.checkOpeners())).catch((error: unknown) => { throw toBlockferryError(error) })
+    const checks = Promise.all(this.taps.map(({ others }) => others.checkOpeners()))
+    await checks.catch((error: unknown) => { throw toBlockferryError(error) })
   }
 
   /** After UNACCOUNTED: begins to count anew. What was missed until now shows when the disks are

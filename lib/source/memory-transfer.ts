@@ -32,7 +32,7 @@ export class MemoryTransfer {
   #telling = false
   #lastTold: Command | null = null
   #askedAt = 0
-  #failure: unknown = null
+  #failure: { error: unknown } | null = null
   #dirtyRate = 0
   #remaining = 0
   #helping = false
@@ -59,13 +59,13 @@ export class MemoryTransfer {
     await machineCall('sendMemory', () => this.#machine.sendMemory(this.#socket!.path))
     machineCall('untilPaused', () => this.#machine.untilPaused()).then(
       () => { this.#paused = true },
-      (error: unknown) => { this.#failure = error }
+      (error: unknown) => { this.#failure = { error } }
     ).finally(wake)
   }
 
   /** The machine stands still, with the rest of its memory to be sent. MACHINE when it won't. */
   get paused (): boolean {
-    if (this.#failure !== null) throw this.#failure
+    if (this.#failure !== null) throw this.#failure.error
     return this.#paused
   }
 

@@ -263,7 +263,9 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
     const offer = { migration: this.id, disks, streams, equality, reuse, machine }
     const accepted = await this.#orCancelled(link.ask('offer', offer, 'accept'))
     await this.#orCancelled(this.#network.verify())
-    for (const [index, { tap }] of this.#disks.taps.entries()) link.sender.addDisk(tap.native, accepted.disks[index] ?? {})
+    for (const [index, { tap }] of this.#disks.taps.entries()) {
+      link.sender.addDisk(tap.native, accepted.disks[index] ?? {})
+    }
     await this.#orCancelled(link.openStreams(streams))
     if (accepted.disks.some(({ inventory }) => inventory)) await this.#orCancelled(link.openInventory())
     const isFirst = this.#reporter === null

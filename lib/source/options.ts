@@ -159,6 +159,38 @@ export function sharedIn (budgets: NonNullable<MigrateOptions['budgets']>): Shar
   return budgets.bandwidth instanceof SharedBandwidth ? budgets.bandwidth : null
 }
 
+/** `where`: 'disks[0]' and so on. */
+function checkDisk (where: string, disk: SourceDisk): CheckedMigrateOptions['disks'][number] {
+  const { source, name, tap, map, cgroup, force, size, holes } = isObject(disk) ? disk : {} as SourceDisk
+  const isPath = typeof source === 'string' && source !== ''
+  if (!isPath && !(source instanceof Tap)) throw nonsense(`${where}.source`, 'a Tap or a path')
+  if (tap !== undefined && !isPath) throw nonsense(`${where}.tap`, 'left out: the source is a Tap')
+  if (map !== undefined && !isPath) throw nonsense(`${where}.map`, 'left out: the source is a Tap')
+  if (map !== undefined && (typeof map !== 'string' || map === '')) throw nonsense(`${where}.map`, 'a path')
+  if (cgroup !== undefined && (tap ?? 'nbd') === 'nbd') {
+    throw nonsense(`${where}.cgroup`, 'left out: it is for a path with a tap in the kernel')
+  }
+  if (cgroup !== undefined && (typeof cgroup !== 'string' || cgroup === '')) throw nonsense(`${where}.cgroup`, 'a path')
+  const isPlain = isPath && (tap ?? 'nbd') === 'nbd'
+  for (const [option, value] of Object.entries({ force, size, holes })) {
+    if (isPlain || value === undefined) continue
+    throw nonsense(`${where}.${option}`, 'left out: it is for a path without a tap in the kernel')
+  }
+  checkFlag(`${where}.force`, force)
+  oneOf(`${where}.holes`, holes ?? 'auto', kHoles)
+  oneOf(`${where}.tap`, tap ?? 'nbd', ['nbd', 'bpf', 'dm', 'auto'])
+  return {
+    source,
+    name: name ?? (source instanceof Tap ? source.name : 'disk'),
+    tap: source instanceof Tap ? source.kind : tap ?? 'nbd',
+    ...(map !== undefined && { map }),
+    ...(cgroup !== undefined && { cgroup }),
+    ...(force !== undefined && { force }),
+    ...(size !== undefined && { size: checkSize(`${where}.size`, size) }),
+    ...(holes !== undefined && { holes })
+  }
+}
+
 export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOptions {
   if (!isObject(options)) throw nonsense('options', 'an object')
   checkKeys('options', options, [
@@ -166,36 +198,7 @@ export function checkMigrateOptions (options: MigrateOptions): CheckedMigrateOpt
     'reuse', 'compression', 'blockSize', 'streams', 'linkTimeout', 'reconnect', 'journal', 'signal'
   ])
   if (!Array.isArray(options.disks)) throw nonsense('disks', 'a list')
-  const disks = options.disks.map((disk: SourceDisk, index) => {
-    const { source, name, tap, map, cgroup, force, size, holes } = isObject(disk) ? disk : {} as SourceDisk
-    const isPath = typeof source === 'string' && source !== ''
-    if (!isPath && !(source instanceof Tap)) throw nonsense(`disks[${index}].source`, 'a Tap or a path')
-    if (tap !== undefined && !isPath) throw nonsense(`disks[${index}].tap`, 'left out: the source is a Tap')
-    if (map !== undefined && !isPath) throw nonsense(`disks[${index}].map`, 'left out: the source is a Tap')
-    if (map !== undefined && (typeof map !== 'string' || map === '')) throw nonsense(`disks[${index}].map`, 'a path')
-    if (cgroup !== undefined && (tap ?? 'nbd') === 'nbd') {
-      throw nonsense(`disks[${index}].cgroup`, 'left out: it is for a path with a tap in the kernel')
-    }
-    if (cgroup !== undefined && (typeof cgroup !== 'string' || cgroup === '')) throw nonsense(`disks[${index}].cgroup`, 'a path')
-    const isPlain = isPath && (tap ?? 'nbd') === 'nbd'
-    for (const [option, value] of Object.entries({ force, size, holes })) {
-      if (isPlain || value === undefined) continue
-      throw nonsense(`disks[${index}].${option}`, 'left out: it is for a path without a tap in the kernel')
-    }
-    checkFlag(`disks[${index}].force`, force)
-    oneOf(`disks[${index}].holes`, holes ?? 'auto', kHoles)
-    oneOf(`disks[${index}].tap`, tap ?? 'nbd', ['nbd', 'bpf', 'dm', 'auto'])
-    return {
-      source,
-      name: name ?? (source instanceof Tap ? source.name : 'disk'),
-      tap: source instanceof Tap ? source.kind : tap ?? 'nbd',
-      ...(map !== undefined && { map }),
-      ...(cgroup !== undefined && { cgroup }),
-      ...(force !== undefined && { force }),
-      ...(size !== undefined && { size: checkSize(`disks[${index}].size`, size) }),
-      ...(holes !== undefined && { holes })
-    }
-  })
+  const disks = options.disks.map((disk: SourceDisk, index) => checkDisk(`disks[${index}]`, disk))
   checkNames(disks.map((disk) => disk.name))
   const taps = disks.map((disk) => disk.source).filter((source) => source instanceof Tap)
   if (new Set(taps).size !== taps.length) throw nonsense('disks', 'different taps')

@@ -100,7 +100,9 @@ class DiskSeparation {
     const looks: Look[] = []
     while (looks.length < kLooks) looks.push(await this.#look(ranges))
     const different = ranges.filter((_range, i) => differs(looks, i)).at(-1)
-    if (different !== undefined && (this.#isUnwritten(writes) || await this.#staysSo(differs, different, kMoreLooks))) return true
+    const areTwo = different !== undefined &&
+      (this.#isUnwritten(writes) || await this.#staysSo(differs, different, kMoreLooks))
+    if (areTwo) return true
     const unmoved = ranges.filter((_range, i) => isUnmoved(looks, i)).at(-1)
     if (unmoved !== undefined && await this.#staysSo(isUnmoved, unmoved, kMostLooks)) return true
     if (ranges.some((_range, i) => follows(looks, i))) throw this.#same('it changes with the writes here')

@@ -69,8 +69,8 @@ async function deviceOf (id: string): Promise<string | null> {
 
 /** Takes out what a killed process has left at a device: a path, a name in device-mapper, or as
  * leftTaps() calls it. A device gets its own table back; what the map file of a 'bpf' tap remembers is
- * forgotten; the device's writers run free. False when there is nothing. Errors: BUSY, the process lives; REFUSED, the device is fenced:
- * then `owned` has to say that the disk is owned here, as recover() does. */
+ * forgotten; the device's writers run free. False when there is nothing. Errors: BUSY, the process lives; REFUSED, the
+ * device is fenced: then `owned` has to say that the disk is owned here, as recover() does. */
 export async function removeLeftTap (
   device: string, { owned = false }: { owned?: boolean } = {}
 ): Promise<boolean> {

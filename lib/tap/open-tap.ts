@@ -9,10 +9,10 @@ import type { TapOptions } from './options.js'
 import { Tap } from './tap.js'
 
 /** Opens a tap on a disk. Errors: NOT_FOUND, IS_DIRECTORY, BAD_SIZE (not a positive multiple of
- * 512), TOO_SMALL (for `size`), BUSY (the disk, or the map file), READ_ONLY, NO_PERMISSION, UNSUPPORTED (no file, no device; an
- * image in another format; no direct I/O; a kernel or a device that the tap can't be attached to), NO_SPACE
- * for the map file, REFUSED when what lies there is none, or for a device that an earlier 'dm' tap has
- * fenced. */
+ * 512), TOO_SMALL (for `size`), BUSY (the disk, or the map file), READ_ONLY, NO_PERMISSION, UNSUPPORTED
+ * (no file, no device; an image in another format; no direct I/O; a kernel or a device that the
+ * tap can't be attached to), NO_SPACE for the map file, REFUSED when what lies there is none, or for a device
+ * that an earlier 'dm' tap has fenced. */
 export async function openTap (options: TapOptions): Promise<Tap> {
   return await open(options, options.force === true)
 }

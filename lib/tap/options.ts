@@ -46,8 +46,8 @@ export interface TapOptions {
    * goes on after a crash neither reads nor sends again what has not changed. It takes 0.2 % of what
    * is not zeroes in the disk (where that can't be allocated later, nothing is remembered; on a file
    * system that does not tell holes exactly, of the disk's size at once) and 96 MiB per TiB of its size,
-   * at blocks of 4 KiB, NO_SPACE without these. It holds for one boot of the host: a folder in /run is the place for it. Only for
-   * the disk and block size (default 4 KiB) that it was made for; made when it is missing. What
+   * at blocks of 4 KiB, NO_SPACE without these. It holds for one boot of the host: a folder in /run is the place
+   * for it. Only for the disk and block size (default 4 KiB) that it was made for; made when it is missing. What
    * may have been written past the tap meanwhile is forgotten: any change of a file later than the
    * tap's own last write, any at all of a device whose tap was not closed.
    *

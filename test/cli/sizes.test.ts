@@ -17,7 +17,9 @@ const sizeAt = (socket: string) =>
   Number(execFileSync('nbdinfo', ['--size', nbdUri('web', socket)], { encoding: 'utf8' }))
 
 /** Serves a disk until it is ended. */
-async function serve (t: Test, path: (name: string) => string, disk: string, ...options: string[]): Promise<CliProcess> {
+async function serve (
+  t: Test, path: (name: string) => string, disk: string, ...options: string[]
+): Promise<CliProcess> {
   const process = new CliProcess(t, [
     'serve', '--disk', `web=${disk}`, '--listen', `unix:${path('nbd')}`, '--control', path('control'), ...options
   ])

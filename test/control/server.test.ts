@@ -102,7 +102,8 @@ t.test('a stale socket is replaced', async (t) => {
 
 t.test('close() lets the last answers out and ends connections', async (t) => {
   let answer: () => void = () => {}
-  const { path, server } = await start(t, async () => await new Promise((resolve) => { answer = () => resolve({ late: true }) }))
+  const late = async () => await new Promise<object>((resolve) => { answer = () => resolve({ late: true }) })
+  const { path, server } = await start(t, late)
   const client = await ControlClient.connect(path)
   const asked = client.request('status', {})
   const idle = await ControlClient.connect(path)

@@ -341,10 +341,10 @@ t.test('killed at any moment: one runs, where its disk is', { skip }, async (t) 
     await other.kill()
     const there = await recover(both.there, '--no-ask')
     const token = there?.token
-    const here = await recover(both.here, ...(token == null ? ['--no-ask'] : ['--token', token]))
+    const here = await recover(both.here, ...(token === null || token === undefined ? ['--no-ask'] : ['--token', token]))
     const words = `seed ${seed}, round ${round}, killed after ${moment}: ` +
       JSON.stringify([domains(both.here), domains(both.there), here, there, source.lines, destination.lines])
-    const owner = there?.token != null && there.code === 0 ? 'there' : 'here'
+    const owner = typeof there?.token === 'string' && there.code === 0 ? 'there' : 'here'
     ends[owner]++
     const expected = owner === 'there' ? [{}, { web: 'running' }] : [{ web: 'running' }, {}]
     if (!t.same([domains(both.here), domains(both.there)], expected, words)) return

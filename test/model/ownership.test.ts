@@ -1,5 +1,6 @@
 // The protocol of ownership, checked in all its states by spin: never two owners, one in the end, and
-// what is committed is what was compared. What breaks the protocol on purpose must be found, or the check proves nothing.
+// what is committed is what was compared. What breaks the protocol on purpose must be found, or
+// the check proves nothing.
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

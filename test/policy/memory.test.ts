@@ -1,6 +1,7 @@
 // How memory and disks share a link and a downtime budget.
 import t from 'tap'
 
+import type { Decision } from '../../lib/policy/types.js'
 import { decide, initialState } from '../../lib/policy/convergence.js'
 import type { MemorySituation } from '../../lib/policy/memory.js'
 import { planMemory } from '../../lib/policy/memory.js'
@@ -65,7 +66,7 @@ t.test('a deadline counts the memory that is still to come, and so does the fore
   })
   const lastOf = (more: object) => {
     let state = initialState({ downtimeMs: 300, deadlineMs: 200_000 })
-    let last
+    let last: Decision | null = null
     for (let now = 1; now < 20_000; now += 250) ({ state, decision: last } = decide(state, at(now, more)))
     return last!
   }

@@ -24,7 +24,8 @@ function isThere (path: string): boolean {
   const [, folder, pattern] = /^(.*)\/([^/]*\*[^/]*)$/.exec(path) ?? []
   if (folder === undefined || pattern === undefined) return existsSync(root + path)
   const [start = '', end = ''] = pattern.split('*')
-  return existsSync(root + folder) && readdirSync(root + folder).some((name) => name.startsWith(start) && name.endsWith(end))
+  const names = existsSync(root + folder) ? readdirSync(root + folder) : []
+  return names.some((name) => name.startsWith(start) && name.endsWith(end))
 }
 
 const pages = ['README.md', 'SECURITY.md', 'CONTRIBUTING.md', ...pagesIn('docs'), ...pagesIn('bench')]

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { atEnd } from './cleanup.js'
 
-/** The repository: this file runs from dist/bench/support/. */
+/** The repository: this file runs from dist/testbed/support/. */
 export const repository = fileURLToPath(new URL('../../..', import.meta.url))
 
 /** The folder for what is expensive to make; only this user may write there. */

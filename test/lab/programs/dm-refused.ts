@@ -218,7 +218,8 @@ async function killedAtCommit (t: Test) {
   t.match(dmsetup('table', nameOf(device)), / error/)
   t.notOk(works(device))
   const cli = new URL('../../../lib/cli.js', import.meta.url).pathname
-  const recovered = async (...args: string[]) => await new Promise<{ code: number | null, output: string }>((resolve) => {
+  interface Ended { code: number | null, output: string }
+  const recovered = async (...args: string[]): Promise<Ended> => await new Promise((resolve) => {
     const asked = spawn(process.execPath, [cli, 'recover', '--journal', journal, '--device', `web=${device}`, ...args])
     let output = ''
     asked.stdout.on('data', (data) => { output += data })

@@ -20,7 +20,7 @@ export function stopSignal (): AbortSignal {
   const controller = new AbortController()
   setMaxListeners(0, controller.signal) // one per open request
   process.stdin.resume()
-  once(process.stdin, 'close').then(() => controller.abort())
+  void once(process.stdin, 'close').then(() => controller.abort())
   return controller.signal
 }
 
