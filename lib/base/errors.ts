@@ -1,34 +1,9 @@
 // Every error that leaves the library: a stable code, who owns the disk, and whether what was
 // copied is of use to a later attempt.
+import type { ErrorCode } from './error-codes.js'
+import { isErrorCode } from './error-codes.js'
 
-/** Stable; the words may change, these don't. The first group comes from the native core. */
-export type ErrorCode =
-  | 'INVALID' | 'NOT_FOUND' | 'IS_DIRECTORY' | 'BAD_SIZE' | 'TOO_SMALL' | 'READ_ONLY'
-  | 'NO_PERMISSION' | 'BUSY' | 'NO_SPACE' | 'IO_ERROR' | 'SHORT_READ' | 'ADDRESS_IN_USE'
-  | 'UNREACHABLE' | 'TIMEOUT' | 'PEER_GONE' | 'PROTOCOL' | 'VERSION' | 'CHECKSUM' | 'REFUSED'
-  | 'NOT_EQUAL' | 'NO_MEMORY' | 'UNSUPPORTED' | 'CLOSED'
-  /** One side speaks TLS, the other does not. */
-  | 'TLS'
-  /** The other side is not who it has to be, or says so of this one: a wrong key, a certificate of
-   * an unknown CA, one that has expired or is for another name. */
-  | 'UNAUTHORIZED'
-  /** A tap in the kernel may have missed writes: its count is not that of the kernel's statistics. */
-  | 'UNACCOUNTED'
-  /** Another tool (lvresize, lvchange --refresh) has put its own table into a device that a 'dm' tap is
-   * in: what was written since is not known. The disk works on; begin again. */
-  | 'TABLE_CHANGED'
-  /** The deadline passed before the downtime budget could be met. */
-  | 'DEADLINE'
-  /** The journal is damaged in its middle, or none of ours. */
-  | 'JOURNAL'
-  /** The user's abort, cancel or signal. */
-  | 'CANCELLED'
-  /** pause() or resume() of the machine failed. */
-  | 'MACHINE'
-  /** Setting up, switching or taking down the redirection of a machine's address failed. */
-  | 'NETWORK'
-  /** The link broke while the destination was deciding: it may own the disk, or not. */
-  | 'OWNER_UNKNOWN'
+export type { ErrorCode }
 
 /** Who may write to the disk after the error. `unknown`: start neither side before asking. */
 export type Owner = 'source' | 'destination' | 'unknown'
@@ -64,21 +39,42 @@ export class BlockferryError extends Error {
   }
 }
 
-/** Makes a BlockferryError of whatever was thrown; what is one already gets the details it lacks. */
+/** Of the system's errors, as Node names them; others are IO_ERROR. As in native/core/base/status.cc. */
+const kSystemCodes = new Map<string, ErrorCode>(Object.entries<ErrorCode>({
+  ENOENT: 'NOT_FOUND', ENODEV: 'NOT_FOUND', ENXIO: 'NOT_FOUND', ENOTDIR: 'NOT_FOUND', ENOTFOUND: 'NOT_FOUND',
+  EISDIR: 'IS_DIRECTORY',
+  EROFS: 'READ_ONLY',
+  EACCES: 'NO_PERMISSION', EPERM: 'NO_PERMISSION',
+  EBUSY: 'BUSY', ETXTBSY: 'BUSY', EAGAIN: 'BUSY',
+  ENOSPC: 'NO_SPACE', EDQUOT: 'NO_SPACE', EFBIG: 'NO_SPACE',
+  EADDRINUSE: 'ADDRESS_IN_USE',
+  ECONNREFUSED: 'UNREACHABLE', EHOSTUNREACH: 'UNREACHABLE', ENETUNREACH: 'UNREACHABLE', EADDRNOTAVAIL: 'UNREACHABLE',
+  ETIMEDOUT: 'TIMEOUT',
+  ECONNRESET: 'PEER_GONE', EPIPE: 'PEER_GONE', ECONNABORTED: 'PEER_GONE', ENOTCONN: 'PEER_GONE',
+  ENOMEM: 'NO_MEMORY', EMFILE: 'NO_MEMORY', ENFILE: 'NO_MEMORY',
+  EINVAL: 'INVALID', ENAMETOOLONG: 'INVALID',
+  EOPNOTSUPP: 'UNSUPPORTED', ENOSYS: 'UNSUPPORTED'
+}))
+
+/** Makes a BlockferryError of whatever was thrown; what is one already gets the details it lacks. What nobody
+ * has foreseen is INTERNAL. */
 export function toBlockferryError (thrown: unknown, details: ErrorDetails = {}): BlockferryError {
   if (thrown instanceof BlockferryError && thrown.owner !== null) return thrown
-  const error = thrown as Partial<BlockferryError> & Error
-  const known = typeof error?.code === 'string' && typeof error.errno === 'number'
-  const code = known ? error.code : isOutOfMemory(error) ? 'NO_MEMORY' : 'INVALID'
-  const message = error instanceof Error ? error.message : String(thrown)
-  return new BlockferryError(code, message, {
-    errno: known ? error.errno : 0,
-    cause: thrown,
-    ...details
-  })
+  const message = thrown instanceof Error ? thrown.message : String(thrown)
+  return new BlockferryError(codeOf(thrown), message, { errno: errnoOf(thrown), cause: thrown, ...details })
 }
 
-/** What the addon's own calls throw where an operation that runs on a thread answers NO_MEMORY. */
-function isOutOfMemory (error: unknown): boolean {
-  return error instanceof Error && error.message === 'std::bad_alloc'
+function codeOf (thrown: unknown): ErrorCode {
+  const { code } = (thrown ?? {}) as { code?: unknown }
+  if (isErrorCode(code)) return code
+  // What the addon's own calls throw where an operation that runs on a thread answers NO_MEMORY.
+  if (thrown instanceof Error && thrown.message === 'std::bad_alloc') return 'NO_MEMORY'
+  const isSystem = typeof code === 'string' && typeof (thrown as { errno?: unknown }).errno === 'number'
+  return isSystem ? kSystemCodes.get(code) ?? 'IO_ERROR' : 'INTERNAL'
+}
+
+/** As the addon tells it: above 0. Node's are below. */
+function errnoOf (thrown: unknown): number {
+  const { errno } = (thrown ?? {}) as { errno?: unknown }
+  return typeof errno === 'number' ? Math.abs(errno) : 0
 }

@@ -1,4 +1,5 @@
 // The line after an error: who owns the disks and what to do next.
+import { kErrors } from '../base/error-codes.js'
 import type { BlockferryError } from '../base/errors.js'
 import { UsageError } from './usage-error.js'
 
@@ -12,9 +13,7 @@ export function advice (error: BlockferryError, command: string): string {
       'destination has said whether they arrived there.'
   }
   if (error.owner === 'source') {
-    return error.code === 'CANCELLED'
-      ? 'The source owns the disks and goes on as before.'
-      : 'The source owns the disks and goes on as before: mend the cause and start again.'
+    return `The source owns the disks and goes on as before.\n${kErrors[error.code].advice}`
   }
-  return ''
+  return kErrors[error.code].advice
 }

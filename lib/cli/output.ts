@@ -34,7 +34,6 @@ export class Output {
       return
     }
     process.stderr.write(`blockferry: ${error.code}: ${error.message}\n`)
-    const next = advice(error, command)
-    if (next !== '') process.stderr.write(`${next}\n`)
+    process.stderr.write(`${advice(error, command)}\n`)
   }
 }

@@ -8,7 +8,7 @@ import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 
-import { BlockferryError } from '../base/errors.js'
+import { BlockferryError, toBlockferryError } from '../base/errors.js'
 import { native } from '../native/addon.js'
 
 export class JournalFile<Record extends object> {
@@ -149,17 +149,11 @@ async function syncFolder (path: string): Promise<void> {
   }
 }
 
-const kCodes: Partial<Record<string, 'NO_PERMISSION' | 'NOT_FOUND' | 'IS_DIRECTORY' | 'NO_SPACE'>> = {
-  EACCES: 'NO_PERMISSION', EPERM: 'NO_PERMISSION', ENOENT: 'NOT_FOUND', EISDIR: 'IS_DIRECTORY', ENOSPC: 'NO_SPACE'
-}
-
 async function attempt<T> (path: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (cause) {
-    const { code = '', message, errno = 0 } = cause as NodeJS.ErrnoException
-    throw new BlockferryError(kCodes[code] ?? 'IO_ERROR', `journal ${path}: ${message}`, {
-      errno: Math.abs(errno), cause
-    })
+    const { code, message, errno } = toBlockferryError(cause)
+    throw new BlockferryError(code, `journal ${path}: ${message}`, { errno, cause })
   }
 }

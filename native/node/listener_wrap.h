@@ -9,7 +9,7 @@
 
 namespace blockferry::node {
 
-// JavaScript's MigrationListener(options, listener). Events: session(ReceiverSession),
+// JavaScript's MigrationListener(options, listener). Events: session(Session),
 // refused({ host, port, error, count }): so many connections since the last event; of the last.
 class ListenerWrap : public Napi::ObjectWrap<ListenerWrap> {
  public:

@@ -46,7 +46,7 @@ ReceiverEvents events_to(const std::shared_ptr<Emitter>& emitter) {
 }  // namespace
 
 void SessionWrap::install(Napi::Env env) {
-  Loop::of(env)->keep_constructor("ReceiverSession", DefineClass(env, "ReceiverSession",
+  Loop::of(env)->keep_constructor("Session", DefineClass(env, "Session",
       {
           InstanceMethod<&SessionWrap::id>("id"),
           InstanceMethod<&SessionWrap::peer>("peer"),
@@ -67,7 +67,7 @@ void SessionWrap::install(Napi::Env env) {
 Napi::Value SessionWrap::make(Napi::Env env, std::shared_ptr<ReceiverSession> session,
                               std::weak_ptr<MigrationListener> listener) {
   Parts parts{std::move(session), std::move(listener)};
-  return Loop::of(env)->construct("ReceiverSession", Napi::External<Parts>::New(env, &parts));
+  return Loop::of(env)->construct("Session", Napi::External<Parts>::New(env, &parts));
 }
 
 SessionWrap::SessionWrap(const Napi::CallbackInfo& info)

@@ -9,7 +9,7 @@
 
 namespace blockferry::node {
 
-// JavaScript's ReceiverSession. Events: message(text), durable(number), verified({ mark, wrong:
+// JavaScript's Session. Events: message(text), durable(number), verified({ mark, wrong:
 // [{ disk, first, count }], tookUs }), failed(error).
 class SessionWrap : public Napi::ObjectWrap<SessionWrap> {
  public:

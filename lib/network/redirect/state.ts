@@ -3,7 +3,7 @@
 import { access, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 
-import { BlockferryError } from '../../base/errors.js'
+import { BlockferryError, toBlockferryError } from '../../base/errors.js'
 import { kRuntimeFolder } from '../../base/runtime-folder.js'
 import type { Change } from '../undoable-changes.js'
 import type { NameServiceState } from '../dns/name-service.js'
@@ -62,9 +62,8 @@ export async function writeState (folder: string, state: RedirectState): Promise
     }
     await rename(`${path}.new`, path)
   } catch (cause) {
-    const { code, message } = cause as NodeJS.ErrnoException
-    throw new BlockferryError(
-      code === 'EACCES' ? 'NO_PERMISSION' : 'IO_ERROR', `runtimeFolder: ${message}`, { cause })
+    const { code, message, errno } = toBlockferryError(cause)
+    throw new BlockferryError(code, `runtimeFolder: ${message}`, { errno, cause })
   }
 }
 

@@ -33,7 +33,7 @@ const char* code_name(Code code) {
     case Code::unaccounted: return "UNACCOUNTED";
     case Code::table_changed: return "TABLE_CHANGED";
   }
-  return "INVALID";
+  return "INTERNAL";
 }
 
 static Code code_of(int error) {

@@ -8,7 +8,7 @@
 
 namespace blockferry {
 
-// Stable names: lib/base/errors.ts carries the same list (code_name() spells them).
+// Stable names: lib/base/error-codes.ts carries the same list (code_name() spells them).
 enum class Code {
   ok,
   invalid,         // the caller's arguments make no sense
