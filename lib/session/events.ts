@@ -24,6 +24,9 @@ export interface Progress {
   forecast: Forecast
 }
 
+/** `pause`: the writers are being stopped; `residual`: the last of the data goes; `commit`: the destination decides. */
+export type SwitchoverStep = 'pause' | 'residual' | 'commit'
+
 export type MigrationEvent =
   /** `capacity`: bytes of what the disk lies on, where that is larger; the rest is not sent. */
   | { event: 'started', disks: Array<{ name: string, bytes: number, capacity?: number }> }
@@ -38,7 +41,7 @@ export type MigrationEvent =
   | { event: 'infeasible', infeasible: Infeasible }
   /** The budget is met: with `switchover: 'manual'` call switchover(). */
   | { event: 'ready', forecast: Forecast }
-  | { event: 'switchover', step: 'pause' | 'residual' | 'commit' }
+  | { event: 'switchover', step: SwitchoverStep }
   /** The switchover came to nothing and copying goes on (blocks differed, or it took too long). */
   | { event: 'resumed', reason: string }
   /** The link was lost; it is tried again after `waitMs`. The writers go on meanwhile. */

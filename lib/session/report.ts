@@ -49,6 +49,9 @@ export interface DiskReport {
   refused: boolean
 }
 
+/** Of each disk, in the order of the offer. */
+export interface Digests { source: string[], destination: string[] }
+
 export interface Report {
   migration: string
   durationMs: number

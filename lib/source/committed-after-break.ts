@@ -1,8 +1,8 @@
 // The link broke when the destination had been told to decide: what came of the switchover.
 import type { NativeSender, NativeTrust } from '../native/types.js'
+import type { Digests } from '../session/report.js'
 import { askOutcome } from './ask-outcome.js'
 import type { CheckedMigrateOptions } from './options.js'
-import type { SwitchoverResult } from './switchover.js'
 
 /** How often the link's time limit the destination has to answer. */
 const kPatience = 3
@@ -11,10 +11,10 @@ const kPatience = 3
 export async function committedAfterBreak (
   migration: string, { host, port, linkTimeoutMs, disks }: CheckedMigrateOptions, tls: NativeTrust,
   sender: NativeSender
-): Promise<SwitchoverResult | null> {
+): Promise<Digests | null> {
   const source = disks.map((_disk, index) => sender.digest(index))
   const { committed, digests } = await askOutcome({
     host, port, tls, migration, linkTimeoutMs, patienceMs: kPatience * linkTimeoutMs
   })
-  return committed ? { destination: digests, source, reason: '', settled: Promise.resolve() } : null
+  return committed ? { destination: digests, source } : null
 }

@@ -26,6 +26,8 @@ export interface CopyingNeeds {
   link: SourceLink
   disks: SourceDisks
   options: CheckedMigrateOptions
+  /** Those of now. */
+  budgets: Budgets
   reporter: Reporter
   sampler: Sampler
   machine: SourceMachine
@@ -55,7 +57,7 @@ export class Copying {
   #wake: () => void = () => {}
 
   constructor (needs: CopyingNeeds) {
-    const { link: { sender }, disks, options: { budgets, compression } } = needs
+    const { link: { sender }, disks, budgets, options: { compression } } = needs
     const throttle = disks.canThrottle ? needs.options.throttle : 'none'
     this.#needs = needs
     this.reporter = needs.reporter
@@ -96,7 +98,7 @@ export class Copying {
   }
 
   /** A switchover was tried: so long it took to stop the writers, ms. */
-  paused (ms: number): void {
+  recordPause (ms: number): void {
     this.#lastPause = { ms: Math.max(1, ms), at: performance.now() }
   }
 
@@ -109,7 +111,7 @@ export class Copying {
   }
 
   /** Waits for a checkpoint that is running. */
-  async settle (): Promise<void> {
+  async untilCheckpoint (): Promise<void> {
     if (this.#checkpoint !== null) await this.#checkpoint
   }
 

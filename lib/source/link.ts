@@ -31,7 +31,7 @@ export class SourceLink {
   /** Something is to be overwritten there, and waits (NativeSender.separate()). */
   overwrites: (where: { disk: number, offset: number }) => void = () => {}
   #work: Promise<void> = Promise.resolve()
-  #left: ((number: number) => void) | null = null
+  #onSent: ((number: number) => void) | null = null
 
   constructor (linkTimeoutMs: number, tls: NativeTrust, onBulkDone: () => void) {
     this.failed = new Promise((_resolve, reject) => {
@@ -109,15 +109,15 @@ export class SourceLink {
 
   /** Sends the residual and the final mark. The first promise: it has left for the network; the
    * second: the destination has verified it. */
-  finish (): { mark: number, left: Promise<void>, verified: Promise<Verified> } {
+  finish (): { mark: number, sent: Promise<void>, verified: Promise<Verified> } {
     const mark = ++this.#mark
     const verified = this.next('verified')
     verified.catch(() => {})
-    const left = this.#orFail(new Promise<void>((resolve) => {
-      this.#left = (number) => { if (number === mark) resolve() }
+    const sent = this.#orFail(new Promise<void>((resolve) => {
+      this.#onSent = (number) => { if (number === mark) resolve() }
     }))
     this.sender.finish(mark)
-    return { mark, left, verified }
+    return { mark, sent, verified }
   }
 
   /** Sends blocks again that the destination found wrong. */
@@ -156,7 +156,7 @@ export class SourceLink {
     if (event === 'message') this.#onMessage(value)
     if (event === 'bulkDone') this.#onBulkDone()
     if (event === 'overwrites') this.overwrites(value)
-    if (event === 'marked') this.#left?.(value)
+    if (event === 'marked') this.#onSent?.(value)
     if (event === 'failed') this.#onBroken(toBlockferryError(value))
   }
 

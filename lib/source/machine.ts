@@ -81,7 +81,7 @@ export class SourceMachine {
   }
 
   /** Lets it run again, if it was touched. */
-  async takeBack (link: SourceLink | undefined): Promise<void> {
+  async takeBack (link: SourceLink | null): Promise<void> {
     if (!this.#isTouched) return
     this.#isTouched = false
     const timer = setTimeout(() => {

@@ -2,11 +2,10 @@
 import { carried } from '../policy/estimate.js'
 import type { Decision, Sample } from '../policy/types.js'
 import type { Progress } from '../session/events.js'
-import type { ByteCounts, DiskReport, DowntimePhases, Report } from '../session/report.js'
+import type { ByteCounts, Digests, DiskReport, DowntimePhases, Report } from '../session/report.js'
 import { sumDigests } from '../session/report.js'
 import type { Sampler } from './sampler.js'
 import type { SourceDisks } from './disks.js'
-import type { SwitchoverResult } from './switchover.js'
 
 /** Rates are taken over this long. */
 const kWindowMs = 1000
@@ -76,7 +75,7 @@ export class Reporter {
     }
   }
 
-  report (result: SwitchoverResult, phases: DowntimePhases, sampler: Sampler): Report {
+  report (result: Digests, phases: DowntimePhases, sampler: Sampler): Report {
     this.throttled(false)
     const durationMs = this.elapsedMs
     const disks = this.#diskReports(result, sampler, durationMs)
@@ -91,7 +90,7 @@ export class Reporter {
     const dirtied = sampler.dirtied()
     const memory = sampler.memory()
     const { pause, drain, residual, commit } = phases
-    const digests = { source: sumDigests(result.source), destination: sumDigests(result.destination ?? []) }
+    const digests = { source: sumDigests(result.source), destination: sumDigests(result.destination) }
     return {
       migration: this.#id,
       durationMs,
@@ -110,12 +109,12 @@ export class Reporter {
     }
   }
 
-  #diskReports (result: SwitchoverResult, sampler: Sampler, durationMs: number): DiskReport[] {
+  #diskReports (result: Digests, sampler: Sampler, durationMs: number): DiskReport[] {
     const stats = sampler.disks()
     const writers = this.#disks.writersOf()
     return this.#disks.taps.map(({ name, tap, own }, index) => {
       const source = result.source[index]!
-      const destination = result.destination?.[index] ?? ''
+      const destination = result.destination[index] ?? ''
       const dirtied = sampler.dirtiedOf()[index]!
       const { delayMs, writesDelayed } = writers[index]!
       return {

@@ -5,103 +5,135 @@
 // round trip.
 // From that message on, until the answer, this side may not let a write through whatever happens:
 // the taps stay on hold.
-import { BlockferryError } from '../base/errors.js'
+import { BlockferryError, toBlockferryError } from '../base/errors.js'
+import { answerLimitMs, inTime } from '../base/in-time.js'
 import type { Machine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
-import { answerLimitMs, inTime } from '../base/in-time.js'
+import type { SourceOwnership } from '../ownership/source-ownership.js'
+import type { SwitchoverStep } from '../session/events.js'
 import { machineCall } from '../session/machine-call.js'
-import type { MemoryTransfer } from './memory-transfer.js'
 import type { Messages } from '../session/messages.js'
-import type { DowntimePhases } from '../session/report.js'
+import type { NetworkSteps } from '../session/network-steps.js'
+import type { Digests, DowntimePhases } from '../session/report.js'
+import type { Commands } from './commands.js'
+import type { Copying } from './copying.js'
 import type { SourceDisks } from './disks.js'
 import type { SourceLink } from './link.js'
+import type { SourceMachine } from './machine.js'
+import type { SourcePhase } from './phase.js'
 
-export interface SwitchoverResult {
-  /** Null: it was taken back and copying goes on; `reason` says why. */
-  destination: string[] | null
-  source: string[]
-  reason: string
-  /** The destination is ready for the next mark. */
-  settled: Promise<unknown>
-}
+/** It moved; or it was taken back for this `reason`, and copying can go on when the destination has verified
+ * the last barrier. */
+export type SwitchoverOutcome =
+  | { moved: true, digests: Digests, networkSwitched: Promise<void> }
+  | { moved: false, reason: string, verified: Promise<unknown> }
 
-export interface SwitchoverNeeds {
+export interface SwitchoverParts {
+  phase: SourcePhase
   link: SourceLink
   disks: SourceDisks
-  machine: Machine
-  /** Of a machine whose memory moves: it has paused itself already. */
-  memory: MemoryTransfer | null
+  machine: SourceMachine
+  copying: Copying
+  ownership: SourceOwnership
+  network: NetworkSteps
   /** The pause is taken back when the residual has not left after this long. */
   residualLimitMs: number
   linkTimeoutMs: number
-  /** Filled in as it goes; what an exception leaves in it holds, too. */
-  phases: DowntimePhases
-  /** Waits for a checkpoint that is running: the last mark can't overtake it. */
-  settle: () => Promise<void>
-  /** Makes it durable that the owner may soon be the other. */
-  prepareCommit: () => Promise<void>
-  /** Called when the commit message is about to go: from here on that is so. */
-  committing: () => void
-  step: (step: 'pause' | 'residual' | 'commit') => void
-  /** Rejects when the user cancels; looked at until the commit message goes. */
-  cancelled: Promise<never>
+  tell: (step: SwitchoverStep) => void
+  /** Looked at until the commit message goes. */
+  commands: Commands
+  /** Asks the destination on a new link; see committedAfterBreak(). */
+  askAfterBreak: () => Promise<Digests | null>
 }
+
+/** What ends the pause. */
+type Answer = { digests: Digests } | { reason: string, verified: Promise<unknown> }
 
 /** A wrong block is sent a second time inside the pause; if that doesn't mend it the migration
  * fails. */
 const kTries = 2
 
-export async function switchOver (needs: SwitchoverNeeds): Promise<SwitchoverResult> {
-  const { link, disks, machine, memory, step, phases } = needs
-  const settle = () => Promise.race([needs.settle(), link.failed, needs.cancelled])
+/** Rejects when it comes to nothing for good: then the phase says whether the disks may be the destination's. */
+export async function switchOver (
+  parts: SwitchoverParts
+): Promise<{ outcome: SwitchoverOutcome, phases: DowntimePhases }> {
+  const { phase, disks, copying, ownership, network, machine } = parts
+  const phases = { pause: 0, drain: 0, residual: 0, commit: 0 }
+  phase.to('pausing')
   // A machine that has paused itself waits for nothing that can go on beside it.
-  if (memory === null) await settle()
+  if (machine.memory === null) await unlessCancelled(parts, copying.untilCheckpoint())
   const clock = stopwatch()
-  step('pause')
-  if (memory === null) await machineCall('pause', () => machine.pause?.())
+  const answer = await pauseAndAsk(parts, phases, clock).catch(async (error: unknown) => {
+    const digests = await digestsAfterBreak(parts, toBlockferryError(error))
+    phases.commit += clock()
+    return { digests }
+  })
+  copying.recordPause(phases.pause + phases.drain)
+  if (!('digests' in answer)) return { outcome: { moved: false, ...answer }, phases }
+  phase.to('moved')
+  disks.refuse()
+  // What comes of it is looked at when the other side knows that we know.
+  const networkSwitched = network.switchOver()
+  networkSwitched.catch(() => {})
+  await ownership.moved()
+  return { outcome: { moved: true, digests: answer.digests, networkSwitched }, phases }
+}
+
+async function pauseAndAsk (parts: SwitchoverParts, phases: DowntimePhases, clock: () => number): Promise<Answer> {
+  const { phase, link, disks, machine, copying, tell } = parts
+  const { memory } = machine
+  machine.touch()
+  tell('pause')
+  if (memory === null) await machineCall('pause', () => machine.machine.pause?.())
   phases.pause = clock()
   disks.hold()
   link.send('switchover', {})
   // Both go beside the residual, if they may.
-  const isPreparedLater = goesOnByItself(machine)
-  const prepared = isPreparedLater ? Promise.resolve() : needs.prepareCommit()
-  prepared.catch(() => {})
-  const memoryLeft = memory?.finish() ?? Promise.resolve()
-  memoryLeft.catch(() => {})
-  await Promise.race([disks.drain(), link.failed, needs.cancelled])
-  if (!await inTime(settle(), needs.residualLimitMs)) {
-    return { destination: null, source: [], reason: 'a checkpoint took too long', settled: needs.settle() }
+  const isPreparedLater = goesOnByItself(machine.machine)
+  const prepared = inBackground(isPreparedLater ? Promise.resolve() : prepareCommit(parts))
+  const memorySent = inBackground(memory?.finish() ?? Promise.resolve())
+  await unlessCancelled(parts, disks.drain())
+  // The last barrier can't overtake a checkpoint that is running.
+  if (!await inTime(unlessCancelled(parts, copying.untilCheckpoint()), parts.residualLimitMs)) {
+    return { reason: 'a checkpoint took too long', verified: copying.untilCheckpoint() }
   }
   phases.drain = clock()
   const written = disks.writers().writes
-  let source: string[] = []
   for (let tries = 1; ; tries++) {
-    step('residual')
-    const { mark, left, verified } = link.finish()
-    const allLeft = Promise.all([left, memoryLeft, prepared]).then(() => {})
-    if (!await inTime(Promise.race([allLeft, link.failed, needs.cancelled]), needs.residualLimitMs)) {
+    tell('residual')
+    const { mark, sent, verified } = link.finish()
+    const allSent = Promise.all([sent, memorySent, prepared])
+    if (!await inTime(unlessCancelled(parts, allSent), parts.residualLimitMs)) {
       link.sender.unfinish()
-      return { destination: null, source, reason: 'the residual took too long', settled: verified }
+      return { reason: 'the residual took too long', verified }
     }
-    if (isPreparedLater && tries === 1) await needs.prepareCommit()
+    if (isPreparedLater && tries === 1) await prepareCommit(parts)
     await disks.drain()
     phases.residual += clock()
-    checkNothingWritten(needs, written)
-    source = disks.taps.map((_tap, index) => link.sender.digest(index))
-    step('commit')
-    needs.committing()
+    checkNothingWritten(parts, written)
+    const source = disks.taps.map((_tap, index) => link.sender.digest(index))
+    parts.commands.check()
+    phase.to('deciding')
+    tell('commit')
     const run = memory === null || memory.running
-    const destination = await askForCommit(link, { mark, digests: source, run }, needs.linkTimeoutMs)
+    const destination = await askForCommit(link, { mark, digests: source, run }, parts.linkTimeoutMs)
     phases.commit += clock()
-    if (destination !== null) return { destination, source, reason: '', settled: verified }
+    if (destination !== null) return { digests: { source, destination } }
     const { wrong } = await verified
     if (wrong.length === 0 || tries === kTries) {
       throw new BlockferryError('NOT_EQUAL', 'the destination differs from the source at the pause', {
         owner: 'source', resumable: true
       })
     }
+    phase.to('pausing')
     link.remark(wrong)
   }
+}
+
+/** Makes it durable that the owner may soon be the other. */
+async function prepareCommit ({ ownership, disks }: SwitchoverParts): Promise<void> {
+  await ownership.committing()
+  await disks.mayLose()
 }
 
 /** Killed before its memory was handed over, it would find its disks fenced, had those been prepared for
@@ -112,7 +144,7 @@ function goesOnByItself (machine: Machine): boolean {
 
 /** The taps hold every write, or the machine does, so the residual is all there is. Were it not, the
  * digests would not show it: they are of what was sent. */
-function checkNothingWritten ({ link, disks }: SwitchoverNeeds, before: number): void {
+function checkNothingWritten ({ link, disks }: SwitchoverParts, before: number): void {
   const isClean = link.sender.stats().disks.every(({ dirtyBytes }) => dirtyBytes === 0)
   if (isClean && disks.writers().writes === before) return
   throw new BlockferryError('NOT_EQUAL', 'a disk was written while its writers were held')
@@ -131,6 +163,28 @@ async function askForCommit (
   const answer = Promise.race([committed, notEqual])
   if (await inTime(answer, answerLimitMs(linkTimeoutMs))) return await answer
   throw new BlockferryError('TIMEOUT', 'the destination does not say whether it takes over')
+}
+
+/** The link broke. Before the commit message the disks are ours, and so they are when the destination said that
+ * it has failed; else, after it, only that knows. Rejects with the error unless it has committed. */
+async function digestsAfterBreak (
+  { phase, link, askAfterBreak }: SwitchoverParts, error: BlockferryError
+): Promise<Digests> {
+  if (!phase.is('deciding') || link.peerGaveUp || error.code === 'NOT_EQUAL') throw error
+  const digests = await askAfterBreak()
+  if (digests !== null) return digests
+  phase.to('pausing')
+  throw error
+}
+
+async function unlessCancelled<T> ({ link, commands }: SwitchoverParts, promise: Promise<T>): Promise<T> {
+  return await Promise.race([promise, link.failed, commands.cancelled])
+}
+
+/** Who waits for it hears of its failure, whenever that is. */
+function inBackground (promise: Promise<void>): Promise<void> {
+  promise.catch(() => {})
+  return promise
 }
 
 /** Milliseconds since the last call. */
