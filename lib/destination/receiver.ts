@@ -123,7 +123,7 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   }
 
   async #endAll (): Promise<void> {
-    await Promise.all([...this.#sessions].map((incoming) => incoming.close()))
+    await Promise.all([...this.#sessions].map((session) => session.close()))
   }
 
   #heard (migration: string): void {
@@ -153,32 +153,33 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
       get journal () { return journal() },
       freed: (wanting, names, machine) => this.#freed(wanting, names, machine),
       closing: () => this.#closing !== null,
-      claim: (incoming, migration) => this.#claim(incoming, migration),
+      claim: (session, migration) => this.#claim(session, migration),
       outcomeOf: (migration, peer) => this.#outcomeOf(migration, peer),
-      started: (incoming) => {
-        this.#outcomes.begin(incoming.migration!, incoming.peer)
-        this.emit({ event: 'started', migration: incoming.migration!, disks: incoming.disks })
+      started: (session) => {
+        this.#outcomes.begin(session.migration!, session.peer)
+        this.emit({ event: 'started', migration: session.migration!, disks: session.disks })
       },
-      committed: (incoming, disks, run) => this.#committed(incoming, disks, run),
-      heard: (incoming) => this.#heard(incoming.migration!),
-      failed: (incoming, error) => {
-        if (incoming.isAccepted && incoming.outcome !== null) this.#remember(incoming, incoming.outcome)
-        if (incoming.mayBeAsked) this.#lost.add(incoming.migration!)
-        this.emit({ event: 'failed', migration: incoming.migration, error })
+      committed: (session, disks, run) => this.#committed(session, disks, run),
+      heard: (session) => this.#heard(session.migration!),
+      tell: ({ migration }, error) => this.emit({ event: 'failed', migration, error }),
+      gaveUp: (session, isAccepted, error) => {
+        if (isAccepted && session.outcome !== null) this.#remember(session, session.outcome)
+        if (session.mayBeAsked) this.#lost.add(session.migration!)
+        this.emit({ event: 'failed', migration: session.migration, error })
       },
-      ended: (incoming) => { this.#ended(incoming) }
+      ended: (session) => { this.#ended(session) }
     }
   }
 
   /** Whether it may go by that name. */
-  #claim (incoming: DestinationSession, migration: string): void {
-    this.#outcomes.check(migration, incoming.peer)
-    if (this.#named(migration).some(({ peer }) => peer !== incoming.peer)) throw anothers()
+  #claim (session: DestinationSession, migration: string): void {
+    this.#outcomes.check(migration, session.peer)
+    if (this.#named(migration).some(({ peer }) => peer !== session.peer)) throw anothers()
   }
 
   /** What goes on here by a name. */
   #named (migration: string): DestinationSession[] {
-    return [...this.#sessions].filter((incoming) => incoming.migration === migration)
+    return [...this.#sessions].filter((session) => session.migration === migration)
   }
 
   /** The same migration on a new connection has lost its old one. A source that gives up and tries
@@ -205,33 +206,33 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   /** Only whose migration it is can end it by asking. */
   async #outcomeOf (migration: string, peer: string): Promise<Outcome | null> {
     const undecided = this.#named(migration).filter(({ outcome }) => outcome?.committed !== true)
-    if (undecided.some((incoming) => incoming.peer !== peer)) throw anothers()
+    if (undecided.some((session) => session.peer !== peer)) throw anothers()
     if ((this.#outcomes.peerOf(migration) ?? peer) === peer) this.#heard(migration)
     const settled = this.#outcomes.of(migration)
     if (settled?.committed === true || undecided.length === 0) return settled
     const lost = new BlockferryError('PEER_GONE', 'the source lost the link')
-    await Promise.all(undecided.map((incoming) => incoming.end(lost)))
+    await Promise.all(undecided.map((session) => session.end(lost)))
     const outcomes = undecided.map(({ outcome }) => outcome)
     return outcomes.find((outcome) => outcome?.committed !== false) ?? outcomes[0]!
   }
 
-  #remember (incoming: DestinationSession, outcome: Outcome): void {
-    this.#outcomes.remember(incoming.migration!, incoming.peer, outcome)
+  #remember (session: DestinationSession, outcome: Outcome): void {
+    this.#outcomes.remember(session.migration!, session.peer, outcome)
   }
 
-  #committed (incoming: DestinationSession, disks: DestinationDisks, run: boolean): void {
-    const migration = incoming.migration!
-    this.#remember(incoming, incoming.outcome!)
+  #committed (session: DestinationSession, disks: DestinationDisks, run: boolean): void {
+    const migration = session.migration!
+    this.#remember(session, session.outcome!)
     this.#unheard.add(migration)
     const resumed = Promise.all([
-      this.#resumeMachine(migration, run), this.#switchNetwork(migration, incoming)
+      this.#resumeMachine(migration, run), this.#switchNetwork(migration, session)
     ])
     for (const { tap } of disks.taps) {
       this.#taps.set(tap.name, tap)
       this.#serve(migration, tap)
     }
     this.emit({ event: 'committed', migration })
-    const report = incoming.report()
+    const report = session.report()
     this.#resumed.push(resumed.then(() => {
       this.emit({ event: 'done', migration, report })
       this.#resolveDone(report)
@@ -264,16 +265,16 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   }
 
   /** So is the network's: the machine runs here. */
-  async #switchNetwork (migration: string, incoming: DestinationSession): Promise<void> {
+  async #switchNetwork (migration: string, session: DestinationSession): Promise<void> {
     try {
-      await incoming.switchNetwork()
+      await session.switchNetwork()
     } catch (thrown) {
       const error = toBlockferryError(thrown, { owner: 'destination' })
       this.emit({ event: 'failed', migration, error })
     }
   }
 
-  #ended (incoming: DestinationSession): void {
-    if (this.#sessions.delete(incoming)) void incoming.close()
+  #ended (session: DestinationSession): void {
+    if (this.#sessions.delete(session)) void session.close()
   }
 }

@@ -23,6 +23,9 @@ export interface SessionContext<Session> {
   committed (session: Session, disks: DestinationDisks, run: boolean): void
   /** The source knows that its migration was committed. */
   heard (session: Session): void
-  failed (session: Session, error: BlockferryError): void
+  /** Something failed that ends nothing. */
+  tell (session: Session, error: BlockferryError): void
+  /** It came to nothing, or nobody knows; `isAccepted`: the source had been told to begin. */
+  gaveUp (session: Session, isAccepted: boolean, error: BlockferryError): void
   ended (session: Session): void
 }

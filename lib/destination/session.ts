@@ -8,11 +8,12 @@ import { BlockferryError, toBlockferryError } from '../base/errors.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
 import type { NativeSession } from '../native/types.js'
 import { limitRanges } from './limit-ranges.js'
-import { isEqual, writtenByOthers } from './comparison.js'
+import { decide } from './decision.js'
 import { Heartbeat } from '../session/heartbeat.js'
 import { inTime } from '../base/in-time.js'
 import type { SessionContext } from './session-context.js'
 import { isLinkLoss } from '../session/link-loss.js'
+import { machineGone } from '../session/machine-call.js'
 import type { Message, Messages, MessageType } from '../session/messages.js'
 import { checkOffer, decode, encode } from '../session/messages.js'
 import { NetworkSteps } from '../session/network-steps.js'
@@ -21,10 +22,10 @@ import { Probes } from './probes.js'
 import type { DestinationReport } from '../session/report.js'
 import { DestinationDisks } from './disks.js'
 import { DestinationMachine } from './machine.js'
+import type { Phase } from './phase.js'
+import { DestinationPhase } from './phase.js'
 
-/** `sealed`: nothing more is taken, and what is here is compared. `deciding`: the commit is being made
- * durable; only the disk can still say no. */
-type State = 'greeting' | 'receiving' | 'sealed' | 'deciding' | 'committed' | 'over'
+type End = 'refused' | 'lost' | 'unknown'
 
 /** How long the source may take to hang up after the commit. */
 const kHangUpMs = 2000
@@ -41,10 +42,8 @@ export class DestinationSession {
   migration: string | null = null
   #context: SessionContext<DestinationSession>
   #session: NativeSession
-  #state: State = 'greeting'
+  readonly #phase = new DestinationPhase()
   #disks: DestinationDisks | null = null
-  /** The native session knows the disks. */
-  #isAccepted = false
   /** Settles, without an error, when what an offer needs was set up, or was not. */
   #accepting: Promise<void> | null = null
   #equality = true
@@ -53,14 +52,9 @@ export class DestinationSession {
   #commit: Messages['commit'] | null = null
   #ownership: DestinationOwnership | null = null
   #decision: Promise<void> = Promise.resolve()
-  /** The session ended while the commit was being made durable. */
-  #isCut = false
-  #isSwitchingOver = false
-  /** It is not known whether the commit is durable. */
-  #isUnknown = false
-  #isHeard = false
-  #isAsked = false
-  #mayBeAsked = false
+  /** This connection has asked for an outcome; another one has asked for this session's. */
+  #hasAsked = false
+  #wasAskedAbout = false
   readonly #probes = new Probes()
   readonly #machine: DestinationMachine
   readonly #network: NetworkSteps
@@ -76,32 +70,27 @@ export class DestinationSession {
     this.peer = session.peer()
     this.#context = host
     this.#machine = new DestinationMachine(
-      host.options.machine, (reason) => this.#fail(toBlockferryError(reason)))
+      host.options.machine, (reason) => this.#fail(machineGone(reason)))
     this.#network = new NetworkSteps(host.options.network)
     this.#heartbeat = new Heartbeat(
       host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
     this.#heartbeat.start()
     setTimeout(() => {
-      if (this.#state === 'greeting') this.#fail(new BlockferryError('TIMEOUT', 'no offer came'))
+      if (this.#phase.is('greeting')) this.#fail(new BlockferryError('TIMEOUT', 'no offer came'))
     }, kGreetingMs).unref()
     session.start((event, value) => this.#onEvent(event, value))
   }
 
   /** Null: it can't be told. */
   get outcome (): Outcome | null {
-    if (this.#isUnknown) return null
-    return { committed: this.#state === 'committed', digests: this.#digests() }
+    if (this.#phase.is('unknown')) return null
+    const committed = this.#phase.isCommitted
+    return { committed, digests: committed ? this.#digests() : [] }
   }
 
-  /** The source was told that it can begin. */
-  get isAccepted (): boolean {
-    return this.#isAccepted
-  }
-
-  /** It ended because the link did, when the source may have told us to decide: it will ask what
-   * became of it. */
+  /** It has ended, and the source will ask what became of it. */
   get mayBeAsked (): boolean {
-    return this.#mayBeAsked
+    return this.#phase.is('lost', 'unknown') && !this.#wasAskedAbout
   }
 
   /** The machine here waits for this one's. */
@@ -125,7 +114,7 @@ export class DestinationSession {
   /** The source asks: ends an undecided migration; a committed one is left alone. Resolves when
    * nothing more is going to be decided. */
   async end (error: BlockferryError): Promise<void> {
-    this.#mayBeAsked = false
+    this.#wasAskedAbout = true
     this.#fail(error)
     await this.#decision
   }
@@ -133,7 +122,7 @@ export class DestinationSession {
   /** Waits a little for the source to hang up after a commit, then ends the connections. */
   async close (): Promise<void> {
     await this.#decision
-    if (this.#state === 'committed') {
+    if (this.#phase.isCommitted) {
       await inTime(this.#peerLeft, kHangUpMs)
     } else {
       this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
@@ -150,7 +139,6 @@ export class DestinationSession {
   }
 
   #digests (): string[] {
-    if (!this.#isAccepted) return []
     return this.#disks!.taps.map((_tap, index) => this.#session.digest(index))
   }
 
@@ -172,7 +160,7 @@ export class DestinationSession {
   /** A connection broke, or took nothing more. */
   #onBroken (error: BlockferryError): void {
     // The last word of the source may still be on its way, on the control connection.
-    const wait = error.code === 'PEER_GONE' && this.#state !== 'greeting' && !this.#isHeard
+    const wait = error.code === 'PEER_GONE' && !this.#phase.is('greeting', 'heard')
     setTimeout(() => {
       this.#hungUp()
       this.#lose(error)
@@ -193,22 +181,21 @@ export class DestinationSession {
       case 'offer': return this.#onOffer(message)
       case 'probe': return this.#onProbe(message)
       case 'memory': return void this.#receiveMemory()
-      case 'switchover':
-        this.#isSwitchingOver = true
-        return
+      case 'switchover': return this.#onSwitchover()
       case 'commit': return this.#onCommit(message)
       case 'bye': return this.#onBye()
       case 'query': return void this.#reply('outcome', this.#outcomeOf(message.migration))
-      case 'cancel': return this.#fail(new BlockferryError('CANCELLED', 'the source cancelled'), !message.keep)
+      case 'cancel':
+        return this.#fail(new BlockferryError('CANCELLED', 'the source cancelled'), { remove: !message.keep })
       case 'failed': return this.#fail(new BlockferryError('PEER_GONE', `source: ${message.message}`))
       default: return this.#fail(new BlockferryError('PROTOCOL', `unexpected message ${message.type}`))
     }
   }
 
   #onOffer (offer: Messages['offer']): void {
-    if (this.#state !== 'greeting') return this.#fail(new BlockferryError('PROTOCOL', 'a second offer'))
+    if (!this.#phase.is('greeting')) return this.#fail(new BlockferryError('PROTOCOL', 'a second offer'))
     if (this.#context.closing()) return this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
-    this.#state = 'receiving'
+    this.#phase.to('preparing')
     try {
       this.#context.claim(this, offer.migration)
     } catch (error) {
@@ -238,17 +225,17 @@ export class DestinationSession {
   /** A step; rejects when the session ended meanwhile. */
   async #unlessOver (step: Promise<void>): Promise<void> {
     await step
-    if (this.#isOver()) throw new BlockferryError('CLOSED', 'the session has ended')
+    if (this.#phase.isOver) throw new BlockferryError('CLOSED', 'the session has ended')
   }
 
   #accept (offer: Messages['offer'], disks: DestinationDisks): void {
-    if (this.#isOver()) return
+    if (this.#phase.isOver) return
     const inventory = disks.taps.map(({ tap }) => offer.reuse && !tap.blank)
     for (const [index, { tap, offered }] of disks.taps.entries()) {
       this.#session.addDisk(tap.native, offered.size, offered.blockSize, inventory[index]!)
     }
     this.#session.acceptStreams(offer.streams, offer.equality)
-    this.#isAccepted = true
+    this.#phase.to('receiving')
     this.#context.started(this)
     this.#send('accept', {
       disks: disks.taps.map(({ tap, separate }, index) => (
@@ -258,13 +245,13 @@ export class DestinationSession {
 
   /** One that comes late is no longer of interest, nor is what is here then the source's to know. */
   #onProbe (probe: Messages['probe']): void {
-    if (this.#isSealed() || this.#state === 'deciding' || this.#state === 'committed') return
-    void this.#reply('probed', this.#probes.answer(this.#isAccepted ? this.#disks : null, probe))
+    if (this.#phase.isAccepted && !this.#phase.isReceiving) return
+    void this.#reply('probed', this.#probes.answer(this.#phase.isReceiving ? this.#disks : null, probe))
   }
 
   async #receiveMemory (): Promise<void> {
     try {
-      if (!this.#isAccepted) throw new BlockferryError('PROTOCOL', 'memory without a migration')
+      if (!this.#phase.isReceiving) throw new BlockferryError('PROTOCOL', 'memory without a migration')
       await this.#machine.receive((path) => {
         this.#session.acceptMachine(path)
         this.#send('memoryReady', {})
@@ -275,19 +262,16 @@ export class DestinationSession {
     this.#decide()
   }
 
+  #onSwitchover (): void {
+    if (!this.#phase.isReceiving) return this.#fail(new BlockferryError('PROTOCOL', 'a switchover without a migration'))
+    this.#phase.to('switching')
+  }
+
   #onBye (): void {
-    if (this.#state !== 'committed') return
-    this.#isHeard = true
+    if (!this.#phase.is('committed')) return
+    this.#phase.to('heard')
     this.#hungUp()
     this.#context.heard(this)
-  }
-
-  #isOver (): boolean {
-    return this.#state === 'over'
-  }
-
-  #isSealed (): boolean {
-    return this.#state === 'sealed'
   }
 
   #onVerified ({ mark, wrong, tookUs }: Messages['verified']): void {
@@ -297,37 +281,46 @@ export class DestinationSession {
   }
 
   #onCommit (commit: Messages['commit']): void {
-    if (this.#state !== 'receiving' || !this.#isAccepted) {
+    if (!this.#phase.isReceiving) {
       return this.#fail(new BlockferryError('PROTOCOL', 'a commit without a migration'))
     }
+    this.#phase.to('switching')
     this.#commit = commit
     this.#decide()
   }
 
-  /** Commits if the commit message and all before its mark are here, and everything is equal. */
+  /** Seals, if the commit message and all before its mark are here. */
   #decide (): void {
     const commit = this.#commit
-    if (this.#state !== 'receiving' || commit === null || this.#verified.mark < commit.mark) return
+    if (!this.#phase.is('switching') || commit === null || this.#verified.mark < commit.mark) return
     if (!this.#machine.isReady) return
     this.#commit = null
-    this.#state = 'sealed'
+    this.#phase.to('sealed')
     this.#session.seal()
-      .then((changed) => { if (this.#isSealed()) this.#compare(commit, changed) })
+      .then((changed) => { if (this.#phase.is('sealed')) this.#act(commit, changed) })
       .catch((error: unknown) => this.#fail(toBlockferryError(error)))
   }
 
-  /** `changed`: disks that somebody else has written behind the last flush, nobody knows where. What
-   * else is not equal can be sent again. */
-  #compare (commit: Messages['commit'], changed: readonly number[]): void {
-    if (changed.length > 0) return this.#fail(writtenByOthers(this.#disks!, changed))
+  /** `changed`: see Received. */
+  #act (commit: Messages['commit'], changed: readonly number[]): void {
+    const { taps } = this.#disks!
     const digests = this.#digests()
-    if (!this.#verified.right || !isEqual(this.#session, digests, commit, this.#equality)) {
-      this.#session.unseal()
-      this.#state = 'receiving'
-      return this.#send('notEqual', { digests })
+    const missing = taps.map((_tap, index) => this.#session.missing(index))
+    switch (decide({ digests, missing, isRight: this.#verified.right, changed }, commit, this.#equality)) {
+      case 'commit':
+        this.#phase.to('deciding')
+        this.#decision = this.#commitDurably(digests, commit.run)
+        return
+      case 'notEqual':
+        this.#session.unseal()
+        this.#phase.to('switching')
+        return this.#send('notEqual', { digests })
+      case 'written': {
+        const paths = changed.map((index) => taps[index]!.tap.source).join(', ')
+        return this.#fail(new BlockferryError(
+          'NOT_EQUAL', `another program has written to ${paths} at the destination`))
+      }
     }
-    this.#state = 'deciding'
-    this.#decision = this.#commitDurably(digests, commit.run)
   }
 
   async #commitDurably (digests: string[], run: boolean): Promise<void> {
@@ -335,23 +328,21 @@ export class DestinationSession {
       await this.#ownership!.committed(digests)
     } catch (thrown) {
       const error = toBlockferryError(thrown)
-      this.#state = 'receiving'
-      // The disk said neither yes nor no: nobody may act on it before the journal is opened anew.
-      this.#isUnknown = error.owner === 'unknown'
-      // It took its time, and the link may not have lived to carry the answer.
-      this.#mayBeAsked = true
-      return this.#fail(error)
+      // The disk said no; or neither yes nor no: nobody may act on it before the journal is opened anew. It took
+      // its time, and the link may not have lived to carry the answer.
+      return this.#giveUp(error.owner === 'unknown' ? 'unknown' : 'lost', error)
     }
-    this.#state = 'committed'
+    const isAlone = this.#phase.is('decidingAlone')
+    this.#phase.to('committed')
     this.#send('committed', { digests })
     this.#disks!.own()
     this.#context.committed(this, this.#disks!, run)
-    if (this.#isCut) this.#context.ended(this)
+    if (isAlone) this.#context.ended(this)
   }
 
   async #outcomeOf (migration: string): Promise<Outcome> {
-    if (this.#isAsked) throw new BlockferryError('PROTOCOL', 'a second question')
-    this.#isAsked = true
+    if (this.#hasAsked) throw new BlockferryError('PROTOCOL', 'a second question')
+    this.#hasAsked = true
     const outcome = await this.#context.outcomeOf(migration, this.peer)
     if (outcome === null) throw new BlockferryError('NOT_FOUND', 'this migration is not known here')
     return outcome
@@ -361,7 +352,7 @@ export class DestinationSession {
   async #reply<T extends MessageType> (type: T, answer: Promise<Messages[T]>): Promise<void> {
     try {
       const message = await answer
-      if (!this.#isOver()) this.#send(type, message)
+      if (!this.#phase.isOver) this.#send(type, message)
     } catch (error) {
       this.#fail(toBlockferryError(error))
     }
@@ -369,40 +360,41 @@ export class DestinationSession {
 
   /** The end of the session, perhaps with that of the link. */
   #lose (error: BlockferryError): void {
-    const isUndecided = this.#state === 'receiving' || this.#isSealed()
-    if (isUndecided && this.#isSwitchingOver && isLinkLoss(error)) this.#mayBeAsked = true
-    this.#fail(error)
+    const mayAsk = this.#phase.is('switching', 'sealed') && isLinkLoss(error)
+    this.#fail(error, { end: mayAsk ? 'lost' : 'refused' })
   }
 
-  /** The end without a commit. */
-  #fail (error: BlockferryError, remove = false): void {
-    if (this.#state === 'deciding') {
-      this.#isCut = true
-      return
-    }
-    if (this.#state === 'committed' || this.#state === 'over') {
-      if (this.#state === 'committed') this.#context.ended(this)
-      return
-    }
-    const began = this.#state !== 'greeting'
-    this.#state = 'over'
+  /** The end, unless it has committed or nothing but the disk can still say no. */
+  #fail (error: BlockferryError, { end = 'refused', remove = false }: { end?: End, remove?: boolean } = {}): void {
+    if (this.#phase.is('deciding')) this.#phase.to('decidingAlone')
+    if (this.#phase.isCommitted) this.#context.ended(this)
+    if (this.#phase.is('decidingAlone') || this.#phase.isCommitted || this.#phase.isOver) return
+    this.#giveUp(end, error, remove)
+  }
+
+  #giveUp (end: End, error: BlockferryError, remove = false): void {
+    const { isAccepted, state } = this.#phase
+    this.#phase.to(end)
     // The source takes this word for a no.
-    if (!this.#isUnknown) this.#send('failed', { code: error.code, message: error.message })
-    void this.#tearDown(began, error, remove)
+    if (end !== 'unknown') this.#send('failed', { code: error.code, message: error.message })
+    void this.#tearDown({ error, remove, isAccepted, from: state })
   }
 
-  async #tearDown (began: boolean, error: BlockferryError, remove: boolean): Promise<void> {
+  async #tearDown (
+    { error, remove, isAccepted, from }: { error: BlockferryError, remove: boolean, isAccepted: boolean, from: Phase }
+  ): Promise<void> {
+    const isUnknown = this.#phase.is('unknown')
     this.#heartbeat.stop()
     await this.#session.close()
     await this.#accepting
     await this.#probes.ended()
-    await this.#disks?.abandon(remove || !this.#isAccepted)
-    await this.#machine.close(!this.#isUnknown)
-    if (!this.#isUnknown) await this.#ownership?.refused()
+    await this.#disks?.abandon(remove || !isAccepted)
+    await this.#machine.close(!isUnknown)
+    if (!isUnknown) await this.#ownership?.refused()
     await this.#network.undo().catch((thrown: unknown) => {
-      this.#context.failed(this, toBlockferryError(thrown))
+      this.#context.tell(this, toBlockferryError(thrown))
     })
-    if (began) this.#context.failed(this, error)
+    if (from !== 'greeting') this.#context.gaveUp(this, isAccepted, error)
     this.#ended()
     this.#context.ended(this)
   }
