@@ -1,9 +1,13 @@
 // Every error that leaves the library: a stable code, who owns the disk, and whether what was
 // copied is of use to a later attempt.
+import { constants } from 'node:os'
+
 import type { ErrorCode } from './error-codes.js'
 import { isErrorCode } from './error-codes.js'
 
 export type { ErrorCode }
+
+const { errno: numbers } = constants
 
 /** Who may write to the disk after the error. `unknown`: start neither side before asking. */
 export type Owner = 'source' | 'destination' | 'unknown'
@@ -39,22 +43,24 @@ export class BlockferryError extends Error {
   }
 }
 
-/** Of the system's errors, as Node names them; others are IO_ERROR. As in native/core/base/status.cc. */
-const kSystemCodes = new Map<string, ErrorCode>(Object.entries<ErrorCode>({
-  ENOENT: 'NOT_FOUND', ENODEV: 'NOT_FOUND', ENXIO: 'NOT_FOUND', ENOTDIR: 'NOT_FOUND', ENOTFOUND: 'NOT_FOUND',
-  EISDIR: 'IS_DIRECTORY',
-  EROFS: 'READ_ONLY',
-  EACCES: 'NO_PERMISSION', EPERM: 'NO_PERMISSION',
-  EBUSY: 'BUSY', ETXTBSY: 'BUSY', EAGAIN: 'BUSY',
-  ENOSPC: 'NO_SPACE', EDQUOT: 'NO_SPACE', EFBIG: 'NO_SPACE',
-  EADDRINUSE: 'ADDRESS_IN_USE',
-  ECONNREFUSED: 'UNREACHABLE', EHOSTUNREACH: 'UNREACHABLE', ENETUNREACH: 'UNREACHABLE', EADDRNOTAVAIL: 'UNREACHABLE',
-  ETIMEDOUT: 'TIMEOUT',
-  ECONNRESET: 'PEER_GONE', EPIPE: 'PEER_GONE', ECONNABORTED: 'PEER_GONE', ENOTCONN: 'PEER_GONE',
-  ENOMEM: 'NO_MEMORY', EMFILE: 'NO_MEMORY', ENFILE: 'NO_MEMORY',
-  EINVAL: 'INVALID', ENAMETOOLONG: 'INVALID',
-  EOPNOTSUPP: 'UNSUPPORTED', ENOSYS: 'UNSUPPORTED'
-}))
+/** Of the system's errors; others are IO_ERROR. As in native/core/base/status.cc. */
+const kSystemCodes: ReadonlyArray<[ErrorCode, readonly (keyof typeof numbers)[]]> = [
+  ['NOT_FOUND', ['ENOENT', 'ENODEV', 'ENXIO', 'ENOTDIR']],
+  ['IS_DIRECTORY', ['EISDIR']],
+  ['READ_ONLY', ['EROFS']],
+  ['NO_PERMISSION', ['EACCES', 'EPERM']],
+  ['BUSY', ['EBUSY', 'ETXTBSY', 'EAGAIN']],
+  ['NO_SPACE', ['ENOSPC', 'EDQUOT', 'EFBIG']],
+  ['ADDRESS_IN_USE', ['EADDRINUSE']],
+  ['UNREACHABLE', ['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'EADDRNOTAVAIL']],
+  ['TIMEOUT', ['ETIMEDOUT']],
+  ['PEER_GONE', ['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ENOTCONN']],
+  ['NO_MEMORY', ['ENOMEM', 'EMFILE', 'ENFILE']],
+  ['INVALID', ['EINVAL', 'ENAMETOOLONG']],
+  ['UNSUPPORTED', ['EOPNOTSUPP', 'ENOSYS']]
+]
+
+const kOfNumbers = new Map(kSystemCodes.flatMap(([code, names]) => names.map((name) => [numbers[name], code] as const)))
 
 /** Makes a BlockferryError of whatever was thrown; what is one already gets the details it lacks. What nobody
  * has foreseen is INTERNAL. */
@@ -65,12 +71,18 @@ export function toBlockferryError (thrown: unknown, details: ErrorDetails = {}):
 }
 
 function codeOf (thrown: unknown): ErrorCode {
-  const { code } = (thrown ?? {}) as { code?: unknown }
+  const { code, errno } = (thrown ?? {}) as { code?: unknown, errno?: unknown }
   if (isErrorCode(code)) return code
   // What the addon's own calls throw where an operation that runs on a thread answers NO_MEMORY.
   if (thrown instanceof Error && thrown.message === 'std::bad_alloc') return 'NO_MEMORY'
-  const isSystem = typeof code === 'string' && typeof (thrown as { errno?: unknown }).errno === 'number'
-  return isSystem ? kSystemCodes.get(code) ?? 'IO_ERROR' : 'INTERNAL'
+  if (typeof errno === 'number') return kOfNumbers.get(Math.abs(errno)) ?? 'IO_ERROR'
+  // Of a file that was closed; Node's own mistakes are ERR_…
+  return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? 'IO_ERROR' : 'INTERNAL'
+}
+
+/** Of what another process says; it may be of a version that has other codes. */
+export function codeSaid (code: unknown): ErrorCode {
+  return isErrorCode(code) ? code : 'VERSION'
 }
 
 /** As the addon tells it: above 0. Node's are below. */

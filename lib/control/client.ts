@@ -3,8 +3,7 @@ import { once } from 'node:events'
 import type { Socket } from 'node:net'
 import { connect } from 'node:net'
 
-import type { ErrorCode } from '../base/errors.js'
-import { BlockferryError } from '../base/errors.js'
+import { BlockferryError, codeSaid } from '../base/errors.js'
 import { readLines } from './lines.js'
 import type { CommandName, Commands } from './protocol.js'
 import { checkSocketPath, socketError } from './socket-error.js'
@@ -97,5 +96,5 @@ export class ControlClient {
 /** An error that has travelled as JSON. */
 export function errorOf (plain: any): BlockferryError {
   const { code = 'PROTOCOL', message = '', ...details } = plain ?? {}
-  return new BlockferryError(code as ErrorCode, String(message), details)
+  return new BlockferryError(codeSaid(code), String(message), details)
 }

@@ -5,5 +5,5 @@ import type { HostEvent } from './job.js'
 export function ownerUnknownAfter (event: HostEvent, before: boolean): boolean {
   if (event.event === 'switchover') return event.step === 'commit'
   if (event.event === 'failed') return event.error.owner === 'unknown'
-  return before && event.event !== 'resumed' && event.event !== 'done'
+  return before && !['resumed', 'reconnecting', 'done'].includes(event.event)
 }

@@ -8,6 +8,7 @@ import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { crc32 } from 'node:zlib'
 
+import type { ErrorCode } from '../base/errors.js'
 import { BlockferryError, toBlockferryError } from '../base/errors.js'
 import { native } from '../native/addon.js'
 
@@ -149,11 +150,17 @@ async function syncFolder (path: string): Promise<void> {
   }
 }
 
+/** What a file can say; that a connection is lost is none of it, whatever number a network's file system has. */
+const kOfFiles: readonly ErrorCode[] = [
+  'NOT_FOUND', 'IS_DIRECTORY', 'READ_ONLY', 'NO_PERMISSION', 'NO_SPACE', 'NO_MEMORY', 'INVALID'
+]
+
 async function attempt<T> (path: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call()
   } catch (cause) {
     const { code, message, errno } = toBlockferryError(cause)
-    throw new BlockferryError(code, `journal ${path}: ${message}`, { errno, cause })
+    const ofFile = kOfFiles.includes(code) ? code : 'IO_ERROR'
+    throw new BlockferryError(ofFile, `journal ${path}: ${message}`, { errno, cause })
   }
 }

@@ -9,3 +9,10 @@ export async function machineCall<T> (method: string, call: () => Promise<T> | T
     throw new BlockferryError('MACHINE', `${method}() of the machine failed: ${words}`, { cause })
   }
 }
+
+/** Why the hypervisor is gone, as MACHINE, if it does not say better. */
+export function machineGone (reason: unknown): BlockferryError {
+  if (reason instanceof BlockferryError) return reason
+  const words = reason instanceof Error ? reason.message : String(reason)
+  return new BlockferryError('MACHINE', `the machine is gone: ${words}`, { cause: reason })
+}

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 
 import { BlockferryError, toBlockferryError } from '../base/errors.js'
+import { inTurn } from '../base/in-turn.js'
 import type { Throttle } from '../policy/types.js'
 import type { TapStats } from '../tap/tap.js'
 import { openTap } from '../tap/open-tap.js'
@@ -219,11 +220,12 @@ export class SourceDisks {
   /** Leaves the taps unthrottled and untracked, in whatever state their gates are. */
   async close (): Promise<void> {
     for (const { tap, own, release, others } of this.taps) {
-      tap.throttle({})
-      await others.close()
-      tap.untrackAfterMigration()
-      release()
-      if (own) await tap.close()
+      await inTurn(
+        () => tap.throttle({}),
+        async () => await others.close(),
+        () => tap.untrackAfterMigration(),
+        release,
+        async () => { if (own) await tap.close() })
     }
   }
 }

@@ -1,8 +1,7 @@
 // The source's end of a session: the native sender, the control messages, the checkpoints.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { ErrorCode } from '../base/errors.js'
-import { BlockferryError, toBlockferryError } from '../base/errors.js'
+import { BlockferryError, codeSaid, toBlockferryError } from '../base/errors.js'
 import type { NativeSender, NativeTrust, WrongRange } from '../native/types.js'
 import { native } from '../native/addon.js'
 import { Heartbeat } from '../session/heartbeat.js'
@@ -176,7 +175,7 @@ export class SourceLink {
     }
     if (message.type === 'failed') {
       this.#peerGaveUp = true
-      return this.#fail(new BlockferryError(message.code as ErrorCode, `destination: ${message.message}`))
+      return this.#fail(new BlockferryError(codeSaid(message.code), `destination: ${message.message}`))
     }
     if (message.type === 'ping') return this.send('pong', { number: message.number })
     if (message.type === 'durable') this.sender.durable(message.mark)

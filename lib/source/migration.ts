@@ -95,8 +95,8 @@ export class Migration extends EventStream<MigrationEvent> implements Promise<Re
       throw error
     } finally {
       forget()
-      await this.#move?.close()
       this.#commands.end()
+      await this.#move?.close()
       this.end()
     }
   }

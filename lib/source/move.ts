@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import { BlockferryError, toBlockferryError } from '../base/errors.js'
+import { inTurn } from '../base/in-turn.js'
 import { loadTls } from '../base/tls.js'
 import type { NativeTrust } from '../native/types.js'
 import { partOf } from '../ownership/journal.js'
@@ -10,6 +11,7 @@ import { knownSizes } from '../ownership/known-sizes.js'
 import { SourceOwnership } from '../ownership/source-ownership.js'
 import type { Forecast } from '../policy/types.js'
 import type { MigrationEvent } from '../session/events.js'
+import { machineGone } from '../session/machine-call.js'
 import { isLinkLoss, Reconnecting } from '../session/link-loss.js'
 import { NetworkSteps } from '../session/network-steps.js'
 import type { Report } from '../session/report.js'
@@ -70,18 +72,19 @@ export class Move {
     const { journal, throttle, tls, blockSize } = options
     const phase = new SourcePhase()
     const machine = new SourceMachine(options, (reason) => {
-      if (phase.is('copying', 'pausing')) commands.cancel(toBlockferryError(reason))
+      if (phase.is('copying', 'pausing')) commands.cancel(machineGone(reason))
     })
-    const trust = await loadTls(tls, { connects: true })
-    const sizes = await knownSizes(journal, options.disks)
-    const disks = await SourceDisks.open(options.disks, sizes, blockSize, canPause(options.machine))
+    let disks: SourceDisks | null = null
     try {
+      const trust = await loadTls(tls, { connects: true })
+      const sizes = await knownSizes(journal, options.disks)
+      disks = await SourceDisks.open(options.disks, sizes, blockSize, canPause(options.machine))
       await disks.checkOptions(throttle, typeof journal === 'string' ? journal : journal?.path)
       const ownership = await SourceOwnership.begin(
-        journal, migration, planOf(options), disks.taps.map(({ tap }) => partOf(tap)))
+        journal, migration, planOf({ ...options, budgets: commands.budgets }), disks.taps.map(({ tap }) => partOf(tap)))
       return new Move({ migration, options, commands, emit, phase, trust, machine, disks, ownership })
     } catch (error) {
-      await disks.close()
+      await inTurn(async () => await disks?.close(), async () => await machine.close())
       throw error
     }
   }
@@ -139,17 +142,20 @@ export class Move {
     return this.#named(cause ?? error)
   }
 
+  /** What can't be closed does not change whose the disks are. */
   async close (): Promise<void> {
     const { disks, ownership, machine } = this.#parts
-    await this.#link?.close()
-    await disks.close()
-    await ownership.close()
-    await machine.close()
+    await inTurn(
+      async () => await this.#link?.close(),
+      async () => await disks.close(),
+      async () => await ownership.close(),
+      async () => await machine.close())
   }
 
   async #connect (): Promise<[SourceLink, Copying]> {
     const { migration, options, trust, machine, disks, ownership, emit, commands } = this.#parts
     const { host, port, streams, equality, reuse, linkTimeoutMs, blockSize } = options
+    commands.check()
     const link = new SourceLink(linkTimeoutMs, trust, () => this.#copying?.bulkDone())
     this.#link = link
     const description = await this.#unlessCancelled(machine.prepare())

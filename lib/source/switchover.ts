@@ -95,7 +95,7 @@ async function pauseAndAsk (parts: SwitchoverParts, phases: DowntimePhases, cloc
   await unlessCancelled(parts, disks.drain())
   // The last barrier can't overtake a checkpoint that is running.
   if (!await inTime(unlessCancelled(parts, copying.untilCheckpoint()), parts.residualLimitMs)) {
-    return { reason: 'a checkpoint took too long', verified: copying.untilCheckpoint() }
+    return { reason: 'a checkpoint took too long', verified: inBackground(copying.untilCheckpoint()) }
   }
   phases.drain = clock()
   const written = disks.writers().writes
@@ -171,10 +171,19 @@ async function digestsAfterBreak (
   { phase, link, askAfterBreak }: SwitchoverParts, error: BlockferryError
 ): Promise<Digests> {
   if (!phase.is('deciding') || link.peerGaveUp || error.code === 'NOT_EQUAL') throw error
-  const digests = await askAfterBreak()
+  const digests = await askAfterBreak().catch((thrown: unknown) => { throw ownerUnknown(thrown) })
   if (digests !== null) return digests
   phase.to('pausing')
   throw error
+}
+
+/** It could not be asked: whatever the reason is, the destination may own the disks. */
+function ownerUnknown (thrown: unknown): BlockferryError {
+  const error = toBlockferryError(thrown)
+  if (error.owner === 'unknown') return error
+  return new BlockferryError('OWNER_UNKNOWN', `the destination could not be asked: ${error.message}`, {
+    owner: 'unknown', resumable: true, cause: error
+  })
 }
 
 async function unlessCancelled<T> ({ link, commands }: SwitchoverParts, promise: Promise<T>): Promise<T> {

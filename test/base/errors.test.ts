@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import t from 'tap'
 
 import { kErrors } from '../../lib/base/error-codes.js'
-import { BlockferryError, toBlockferryError } from '../../lib/base/errors.js'
+import { BlockferryError, codeSaid, toBlockferryError } from '../../lib/base/errors.js'
 import { StateMachine } from '../../lib/base/state-machine.js'
 
 const root = fileURLToPath(new URL('../../../', import.meta.url))
@@ -38,10 +38,13 @@ t.test('what was thrown gets the code that it is', async (t) => {
     [Object.assign(new Error('disk'), { code: 'EIO', errno: -5 }), 'IO_ERROR', 5],
     [Object.assign(new Error('strange'), { code: 'ESTRANGE', errno: -9999 }), 'IO_ERROR', 9999],
     [Object.assign(new Error('native'), { code: 'BUSY', errno: 16 }), 'BUSY', 16],
+    [Object.assign(new Error('quota'), { code: 'Unknown system error -122', errno: -122 }), 'NO_SPACE', 122],
+    [Object.assign(new Error('no such'), { code: 'ENOTSUP', errno: -95 }), 'UNSUPPORTED', 95],
+    [Object.assign(new Error('closed'), { code: 'EBADF' }), 'IO_ERROR', 0],
     [new Error('std::bad_alloc'), 'NO_MEMORY', 0],
     [new TypeError('x is not a function'), 'INTERNAL', 0],
     [Object.assign(new TypeError('argument'), { code: 'ERR_INVALID_ARG_TYPE' }), 'INTERNAL', 0],
-    [Object.assign(new Error('proto'), { code: 'toString', errno: 1 }), 'IO_ERROR', 1],
+    [Object.assign(new Error('proto'), { code: 'toString', errno: 9998 }), 'IO_ERROR', 9998],
     ['a text', 'INTERNAL', 0],
     [undefined, 'INTERNAL', 0]
   ]
@@ -50,6 +53,11 @@ t.test('what was thrown gets the code that it is', async (t) => {
   }
   const known = new BlockferryError('BUSY', 'taken', { owner: 'source' })
   t.equal(toBlockferryError(known, { owner: 'destination' }), known)
+})
+
+t.test('what another process says may be of another version', async (t) => {
+  t.equal(codeSaid('BUSY'), 'BUSY')
+  for (const code of ['ENOENT', 'LATER', 'toString', undefined, 7]) t.equal(codeSaid(code), 'VERSION')
 })
 
 t.test('a step that no arrow allows is a mistake of ours', async (t) => {

@@ -11,6 +11,7 @@ import { migrate, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import { DestinationMachine } from '../../lib/destination/machine.js'
 import { hashOf, noise, temporary } from '../../testbed/support/images.js'
+import { FrameProxy } from '../support/frame-proxy.js'
 import { psk, pskFile } from '../support/keys.js'
 import type { Pair } from '../support/pair.js'
 import { makePair } from '../support/pair.js'
@@ -167,4 +168,25 @@ t.test('the migration ends just when the memory is announced', async (t) => {
   t.match(await failure, { code: 'CLOSED' })
   t.notOk(listens, 'the machine is left alone')
   t.same(readdirSync(folder), [], 'no socket is left')
+})
+
+t.test('paused, and a checkpoint that is never verified: taken back, and nothing is left that nobody waits for', async (t) => {
+  const move = await makeMove(t)
+  const proxy = await FrameProxy.to(move.machineReceiver.address)
+  t.teardown(() => proxy.close())
+  let isSending = false
+  const last = proxy.hold(({ from, text }) => isSending && from === 'destination' && text === 'verified')
+  const migration = migrate({
+    disks: [{ source: move.source }],
+    destination: proxy.address,
+    machine: move.from,
+    compression: 'off',
+    budgets: { bandwidth: '2MB/s', downtime: '300ms' }
+  })
+  migration.on('memory', () => { isSending = true })
+  await t.rejects(migration, { code: 'TIMEOUT', owner: 'source', message: /a checkpoint took too long/ })
+  await last.held
+  last.release()
+  t.ok(move.from.runs)
+  t.equal(move.source.state, 'open')
 })

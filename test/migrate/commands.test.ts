@@ -1,7 +1,11 @@
 // Commands at the moments that matter: before the migration has begun, and right before the commit.
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import t from 'tap'
 
-import { migrate } from '../../lib/index.js'
+import { Journal, migrate } from '../../lib/index.js'
+import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import { hashOf } from '../../testbed/support/images.js'
 import { makePair } from '../support/pair.js'
 
@@ -64,4 +68,72 @@ t.test('cancel() when it is over', async (t) => {
   const migration = migrate({ disks: [{ source }], destination: receiver.address })
   await migration
   t.equal(migration.cancel(), false)
+})
+
+t.test('budgets of the turn of migrate() itself are what a crashed migration goes on with', async (t) => {
+  const { dir, source, receiver } = await makePair(t)
+  await using journal = await Journal.open(join(dir, 'journal'))
+  const migration = migrate({ disks: [{ source }], destination: receiver.address, switchover: 'manual', journal })
+  migration.setLimits({ bandwidth: '1MB/s' })
+  await new Promise<void>((resolve) => migration.on('started', () => resolve()))
+  t.match(journal.lastPlan(), { budgets: { bandwidth: 1e6, downtime: 300 } })
+  migration.cancel()
+  await t.rejects(migration, { code: 'CANCELLED' })
+})
+
+t.test('cancelled before it has begun: no hook is called', async (t) => {
+  const { source, receiver } = await makePair(t)
+  const calls: string[] = []
+  const call = (name: string) => () => { calls.push(name) }
+  const migration = migrate({
+    disks: [{ source }],
+    destination: receiver.address,
+    network: { prepare: call('prepare'), switchOver: call('switchOver'), undo: call('undo') }
+  })
+  migration.cancel()
+  await t.rejects(migration, { code: 'CANCELLED', owner: 'source' })
+  t.same(calls, [])
+})
+
+t.test('a machine that can\'t be let go of: the migration ends all the same, and keeps no date', async (t) => {
+  const { source, receiver } = await makePair(t)
+  class Stuck extends InMemoryMachine {
+    override async close (): Promise<void> {
+      throw new Error('made up')
+    }
+  }
+  const { setTimeout } = globalThis
+  let timers = 0
+  t.teardown(() => { globalThis.setTimeout = setTimeout })
+  const date = new Date(Date.now() + 3_600_000)
+  const migration = migrate({
+    disks: [{ source }], destination: receiver.address, machine: new Stuck(1 << 20), switchover: date
+  })
+  await t.rejects(migration, { code: 'MACHINE', owner: 'source' }, 'nobody waits for a machine there')
+  globalThis.setTimeout = ((...args: Parameters<typeof setTimeout>) => {
+    timers++
+    return setTimeout(...args)
+  }) as typeof setTimeout
+  const events: string[] = []
+  for await (const { event } of migration) events.push(event)
+  t.equal(events.at(-1), 'failed')
+  await sleep(1500)
+  t.ok(timers <= 1, 'nobody looks at the date any more')
+  t.equal(source.state, 'open')
+})
+
+t.test('a machine that is gone says so, whatever it says', async (t) => {
+  for (const reason of [new Error('made up'), Object.assign(new Error('reset'), { code: 'ECONNRESET', errno: -104 })]) {
+    const { source, receiver } = await makePair(t)
+    class Mortal extends InMemoryMachine {
+      async untilGone (): Promise<Error> {
+        return reason
+      }
+    }
+    const events: string[] = []
+    const migration = migrate({ disks: [{ source }], destination: receiver.address, machine: new Mortal(1 << 20) })
+    migration.on('reconnecting', ({ event }) => { events.push(event) })
+    await t.rejects(migration, { code: 'MACHINE', owner: 'source', message: /the machine is gone/ })
+    t.same(events, [])
+  }
 })

@@ -9,6 +9,7 @@ import t from 'tap'
 
 import type { BlockferryError } from '../../lib/index.js'
 import { migrate, recover } from '../../lib/index.js'
+import { native } from '../../lib/native/addon.js'
 import type { Frame } from '../support/frame-proxy.js'
 import { FrameProxy, message } from '../support/frame-proxy.js'
 import { hashOf, temporary } from '../../testbed/support/images.js'
@@ -143,6 +144,17 @@ t.test('cut at the commit, for good: unknown, and the destination does not own i
   t.match(await commit.result, { code: 'OWNER_UNKNOWN', owner: 'unknown', resumable: true })
   await told
   t.equal(commit.pair.receiver.taps.size, 0)
+  await checkHeld(t, commit)
+})
+
+t.test('cut at the commit, and it can\'t even be asked: unknown', async (t) => {
+  const commit = await commitUntil(t, kCommit)
+  const { Sender } = native
+  t.teardown(() => { native.Sender = Sender })
+  native.Sender = class { constructor () { throw new Error('std::bad_alloc') } } as unknown as typeof Sender
+  commit.proxy.cut()
+  t.match(await commit.result, { code: 'OWNER_UNKNOWN', owner: 'unknown', cause: { code: 'NO_MEMORY' } })
+  native.Sender = Sender
   await checkHeld(t, commit)
 })
 
