@@ -103,6 +103,10 @@ export const kErrors = {
     means: 'Another tool has put its own table into a device that a \'dm\' tap is in. The disk works on.',
     advice: 'Let the tool finish, and start again.'
   },
+  INTERNAL: {
+    means: 'A mistake of blockferry\'s own.',
+    advice: 'Report it, with the message and what went before.'
+  },
   DEADLINE: {
     means: 'The deadline passed before the downtime budget could be met.',
     advice: 'Relax the budget that the forecast names, or let the writers be throttled.'
@@ -126,10 +130,6 @@ export const kErrors = {
   OWNER_UNKNOWN: {
     means: 'The link broke while the destination was deciding: it may own the disk, or not.',
     advice: 'Start neither side before the destination has been asked: `blockferry recover`.'
-  },
-  INTERNAL: {
-    means: 'A mistake of blockferry\'s own.',
-    advice: 'Report it, with the message and what went before.'
   }
 } as const satisfies Record<string, ErrorWords>
 

@@ -32,6 +32,7 @@ const char* code_name(Code code) {
     case Code::unauthorized: return "UNAUTHORIZED";
     case Code::unaccounted: return "UNACCOUNTED";
     case Code::table_changed: return "TABLE_CHANGED";
+    case Code::internal: return "INTERNAL";
   }
   return "INTERNAL";
 }

@@ -38,9 +38,10 @@ enum class Code {
   unauthorized,    // the peer is not who it has to be, or says so of us
   unaccounted,     // a tap in the kernel may have missed writes
   table_changed,   // another tool has changed a device that a tap is in
+  internal,        // a mistake of ours
 };
 
-inline constexpr Code kLastCode = Code::table_changed;
+inline constexpr Code kLastCode = Code::internal;
 
 const char* code_name(Code code);
 

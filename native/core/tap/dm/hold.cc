@@ -26,13 +26,13 @@ Status DmWatch::freeze() {
 // Else what is written out at the end would be delayed.
 void DmWatch::let_writes_pass() {
   std::lock_guard device(device_mutex_);
-  if (attached_ && !held_ && !refusing_) (void)stack_->set_delay(0);
+  if (phase_ == DmPhase::watching) (void)stack_->set_delay(0);
 }
 
 // Not when writers are to be held, or are: it would let them go on.
 Status DmWatch::delay_writes(unsigned ms) {
   std::lock_guard device(device_mutex_);
-  if (!attached_ || wanted_ || held_ || refusing_) {
+  if (phase_ != DmPhase::watching || wanted_) {
     return Status::failure(Code::closed, "the writers of " + path_ + " can't be delayed now");
   }
   return stack_->set_delay(std::min(ms, kMaxDelayMs));
@@ -42,16 +42,19 @@ Status DmWatch::settle(std::chrono::steady_clock::duration) {
   Status status = failure();
   let_writes_pass();
   // This may take long, and nobody waits for it. Of a device that is suspended it would take for ever.
-  if (status.ok() && !held()) status = write_back();
+  if (status.ok() && !is_suspended(phase())) status = write_back();
   std::lock_guard device(device_mutex_);
   if (status.ok()) status = failure();
   if (!status.ok()) return status;
-  if (held_) {
+  if (is_suspended(phase_)) {
     DmInfo info;
     status = stack_->check();
     if (status.ok()) status = stack_->device().info(&info);
     if (!status.ok() || info.suspended) return fail(status);
     return fail(Status::failure(Code::unaccounted, path_ + " did not stay suspended"));
+  }
+  if (phase_ != DmPhase::watching) {
+    return Status::failure(Code::closed, "the writers of " + path_ + " can't be held now");
   }
   // open() may have come before; if it comes from now on it waits, and lets them go on again.
   if (!wanted_) return Status::failure(Code::closed, "the writers of " + path_ + " are to go on");
@@ -63,7 +66,7 @@ Status DmWatch::settle(std::chrono::steady_clock::duration) {
     return status;
   }
   watchdog_->show_life();  // that may have taken long
-  set_held(true);
+  move_to(DmPhase::held);
   status = last_marks();
   if (status.ok() && may_lose_) status = prepare_fence();
   return fail(status);
@@ -83,42 +86,44 @@ Status DmWatch::last_marks() {
 void DmWatch::open() {
   if (!wanted_.exchange(false)) return;
   std::lock_guard device(device_mutex_);
-  if (refused_ || !stack_) return;
+  if (phase_ == DmPhase::fenced || !stack_) return;
   // First of all: resumed with it, the device would be fenced.
-  Status withdrawn = may_lose_ && held_ ? stack_->withdraw_fence() : Status{};
+  bool prepared = phase_ == DmPhase::fencing || (may_lose_ && phase_ == DmPhase::held);
+  Status withdrawn = prepared ? stack_->withdraw_fence() : Status{};
   may_lose_ = false;
   (void)watchdog_->fence_at_death(false);
-  if (!held_) return;
+  if (!is_suspended(phase_)) return;
   // If that fails the watchdog tries it again.
   if (withdrawn.ok() && stack_->device().resume().ok()) watchdog_->disarm();
-  set_held(false);
+  move_to(DmPhase::watching);
   (void)fail(withdrawn);  // its own table comes in the fence's place
   if (!failure().ok()) detach();
 }
 
 void DmWatch::refuse() {
   std::lock_guard device(device_mutex_);
-  if (refused_ || !stack_) return;
+  if (phase_ == DmPhase::fenced || !stack_) return;
   fence();
   // Without the mark it has to be unfenced by hand, no more.
-  if (refused_) (void)stack_->mark_moved();
+  if (phase_ == DmPhase::fenced) (void)stack_->mark_moved();
 }
 
 void DmWatch::fence() {
   // It stays suspended if that fails, and the watchdog tries it again at the end.
-  refusing_ = true;
+  if (!is_refusing(phase_)) {
+    move_to(is_suspended(phase_) ? DmPhase::fencing : DmPhase::fencing_loose);
+  }
   (void)watchdog_->fence_at_death(true);
   if (!stack_->fence().ok()) return;
-  refused_ = true;
   watchdog_->disarm();
-  set_held(false);
+  move_to(DmPhase::fenced);
 }
 
 // Nothing is lost to the other side before both settle() and this have returned, in whatever order.
 Status DmWatch::may_lose_disk() {
   std::lock_guard device(device_mutex_);
   may_lose_ = true;
-  return held_ ? prepare_fence() : Status{};
+  return is_suspended(phase_) ? prepare_fence() : Status{};
 }
 
 // The watchdog first: it would resume what is loaded. Should it die, too, the loaded table tells.

@@ -32,7 +32,7 @@ Status DmWatch::open(const std::string& path, const std::string& metadata, bool 
   if (status.ok()) status = DmWatchdog::start(device, &watchdog_);
   if (status.ok()) status = DmStack::insert(device, metadata, delays, *watchdog_, &stack_);
   if (!status.ok()) return status;
-  attached_ = true;
+  move_to(DmPhase::watching);
   *below = "/dev/dm-" + std::to_string(stack_->inner().minor_number());
   status = begin_account();
   if (status.ok()) status = block_->written(&before_);
@@ -49,9 +49,9 @@ DmWatch::~DmWatch() {
   if (thread_.joinable()) thread_.join();
   if (!stack_) return;
   // Whoever goes while the disk may be another's leaves it so that nobody writes.
-  if (may_lose_ && held_) fence();
-  if (refusing_ && !refused_) watchdog_->leave_it_to_helper();
-  if (refusing_) return;
+  if (may_lose_ && is_suspended(phase_)) fence();
+  if (is_refusing(phase_) && phase_ != DmPhase::fenced) watchdog_->leave_it_to_helper();
+  if (is_refusing(phase_)) return;
   detach();
   (void)stack_->remove_inner();
 }
@@ -68,7 +68,7 @@ void DmWatch::track(DirtyMap* map) {
 void DmWatch::run() {
   std::unique_lock lock(mutex_);
   while (!stop_) {
-    if (held_) {
+    if (is_suspended(phase_)) {
       watchdog_->show_life();
       changed_.wait_for(lock, kSignOfLife);
       continue;
@@ -81,7 +81,7 @@ void DmWatch::run() {
     auto begin = Clock::now();
     {
       std::lock_guard device(device_mutex_);
-      if (!held_ && !refusing_ && failure().ok()) {
+      if (phase_ == DmPhase::watching && failure().ok()) {
         Status status = contain([this] { return checkpoint(); });
         insist([&] { (void)fail(status); });
       }
@@ -89,7 +89,7 @@ void DmWatch::run() {
     auto pause = std::max<Clock::duration>(kPause, kShare * (Clock::now() - begin));
     pause = std::max(pause, kHoldShare * hold_time_);
     lock.lock();
-    changed_.wait_for(lock, pause, [this] { return stop_ || held_; });
+    changed_.wait_for(lock, pause, [this] { return stop_ || is_suspended(phase_); });
   }
 }
 
@@ -99,29 +99,35 @@ Status DmWatch::fail(Status status) {
   if (status.ok() || !failure().ok()) return status;
   bool gone = status.code == Code::table_changed || status.code == Code::not_found;
   if (!gone) status.code = Code::unaccounted;
-  if (!held_) detach();
+  if (phase_ == DmPhase::watching) detach();
   std::lock_guard lock(mutex_);
   failure_ = status;
   return status;
 }
 
 void DmWatch::detach() {
-  if (!attached_) return;
+  if (phase_ == DmPhase::bare) return;
   Status status = stack_->detach();
-  attached_ = !status.ok() && status.code != Code::table_changed;
+  if (status.ok() || status.code == Code::table_changed) move_to(DmPhase::bare);
 }
 
-void DmWatch::set_held(bool held) {
+// Called with device_mutex_ locked. What is not known of a mistake of ours must not be relied on either.
+void DmWatch::move_to(DmPhase next) {
   {
     std::lock_guard lock(mutex_);
-    held_ = held;
+    if (may_follow(phase_, next)) {
+      phase_ = next;
+    } else {
+      failure_ = Status::failure(Code::internal, "the dm tap of " + path_ + ": no way from phase " +
+          std::to_string(static_cast<int>(phase_)) + " to " + std::to_string(static_cast<int>(next)));
+    }
   }
   changed_.notify_all();
 }
 
-bool DmWatch::held() const {
+DmPhase DmWatch::phase() const {
   std::lock_guard lock(mutex_);
-  return held_;
+  return phase_;
 }
 
 Status DmWatch::failure() const {
@@ -134,9 +140,12 @@ Status DmWatch::check() const { return failure(); }
 Status DmWatch::begin() {
   std::lock_guard device(device_mutex_);
   if (failure().ok()) return {};
-  Status status = attached_ ? Status{} : stack_->attach_again(metadata_);
-  if (!status.ok()) return status;
-  attached_ = true;
+  Status status;
+  if (phase_ == DmPhase::bare) {
+    status = stack_->attach_again(metadata_);
+    if (!status.ok()) return status;
+    move_to(DmPhase::watching);
+  }
   status = begin_account();
   if (!status.ok()) return status;
   {

@@ -15,6 +15,7 @@
 #include "base/file_descriptor.h"
 #include "disk/block_device.h"
 #include "tap/dm/metadata.h"
+#include "tap/dm/phase.h"
 #include "tap/dm/stack.h"
 #include "tap/dm/watchdog.h"
 #include "tap/write_watch.h"
@@ -52,8 +53,8 @@ class DmWatch : public WriteWatch {
   Status prepare_fence();
   void fence();
   void detach();
-  void set_held(bool held);
-  bool held() const;
+  void move_to(DmPhase next);
+  DmPhase phase() const;
   Status fail(Status status);
   Status failure() const;
 
@@ -67,20 +68,18 @@ class DmWatch : public WriteWatch {
 
   std::atomic<bool> wanted_{false};  // that writers are held: since hold(), until open()
   std::mutex device_mutex_;  // all below: one deals with the device at a time
-  bool attached_ = false;
   bool may_lose_ = false;
-  bool refusing_ = false, refused_ = false;  // asked for, done
   uint64_t since_ = 0;
   uint64_t discards_ = 0;        // there were until the last checkpoint
   uint64_t discard_blocks_ = 1;  // one reaches so far behind the block where it begins
   uint64_t widen_ = 0;           // so many blocks behind each are marked, too
   std::chrono::steady_clock::duration hold_time_{};
 
-  mutable std::mutex mutex_;  // all below; held_ is written with both
+  mutable std::mutex mutex_;  // all below; phase_ is written with both
   std::condition_variable changed_;
   DirtyMap* map_ = nullptr;
   uint64_t maps_ = 0;  // so many there were
-  bool held_ = false;
+  DmPhase phase_ = DmPhase::bare;
   bool stop_ = false;
   Status failure_;
   std::thread thread_;

@@ -73,7 +73,7 @@ Status DmWatchdog::start(const DmDevice& device, std::unique_ptr<DmWatchdog>* wa
 }
 
 DmWatchdog::~DmWatchdog() {
-  (void)tell('q');
+  (void)tell(DmWord::end);
   end_helper();
 }
 
@@ -89,8 +89,8 @@ Status DmWatchdog::start_helper() {
   other.reset();
   if (error != 0) return Status::from_errno(error, "start " + path);
   pollfd ready = {socket_.get(), POLLIN, 0};
-  char word = 0;
-  bool there = poll(&ready, 1, kStartMs) == 1 && recv(ready.fd, &word, 1, 0) == 1;
+  DmWord word = DmWord::end;
+  bool there = poll(&ready, 1, kStartMs) == 1 && recv(ready.fd, &word, 1, 0) == 1 && word == DmWord::ready;
   return there ? Status{} : Status::failure(Code::io_error, path + " does not work");
 }
 
@@ -100,42 +100,42 @@ void DmWatchdog::end_helper() {
   process_ = -1;
 }
 
-Status DmWatchdog::tell(char word) {
+Status DmWatchdog::tell(DmWord word) {
   if (send(socket_.get(), &word, 1, MSG_NOSIGNAL) == 1) return {};
   return Status::from_errno(errno, "tell the watchdog of the dm tap");
 }
 
 Status DmWatchdog::arm() {
   std::lock_guard lock(mutex_);
-  Status status = tell('a');
+  Status status = tell(DmWord::arm);
   if (status.ok()) return status;
   end_helper();
   status = start_helper();
-  if (status.ok() && fences_) status = tell('f');
-  if (status.ok() && lifts_) status = tell('s');
-  return status.ok() ? tell('a') : status;
+  if (status.ok() && fences_) status = tell(DmWord::fence_at_death);
+  if (status.ok() && lifts_) status = tell(DmWord::lift_delay_at_death);
+  return status.ok() ? tell(DmWord::arm) : status;
 }
 
 void DmWatchdog::disarm() {
   std::lock_guard lock(mutex_);
-  (void)tell('d');
+  (void)tell(DmWord::disarm);
 }
 
 void DmWatchdog::show_life() {
   std::lock_guard lock(mutex_);
-  (void)tell('l');
+  (void)tell(DmWord::alive);
 }
 
 Status DmWatchdog::fence_at_death(bool on) {
   std::lock_guard lock(mutex_);
   fences_ = on;
-  return tell(on ? 'f' : 'r');
+  return tell(on ? DmWord::fence_at_death : DmWord::resume_at_death);
 }
 
 Status DmWatchdog::lift_delay_at_death(bool on) {
   std::lock_guard lock(mutex_);
   lifts_ = on;
-  return tell(on ? 's' : 'n');
+  return tell(on ? DmWord::lift_delay_at_death : DmWord::keep_delay_at_death);
 }
 
 void DmWatchdog::leave_it_to_helper() {
@@ -153,12 +153,18 @@ void stand_by(const DmDevice& device, int socket) {
       let_go_on(device);  // and still armed: it may only be about to be suspended
       continue;
     }
-    char word = 0;
+    DmWord word = DmWord::alive;
     if (recv(socket, &word, 1, 0) <= 0) break;
-    if (word == 'q') return;
-    if (word == 'a' || word == 'd') armed = word == 'a';
-    if (word == 'f' || word == 'r') fences = word == 'f';
-    if (word == 's' || word == 'n') lifts = word == 's';
+    switch (word) {
+      case DmWord::end: return;
+      case DmWord::arm: armed = true; break;
+      case DmWord::disarm: armed = false; break;
+      case DmWord::fence_at_death: fences = true; break;
+      case DmWord::resume_at_death: fences = false; break;
+      case DmWord::lift_delay_at_death: lifts = true; break;
+      case DmWord::keep_delay_at_death: lifts = false; break;
+      case DmWord::alive: case DmWord::ready: break;
+    }
   }
   if (fences) return fence(device);
   if (armed) let_go_on(device);

@@ -17,6 +17,19 @@
 
 namespace blockferry {
 
+// What is said between the two, a byte each: `ready` by the helper, once; all others to it.
+enum class DmWord : char {
+  ready = 'y',
+  arm = 'a',
+  disarm = 'd',
+  alive = 'l',
+  fence_at_death = 'f',
+  resume_at_death = 'r',
+  lift_delay_at_death = 's',
+  keep_delay_at_death = 'n',
+  end = 'q',
+};
+
 class DmWatchdog {
  public:
   // Beside the addon, where the build puts it.
@@ -46,7 +59,7 @@ class DmWatchdog {
  private:
   Status start_helper();
   void end_helper();
-  Status tell(char word);
+  Status tell(DmWord word);
 
   DmDevice device_;
   std::mutex mutex_;  // all below

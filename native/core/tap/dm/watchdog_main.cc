@@ -38,6 +38,7 @@ int main(int count, char** arguments) {
   DmTable table;
   if (!device.info(&info).ok() || !device.table(&table).ok()) return 1;
   wipe(&table);
-  if (write(0, "r", 1) != 1) return 1;
+  DmWord ready = DmWord::ready;
+  if (write(0, &ready, 1) != 1) return 1;
   stand_by(device, 0);
 }
