@@ -45,7 +45,7 @@ export async function recover (journal: string, options: RecoverOptions = {}): P
   await using opened = await Journal.open(journal)
   for (const record of opened.unknown()) {
     const committed = await outcomeOf(record, options, token)
-    if (committed !== null) await opened.settle(record, committed ? 'moved' : 'kept')
+    if (committed !== null) await opened.recordOutcome(record, committed ? 'moved' : 'kept')
   }
   return lastMigrations(opened).map(describe)
 }

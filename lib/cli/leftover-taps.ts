@@ -1,8 +1,8 @@
 // What taps in the kernel have left, in words; and taken out, for `blockferry recover --device`.
 import { BlockferryError } from '../base/errors.js'
 import type { Recovered } from '../recover.js'
-import type { LeftTap } from '../tap/leftovers.js'
-import { markMoved, removeLeftTap } from '../tap/leftovers.js'
+import type { LeftoverTap } from '../tap/leftovers.js'
+import { markMoved, removeLeftoverTap } from '../tap/leftovers.js'
 import { UsageError } from './usage-error.js'
 
 const kStates = {
@@ -12,7 +12,7 @@ const kStates = {
   alone: 'is gone'
 }
 
-export function leftTapText (left: LeftTap): string {
+export function leftoverTapText (left: LeftoverTap): string {
   const { device, live } = left
   const whose = live ? 'of a running process' : `of a dead process: blockferry recover --device ${device}`
   if (left.tap === 'bpf') {
@@ -47,7 +47,7 @@ export function concerned (migrations: Recovered[], { name }: { name: string | n
 
 /** `owned`: the disk is owned here, as a journal or the user says. */
 export async function takeOut ({ device }: NamedDevice, owned: boolean): Promise<string> {
-  const found = await removeLeftTap(device, { owned })
+  const found = await removeLeftoverTap(device, { owned })
   return found ? `the tap that was left at ${device} is gone` : `no tap was left at ${device}`
 }
 

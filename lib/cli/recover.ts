@@ -80,13 +80,13 @@ async function run (values: Values, output: Output): Promise<number> {
   const code = codeFor(ofDevice)
   const machineCode = machine === null ? code : codeFor(concerned(recovered, machine))
   const outcome = named === null ? null : await settleDevice(named, ofDevice)
-  const settled = machine === null ? null : await settle(machine, machineCode)
+  const resolved = machine === null ? null : await resolveLeftover(machine, machineCode)
   output.event({
-    event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(settled !== null && { machine: settled })
+    event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(resolved !== null && { machine: resolved })
   } as { event: string })
   output.line(recovered.map(lines).join('\n') || 'nothing has moved yet: the disks are owned here')
   if (outcome !== null) output.line(outcome)
-  if (settled !== null) output.line(settled)
+  if (resolved !== null) output.line(resolved)
   return code
 }
 
@@ -96,26 +96,26 @@ async function settleDevice (named: NamedDevice, recovered: Recovered[]): Promis
   return recovered.every(({ here }) => here === 'elsewhere') ? await letReturn(named) : null
 }
 
-interface LeftMachine {
+interface LeftoverMachine {
   /** Of one of its disks; null: the journal has no other machine's. */
   name: string | null
-  settle: NonNullable<Machine['settle']>
+  resolve: NonNullable<Machine['resolveLeftover']>
 }
 
 /** --machine, if it was given: one that can be left waiting for its owner. */
-function leftMachine (values: Values): LeftMachine | null {
+function leftMachine (values: Values): LeftoverMachine | null {
   const value = args.text(values, 'machine')
   if (value === undefined) return null
   const [, name = null, spec] = /^(?:([^=:]+)=)?(.*)$/.exec(value)!
   const machine = args.checked(() => machineOf('--machine', spec!))
-  if (machine.settle === undefined) throw new UsageError('--machine: must be xen:DOMAIN')
-  return { name, settle: (isHere) => machine.settle!(isHere) }
+  if (machine.resolveLeftover === undefined) throw new UsageError('--machine: must be xen:DOMAIN')
+  return { name, resolve: (isHere) => machine.resolveLeftover!(isHere) }
 }
 
-async function settle ({ settle }: LeftMachine, code: number): Promise<string> {
+async function resolveLeftover ({ resolve }: LeftoverMachine, code: number): Promise<string> {
   if (code === kExit.ownerUnknown) return 'the machine stays as it is'
   const isHere = code === kExit.done
-  if (!await settle(isHere)) return 'nothing is left of the machine\'s move'
+  if (!await resolve(isHere)) return 'nothing is left of the machine\'s move'
   return isHere ? 'the machine goes on here' : 'what was left of the machine is removed'
 }
 

@@ -12,7 +12,7 @@ const kPhases = {
 }
 
 export function redirectText (state: RedirectState): string {
-  const { id, role, phase, addresses, newAddresses, tunnel, connection, keeper } = state
+  const { id, role, phase, addresses, newAddresses, tunnel, connection, caretaker: keeper } = state
   const to = newAddresses.length === 0 ? '' : ` as ${newAddresses.join(', ')}`
   const way = role === 'old' ? 'to' : 'from'
   const still = connection === null ? '' : ', and no packet passes'

@@ -6,8 +6,8 @@ import { text } from './args.js'
 import type { Command } from './command.js'
 import { kExit } from './exit-codes.js'
 import { formatBytes, formatTime } from './format.js'
-import { leftTaps } from '../tap/leftovers.js'
-import { leftTapText } from './leftover-taps.js'
+import { leftoverTaps } from '../tap/leftovers.js'
+import { leftoverTapText } from './leftover-taps.js'
 import type { Stage } from './progress-line.js'
 import { progressLine } from './progress-line.js'
 import { redirectText } from './redirect-text.js'
@@ -29,9 +29,9 @@ its kernel, those that killed processes have left included.
   run: async (values, output) => {
     const status = text(values, 'control') === undefined ? null : await ask(values, 'status', {})
     const redirects = await listRedirects(text(values, 'state') ?? kRuntimeFolder)
-    const taps = await leftTaps()
+    const taps = await leftoverTaps()
     output.event({ event: 'status', ...status, redirects, taps } as { event: string })
-    const onHost = [...redirects.map(redirectText), ...taps.map(leftTapText)]
+    const onHost = [...redirects.map(redirectText), ...taps.map(leftoverTapText)]
     const none = status === null && onHost.length === 0 ? ['no redirection and no tap on this host'] : []
     output.line([...(status === null ? [] : [statusText(status)]), ...onHost, ...none].join('\n'))
     return kExit.done

@@ -17,7 +17,7 @@ export class SendJob implements Job {
   readonly #startedAt = new Date()
   #state: RunningMigration['state'] = 'starting'
   #paused = false
-  #undecided = false
+  #ownerUnknown = false
   #progress: Progress | null = null
   #report: Report | null = null
   #error: BlockferryError | null = null
@@ -52,12 +52,12 @@ export class SendJob implements Job {
     if (event.event === 'ready') this.#state = 'ready'
     if (event.event === 'switchover') this.#state = 'switchover'
     if (event.event === 'progress') this.#progress = event
-    this.#undecided = ownerUnknownAfter(event, this.#undecided)
+    this.#ownerUnknown = ownerUnknownAfter(event, this.#ownerUnknown)
   }
 
   /** The owner of its disks is unknown here. */
   get undecided (): boolean {
-    return this.#undecided
+    return this.#ownerUnknown
   }
 
   pause (): void {

@@ -123,7 +123,7 @@ async function openDisk (
   const tap = typeof where === 'string'
     ? await openAs({ source: where, name, direct, createSize: offered.size, force, holes })
     : where
-  const release = tap.claimForMigration()
+  const release = tap.useForMigration()
   tap.refuse()
   const created = typeof where === 'string' && tap.native.describe().created
   const inode = await inodeOf(tap)

@@ -13,7 +13,7 @@ export interface Machine {
   resume? (): Promise<void> | void
   /** For a side whose migration's process was killed, from a new one: lets the machine go on where it
    * waits for that, or removes it, by who owns its disks. False: nothing of it is left. */
-  settle? (isHere: boolean): Promise<boolean>
+  resolveLeftover? (isHere: boolean): Promise<boolean>
 }
 
 /**

@@ -49,7 +49,7 @@ export interface NativeTap {
   hold (): void
   refuse (): void
   open (): void
-  settle (timeoutMs: number): Promise<void>
+  drain (timeoutMs: number): Promise<void>
   mayLoseDisk (): Promise<void>
   delayWrites (ms: number): Promise<void>
   checkWatch (): void
@@ -167,7 +167,7 @@ export interface NativeSender {
   durable (number: number): void
   finish (number: number): void
   unfinish (): void
-  remark (disk: number, firstBlock: number, count: number): void
+  markAgain (disk: number, firstBlock: number, count: number): void
   digest (disk: number): string
   stats (): NativeSenderStats
   close (): Promise<void>

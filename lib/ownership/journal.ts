@@ -94,8 +94,8 @@ export class Journal implements AsyncDisposable {
    * message went out before `committing` was written. */
   async #settleTheDead (): Promise<void> {
     for (const record of this.#latest().values()) {
-      if (record.state === 'receiving') await this.settle(record, 'refused')
-      if (record.state === 'copying') await this.settle(record, 'kept')
+      if (record.state === 'receiving') await this.recordOutcome(record, 'refused')
+      if (record.state === 'copying') await this.recordOutcome(record, 'kept')
     }
   }
 
@@ -152,7 +152,7 @@ export class Journal implements AsyncDisposable {
   }
 
   /** The next state of a migration that is known here. */
-  async settle ({ at: _at, ...record }: OwnershipRecord, state: 'moved' | 'kept' | 'refused'): Promise<void> {
+  async recordOutcome ({ at: _at, ...record }: OwnershipRecord, state: 'moved' | 'kept' | 'refused'): Promise<void> {
     const back = state !== 'moved' && record.state === 'committing'
     const disks = back ? record.disks.map((disk) => ({ ...disk, epoch: disk.epoch - 1 })) : record.disks
     await this.write({ ...record, disks, state })

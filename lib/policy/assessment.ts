@@ -10,7 +10,7 @@ import type { Budgets, PolicyOptions, Sample } from './types.js'
 /** See PolicyOptions. */
 const kPatience = 4
 
-export interface Situation {
+export interface Assessment {
   sample: Sample
   budgets: Budgets
   link: Link
@@ -45,7 +45,7 @@ export interface Memory {
  * copy (null before it). */
 export function assess (
   { budgets, options, history, checkpoints, startedAt, tailAt }: Memory, sample: Sample, link: Link
-): Situation {
+): Assessment {
   const ratio = estimateWireRatio(history, sample)
   const checkpointMs = checkpointCost(checkpoints)
   const pauseCostMs = pauseCost(sample, checkpointMs)

@@ -14,7 +14,7 @@ import { emptyHistory, estimateLink, estimateWriter, lastRate, observe } from '.
 import { predict } from './forecast.js'
 import { deferTime, kUnknownInFlight, largestExtent, mostInFlight } from './pacing.js'
 import { paperSteps, planSteps } from './paper-steps.js'
-import type { Situation } from './assessment.js'
+import type { Assessment } from './assessment.js'
 import { assess } from './assessment.js'
 import type { Throttled } from './throttle.js'
 import {
@@ -133,7 +133,7 @@ function blindDecision (state: State, sample: Sample): Decision {
 /** Throttling serves no purpose when no switchover is wanted, or when even a pause without any
  * residual would take too long. */
 function mayThrottle (
-  state: State, { sample, usualPauseMs, link, ratio, budgets }: Situation
+  state: State, { sample, usualPauseMs, link, ratio, budgets }: Assessment
 ): boolean {
   return state.options.throttle !== 'none' && sample.wanted !== false &&
     leastDowntime(usualPauseMs, link, ratio) <= budgets.downtimeMs
@@ -141,7 +141,7 @@ function mayThrottle (
 
 /** The limit to put on the writers, and the least that their latency budget allows. */
 function limitWriter (
-  state: State, situation: Situation, fits: boolean
+  state: State, situation: Assessment, fits: boolean
 ): { throttled: Throttled | null, floor: number } {
   const { recent, pressure, budgets, sample, link, inTail } = situation
   const before = state.throttled
@@ -164,7 +164,7 @@ function limitWriter (
 
 /** The limit in the form that the scheme chosen uses. */
 function express (
-  { limit }: Throttled, { options, budgets }: State, { allowed, recent, pressure }: Situation
+  { limit }: Throttled, { options, budgets }: State, { allowed, recent, pressure }: Assessment
 ): Throttle {
   if (options.throttle !== 'steps') {
     return { bytesPerSecond: limit, burstBytes: burstSize(limit, allowed), steps: [] }

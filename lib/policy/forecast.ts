@@ -2,7 +2,7 @@
 import { leastDowntime } from './downtime.js'
 import type { Drain } from './drain-time.js'
 import { drainTime } from './drain-time.js'
-import type { Situation } from './assessment.js'
+import type { Assessment } from './assessment.js'
 import type { Throttled } from './throttle.js'
 import { allowedDirtyRate, uniqueRatio } from './throttle.js'
 import type { Forecast, Infeasible, Limit } from './types.js'
@@ -29,7 +29,7 @@ export interface Outlook {
   infeasible: Infeasible | null
 }
 
-export function predict (situation: Situation, course: Course): Outlook {
+export function predict (situation: Assessment, course: Course): Outlook {
   const eta = timeLeft(situation, course)
   const infeasible = findInfeasible(situation, course, eta)
   return {
@@ -46,7 +46,7 @@ export function predict (situation: Situation, course: Course): Outlook {
 /** ms until the residual fits, [low, high]. Low: nobody writes from now on; in the bulk copy, what
  * is dirtied meanwhile has to be sent too. High: a writer that keeps it up, on a link at its
  * pessimistic rate, throttled where the policy would. */
-function timeLeft (situation: Situation, course: Course): [number, number] {
+function timeLeft (situation: Assessment, course: Course): [number, number] {
   const { pressure, link, sample, inTail, aheadMs } = situation
   const { drain } = pressure
   if (course.fits) return [aheadMs, aheadMs]
@@ -68,7 +68,7 @@ function timeLeft (situation: Situation, course: Course): [number, number] {
 }
 
 /** ms until the residual fits if nobody wrote from now on. */
-function timeUnwritten ({ pressure: { drain }, sample, link, aheadMs }: Situation): number {
+function timeUnwritten ({ pressure: { drain }, sample, link, aheadMs }: Assessment): number {
   const once = Math.max(0, drain.dirty - drain.target) * 1000 / drain.capacity
   return once + sample.inFlight * 1000 / link.mean + aheadMs
 }
@@ -80,7 +80,7 @@ function tailAfterBulk (drain: Drain, size: number): Drain {
   return { ...drain, dirty, dirtied: demand * (1 - dirty / size) }
 }
 
-function limitedBy ({ pressure: { drain }, inTail, sample }: Situation, course: Course): Limit {
+function limitedBy ({ pressure: { drain }, inTail, sample }: Assessment, course: Course): Limit {
   if (course.fits) return 'none'
   if (course.throttled !== null) return 'writer'
   if (inTail && drain.dirtied > course.writerShare * drain.capacity) return 'writer'
@@ -92,7 +92,7 @@ function destinationDominates (checkpointMs: number | null, course: Course): boo
 }
 
 function findInfeasible (
-  situation: Situation, course: Course, eta: readonly [number, number]
+  situation: Assessment, course: Course, eta: readonly [number, number]
 ): Infeasible | null {
   return infeasibleDowntime(situation) ?? infeasibleDeadline(situation, course, eta) ??
     infeasibleLatency(situation, course)
@@ -100,7 +100,7 @@ function findInfeasible (
 
 /** Checkpoints of the bulk copy flush much more than the one in the pause will: only in the tail
  * do they count against the budget. */
-function infeasibleDowntime (situation: Situation): Infeasible | null {
+function infeasibleDowntime (situation: Assessment): Infeasible | null {
   const { budgets, usualPauseMs, pauseCostMs, checkpointMs, link, ratio, inTail } = situation
   if (checkpointMs === null || !link.settled || link.pessimistic === 0) return null
   const paused = inTail ? usualPauseMs : pauseCostMs - checkpointMs
@@ -115,7 +115,7 @@ function infeasibleDowntime (situation: Situation): Infeasible | null {
 
 /** The throttle can hold the writers for it in the bulk copy, too. */
 function infeasibleDeadline (
-  situation: Situation, { mayThrottle }: Course, [low, high]: readonly [number, number]
+  situation: Assessment, { mayThrottle }: Course, [low, high]: readonly [number, number]
 ): Infeasible | null {
   const { budgets, elapsedMs, link } = situation
   if (budgets.deadlineMs === undefined || !link.settled || high === Infinity) return null
@@ -130,7 +130,7 @@ function infeasibleDeadline (
 
 /** The throttle that would be needed delays writes by more than allowed. */
 function infeasibleLatency (
-  { budgets, pressure, recent }: Situation, { throttled, latencyFloor, writerShare }: Course
+  { budgets, pressure, recent }: Assessment, { throttled, latencyFloor, writerShare }: Course
 ): Infeasible | null {
   const asked = budgets.writeLatencyMs
   if (asked === undefined || throttled === null) return null

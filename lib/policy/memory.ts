@@ -16,7 +16,7 @@ const kCrowded = 0.5
  * less than half; wire bytes/s. */
 const kCompressBelow = 100e6
 
-export interface MemorySituation {
+export interface MemoryAssessment {
   /** null while nothing is known about the link. */
   link: Link | null
   roundTripMs: number
@@ -47,7 +47,7 @@ export interface MemoryPlan {
 }
 
 /** What is left of the downtime budget goes to the memory, once the disks fit. */
-export function planMemory (situation: MemorySituation): MemoryPlan {
+export function planMemory (situation: MemoryAssessment): MemoryPlan {
   const { link, roundTripMs, content, wire, downtimeMs, predictedDowntimeMs } = situation
   if (link === null || link.pessimistic === 0) {
     return { allowedMs: 0, bytesPerSecond: 0, maxInFlight: 0, compress: false, help: false }

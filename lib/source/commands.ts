@@ -7,7 +7,7 @@ import { atDate } from './switchover-date.js'
 
 /** What carries them out: the copying, while there is any. */
 export interface Obeys {
-  pause (on: boolean): void
+  holdSending (on: boolean): void
   want (): void
   setBudgets (budgets: Budgets): void
 }
@@ -49,7 +49,7 @@ export class Commands {
   /** From here on it is told; at once what was said before. */
   tell (obeys: Obeys): void {
     this.#obeys = obeys
-    obeys.pause(this.#paused)
+    obeys.holdSending(this.#paused)
     if (this.#wanted) obeys.want()
   }
 
@@ -74,7 +74,7 @@ export class Commands {
 
   pause (on: boolean): void {
     this.#paused = on
-    this.#obeys?.pause(on)
+    this.#obeys?.holdSending(on)
   }
 
   cancel (error: BlockferryError): void {

@@ -79,7 +79,7 @@ export class Copying {
     this.#needs.link.sender.setBandwidth(budgets.bandwidth ?? 0)
   }
 
-  pause (on: boolean): void {
+  holdSending (on: boolean): void {
     this.#paused = on
     this.#needs.link.sender.pause(on)
     this.#wake()
@@ -275,7 +275,7 @@ export class Copying {
       if (this.#caughtUp) this.#checkpointMs = tookUs / 1000
       this.#caughtUp ||= inTail
       this.#wake()
-      this.#needs.link.remark(wrong)
+      this.#needs.link.markAgain(wrong)
     })
     await this.#checkpoint
   }

@@ -196,7 +196,7 @@ export class SourceDisks {
    * nobody may write has been; UNACCOUNTED and BUSY as in check() and checkOpeners(). */
   async drain (): Promise<void> {
     await Promise.all(this.taps.map(async ({ tap, others }) => {
-      await tap.native.settle(kDrainMs)
+      await tap.native.drain(kDrainMs)
       await others.checkWitness()
       await others.checkOpeners()
     })).catch((error: unknown) => { throw toBlockferryError(error) })
@@ -247,7 +247,7 @@ async function openPath (
 }
 
 function claim (tap: Tap): () => void {
-  const release = tap.claimForMigration()
+  const release = tap.useForMigration()
   if (tap.state === 'open') return release
   release()
   // Not owned here, or nobody knows.

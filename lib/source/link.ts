@@ -120,9 +120,9 @@ export class SourceLink {
   }
 
   /** Sends blocks again that the destination found wrong. */
-  remark (wrong: readonly WrongRange[]): void {
+  markAgain (wrong: readonly WrongRange[]): void {
     try {
-      for (const { disk, first, count } of wrong) this.sender.remark(disk, first, count)
+      for (const { disk, first, count } of wrong) this.sender.markAgain(disk, first, count)
     } catch (error) {
       this.#fail(toBlockferryError(error))
     }

@@ -5,11 +5,11 @@ import type { MemoryMachine, MemoryProgress } from '../machine/machine.js'
 import type { NativeSender } from '../native/types.js'
 import { machineCall } from '../session/machine-call.js'
 import { privateSocket } from '../session/private-socket.js'
-import type { MemoryPlan, MemorySituation } from '../policy/memory.js'
+import type { MemoryPlan, MemoryAssessment } from '../policy/memory.js'
 import { planMemory } from '../policy/memory.js'
 
 /** What is known outside. */
-export type PlannedSituation = Omit<MemorySituation, 'content' | 'wire' | 'dirtyRate'>
+export type PlannedSituation = Omit<MemoryAssessment, 'content' | 'wire' | 'dirtyRate'>
 
 /** Changes of what is allowed below this factor are not worth a command. */
 const kWorthTelling = 1.2

@@ -126,7 +126,7 @@ async function pauseAndAsk (parts: SwitchoverParts, phases: DowntimePhases, cloc
       })
     }
     phase.to('pausing')
-    link.remark(wrong)
+    link.markAgain(wrong)
   }
 }
 

@@ -10,15 +10,15 @@ import { deviceNumber } from '../base/device-number.js'
 import { diskNumber } from './limit/disk-number.js'
 import { restoreLeft } from './limit/restorer.js'
 
-export type LeftTap = LeftDmTap | LeftBpfTap
+export type LeftoverTap = LeftoverDmTap | LeftoverBpfTap
 
 /** What a 'dm' tap has put under a device. */
-export interface LeftDmTap {
+export interface LeftoverDmTap {
   tap: 'dm'
   /** The device's name in device-mapper. */
   device: string
   /** `tapped`: it works, through dm-era; the next openTap() takes that out by itself, as
-   * removeLeftTap() does. `fenced`: its reads and writes fail, or wait, as the destination of a migration
+   * removeLeftoverTap() does. `fenced`: its reads and writes fail, or wait, as the destination of a migration
    * owns the disk, or nobody knows who does. `beside`: it has its own table, or another tool's. `alone`:
    * it is gone. */
   state: 'tapped' | 'fenced' | 'beside' | 'alone'
@@ -34,8 +34,8 @@ export interface LeftDmTap {
 }
 
 /** A 'bpf' tap with a map file, which goes on without its process: until openTap() with the same map
- * file takes it over, or removeLeftTap() takes it away. */
-export interface LeftBpfTap {
+ * file takes it over, or removeLeftoverTap() takes it away. */
+export interface LeftoverBpfTap {
   tap: 'bpf'
   /** '/dev/loop0'; or, when no device has its number any more, that and what tells it from others
    * that had it before: '7:0-12'. */
@@ -45,7 +45,7 @@ export interface LeftBpfTap {
 }
 
 /** None where there can't be one, and for who may not ask. */
-export async function leftTaps (): Promise<LeftTap[]> {
+export async function leftoverTaps (): Promise<LeftoverTap[]> {
   const bpf = await Promise.all(native.pinnedTaps().map(async ({ id, inUse }) =>
     ({ tap: 'bpf' as const, device: await deviceOf(id) ?? id, live: inUse })))
   const dm = (await dmStacks()).map((stack) => ({ tap: 'dm' as const, ...stack }))
@@ -68,10 +68,10 @@ async function deviceOf (id: string): Promise<string | null> {
 }
 
 /** Takes out what a killed process has left at a device: a path, a name in device-mapper, or as
- * leftTaps() calls it. A device gets its own table back; what the map file of a 'bpf' tap remembers is
+ * leftoverTaps() calls it. A device gets its own table back; what the map file of a 'bpf' tap remembers is
  * forgotten; the device's writers run free. False when there is nothing. Errors: BUSY, the process lives; REFUSED, the
  * device is fenced: then `owned` has to say that the disk is owned here, as recover() does. */
-export async function removeLeftTap (
+export async function removeLeftoverTap (
   device: string, { owned = false }: { owned?: boolean } = {}
 ): Promise<boolean> {
   if (typeof device !== 'string' || device === '') {

@@ -53,7 +53,7 @@ export interface TapOptions {
    *
    * A 'bpf' tap with a map file goes on in the kernel when its process is killed: it is pinned below
    * /sys/fs/bpf, which is mounted when it is not, until openTap() with the same map takes it over, or
-   * removeLeftTap(). Nobody writes past it, so nothing is forgotten. close() takes it out of the kernel,
+   * removeLeftoverTap(). Nobody writes past it, so nothing is forgotten. close() takes it out of the kernel,
    * and what the map file remembers is forgotten then. */
   map?: string | { path: string, blockSize?: number | string }
   /** For a tap in the kernel: the folder of the cgroup whose writes throttle() limits. Default: on a host with

@@ -177,7 +177,7 @@ export class Tap implements AsyncDisposable {
   async quiesce (timeoutMs = 30_000): Promise<void> {
     this.native.hold()
     try {
-      await this.native.settle(timeoutMs)
+      await this.native.drain(timeoutMs)
     } catch (error) {
       this.native.open()
       throw toBlockferryError(error)
@@ -256,7 +256,7 @@ export class Tap implements AsyncDisposable {
   }
 
   /** For lib/ only: one migration at a time. */
-  claimForMigration (): () => void {
+  useForMigration (): () => void {
     if (this.#closed) throw new BlockferryError('CLOSED', `${this.name} is closed`)
     if (this.#migrating) throw new BlockferryError('BUSY', `${this.name} is being migrated already`)
     this.#migrating = true

@@ -59,7 +59,7 @@ void SenderWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&SenderWrap::durable>("durable"),
           InstanceMethod<&SenderWrap::finish>("finish"),
           InstanceMethod<&SenderWrap::unfinish>("unfinish"),
-          InstanceMethod<&SenderWrap::remark>("remark"),
+          InstanceMethod<&SenderWrap::mark_again>("markAgain"),
           InstanceMethod<&SenderWrap::digest>("digest"),
           InstanceMethod<&SenderWrap::stats>("stats"),
           InstanceMethod<&SenderWrap::close>("close"),
@@ -155,9 +155,9 @@ void SenderWrap::durable(const Napi::CallbackInfo& info) { sender_->durable(to_u
 void SenderWrap::finish(const Napi::CallbackInfo& info) { sender_->finish(to_uint(info[0])); }
 void SenderWrap::unfinish(const Napi::CallbackInfo&) { sender_->unfinish(); }
 
-void SenderWrap::remark(const Napi::CallbackInfo& info) {
+void SenderWrap::mark_again(const Napi::CallbackInfo& info) {
   BlockRange range{to_uint(info[1]), to_uint(info[2])};
-  throw_unless_ok(info.Env(), sender_->remark(static_cast<uint32_t>(to_uint(info[0])), range));
+  throw_unless_ok(info.Env(), sender_->mark_again(static_cast<uint32_t>(to_uint(info[0])), range));
 }
 
 Napi::Value SenderWrap::digest(const Napi::CallbackInfo& info) {

@@ -38,7 +38,7 @@ class SenderWrap : public Napi::ObjectWrap<SenderWrap> {
   void durable(const Napi::CallbackInfo& info);
   void finish(const Napi::CallbackInfo& info);
   void unfinish(const Napi::CallbackInfo& info);
-  void remark(const Napi::CallbackInfo& info);
+  void mark_again(const Napi::CallbackInfo& info);
   Napi::Value digest(const Napi::CallbackInfo& info);
   Napi::Value stats(const Napi::CallbackInfo& info);
   Napi::Value close(const Napi::CallbackInfo& info);

@@ -72,7 +72,7 @@ void TapWrap::install(Napi::Env env, Napi::Object exports) {
           InstanceMethod<&TapWrap::hold>("hold"),
           InstanceMethod<&TapWrap::refuse>("refuse"),
           InstanceMethod<&TapWrap::open>("open"),
-          InstanceMethod<&TapWrap::settle>("settle"),
+          InstanceMethod<&TapWrap::drain>("drain"),
           InstanceMethod<&TapWrap::may_lose_disk>("mayLoseDisk"),
           InstanceMethod<&TapWrap::delay_writes>("delayWrites"),
           InstanceMethod<&TapWrap::check_watch>("checkWatch"),
@@ -246,10 +246,10 @@ void TapWrap::hold(const Napi::CallbackInfo& info) { tap(info).hold(); }
 void TapWrap::refuse(const Napi::CallbackInfo& info) { tap(info).refuse(); }
 void TapWrap::open(const Napi::CallbackInfo& info) { tap(info).open(); }
 
-Napi::Value TapWrap::settle(const Napi::CallbackInfo& info) {
+Napi::Value TapWrap::drain(const Napi::CallbackInfo& info) {
   tap(info);
   auto limit = std::chrono::milliseconds(to_uint(info[0]));
-  return Loop::of(info.Env())->run([tap = tap_, limit] { return tap->settle(limit); });
+  return Loop::of(info.Env())->run([tap = tap_, limit] { return tap->drain(limit); });
 }
 
 Napi::Value TapWrap::may_lose_disk(const Napi::CallbackInfo& info) {

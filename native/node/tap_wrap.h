@@ -39,7 +39,7 @@ class TapWrap : public Napi::ObjectWrap<TapWrap> {
   void hold(const Napi::CallbackInfo& info);
   void refuse(const Napi::CallbackInfo& info);
   void open(const Napi::CallbackInfo& info);
-  Napi::Value settle(const Napi::CallbackInfo& info);
+  Napi::Value drain(const Napi::CallbackInfo& info);
   Napi::Value may_lose_disk(const Napi::CallbackInfo& info);
   Napi::Value delay_writes(const Napi::CallbackInfo& info);
   void check_watch(const Napi::CallbackInfo& info);

@@ -85,7 +85,7 @@ bool moved_equal(Lies lies, bool inventory, Holes holes, long file_system) {
   pair.sender.mark(1);
   pair.verified.wait(1);
   // A destination that was taken for blank is found out when it is compared.
-  for (WrongRange range : pair.wrong) CHECK(pair.sender.remark(range.disk, range.blocks).ok());
+  for (WrongRange range : pair.wrong) CHECK(pair.sender.mark_again(range.disk, range.blocks).ok());
   pair.sender.finish(2);
   pair.verified.wait(2);
   CHECK(pair.wrong.empty() && pair.session->missing(0) == 0);

@@ -73,10 +73,10 @@ void find_wrong_blocks() {
   pair.verified.wait(1);
   CHECK(pair.wrong.empty());
   // Resend block 3 and 4, and damage block 3 between its arrival and the checkpoint.
-  CHECK(pair.sender.remark(0, {3, 2}).ok());
+  CHECK(pair.sender.mark_again(0, {3, 2}).ok());
   for (auto [disk, first, count] : {std::array<uint64_t, 3>{1, 0, 1}, {0, 2048, 1}, {0, 0, 2049},
                                     {0, 1ull << 40, 1000}, {0, 1, ~0ull}}) {
-    Status status = pair.sender.remark(static_cast<uint32_t>(disk), {first, count});
+    Status status = pair.sender.mark_again(static_cast<uint32_t>(disk), {first, count});
     CHECK(status.code == Code::protocol);
   }
   while (pair.sender.stats().disks[0].dirty_bytes != 0 || pair.session->stats().unverified_bytes < 8192) {
@@ -90,7 +90,7 @@ void find_wrong_blocks() {
   CHECK(pair.wrong.size() == 1);
   CHECK(pair.wrong[0].blocks.first == 3 && pair.wrong[0].blocks.count == 1);
   CHECK(pair.session->missing(0) == 1);
-  CHECK(pair.sender.remark(0, pair.wrong[0].blocks).ok());
+  CHECK(pair.sender.mark_again(0, pair.wrong[0].blocks).ok());
   pair.sender.finish(3);
   pair.verified.wait(3);
   CHECK(pair.wrong.empty() && pair.session->missing(0) == 0);

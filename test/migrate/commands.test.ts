@@ -49,14 +49,14 @@ t.test('cancel() when the destination is about to be told to decide is too late'
 t.test('cancel() while the writers are waited for the last time is in time', async (t) => {
   const { source, receiver } = await makePair(t)
   const migration = migrate({ disks: [{ source }], destination: receiver.address })
-  const settle = source.native.settle.bind(source.native)
+  const drain = source.native.drain.bind(source.native)
   const answers: boolean[] = []
   let calls = 0
   const value = async (timeoutMs: number) => {
-    await settle(timeoutMs)
+    await drain(timeoutMs)
     if (++calls === 2) answers.push(migration.cancel())
   }
-  Object.defineProperty(source.native, 'settle', { value })
+  Object.defineProperty(source.native, 'drain', { value })
   await t.rejects(migration, { code: 'CANCELLED', owner: 'source' })
   t.same(answers, [true])
   t.equal(source.state, 'open')

@@ -37,7 +37,7 @@ t.test('what a source sends behind its commit does not reach the disk', async (t
   say({ type: 'commit', mark: 1, digests: [sender.digest(0)], run: true })
   await hears('committed')
   writeFileSync(image, Buffer.alloc(kSize, 'x'))
-  sender.remark(0, 0, 256)
+  sender.markAgain(0, 0, 256)
   sender.unfinish()
   let isOver = false
   void ended.then(() => { isOver = true })

@@ -91,7 +91,7 @@ t.test('the size of a disk on larger storage stays with it, however its migratio
   await using journal = await Journal.open(path)
   t.equal(journal.sizeOf('web'), null)
   await journal.write({ migration: kMigration, role: 'source', state: 'committing', disks })
-  await journal.settle(journal.unknown()[0]!, 'kept')
+  await journal.recordOutcome(journal.unknown()[0]!, 'kept')
   t.match(journal.ownershipOf('web'), { epoch: 2, whereabouts: 'here' })
   t.equal(journal.sizeOf('web'), 4608)
 })

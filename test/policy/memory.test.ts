@@ -3,12 +3,12 @@ import t from 'tap'
 
 import type { Decision } from '../../lib/policy/types.js'
 import { decide, initialState } from '../../lib/policy/convergence.js'
-import type { MemorySituation } from '../../lib/policy/memory.js'
+import type { MemoryAssessment } from '../../lib/policy/memory.js'
 import { planMemory } from '../../lib/policy/memory.js'
 
 const slow = { pessimistic: 600e3, mean: 620e3, peak: 640e3, settled: true }
 const fast = { pessimistic: 1e9, mean: 1.1e9, peak: 1.2e9, settled: true }
-const usual: MemorySituation = {
+const usual: MemoryAssessment = {
   link: slow,
   roundTripMs: 100,
   content: 40e6,

@@ -9,7 +9,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 
 import type { MigrateOptions, Report } from '../../lib/index.js'
-import { leftTaps, migrate, openTap, receive, removeLeftTap } from '../../lib/index.js'
+import { leftoverTaps, migrate, openTap, receive, removeLeftoverTap } from '../../lib/index.js'
 import { jsonLines, run } from '../cli/cli-process.js'
 import {
   contentOf, differing, emptyDevice, fio, kNeedsBpf, kNeedsZram, seedOf, zramDevice
@@ -24,12 +24,12 @@ const kLibrary = new URL('../../lib/index.js', import.meta.url).href
 function setting (t: Test) {
   const dir = temporary(t)
   const device = emptyDevice(t, dir, kMiB)
-  t.teardown(() => removeLeftTap(device))
+  t.teardown(() => removeLeftoverTap(device))
   return { dir, device, map: join(dir, 'map'), seed: seedOf(t) }
 }
 
 const pinnedOn = async (device: string) =>
-  (await leftTaps()).filter((tap) => tap.device === device)
+  (await leftoverTaps()).filter((tap) => tap.device === device)
 
 /** A process that has copied all of the device, or this share of it, when it is killed. */
 async function copyAndKill (device: string, map: string, target: string, share = 1): Promise<void> {
@@ -106,7 +106,7 @@ t.test('migrate() of a path with a map file, under a writer', { skip: kNeedsBpf 
 t.test('a device that takes bios', { skip: kNeedsZram }, async (t) => {
   const dir = temporary(t)
   const device = zramDevice(t, kMiB)
-  t.teardown(() => removeLeftTap(device))
+  t.teardown(() => removeLeftoverTap(device))
   const [map, target, seed] = [join(dir, 'map'), join(dir, 'target.img'), seedOf(t)]
   await fio(device, seed, '--direct=1', `--size=${kMiB}m`)
   await copyAndKill(device, map, target)
@@ -124,12 +124,12 @@ t.test('pins that were taken away: nothing is remembered', { skip: kNeedsBpf }, 
   const { dir, device, map, seed } = setting(t)
   const target = join(dir, 'target.img')
   await copyAndKill(device, map, target)
-  t.equal(await removeLeftTap(device), true)
+  t.equal(await removeLeftoverTap(device), true)
   await fio(device, seed, '--direct=1', '--size=1m')
   await using tap = await openTap({ source: device, tap: 'bpf', map })
   t.equal(tap.rememberedBytes, 0)
-  t.equal(await removeLeftTap('0:0-0'), false)
-  await t.rejects(removeLeftTap(device), { code: 'BUSY' })
+  t.equal(await removeLeftoverTap('0:0-0'), false)
+  await t.rejects(removeLeftoverTap(device), { code: 'BUSY' })
 })
 
 t.test('another disk under its number', { skip: kNeedsBpf }, async (t) => {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 
 import t from 'tap'
 
-import { leftTaps, migrate, probe, removeLeftTap } from '../../lib/index.js'
+import { leftoverTaps, migrate, probe, removeLeftoverTap } from '../../lib/index.js'
 import { jsonLines, run } from '../cli/cli-process.js'
 import { emptyDevice } from '../support/bpf.js'
 import { failedOpen } from '../support/failed-open.js'
@@ -41,8 +41,8 @@ t.test('a device of another kind', { skip: kNeedsRoot }, async (t) => {
 })
 
 t.test('nothing is left where there never was anything', async (t) => {
-  t.same(await leftTaps(), [])
-  await t.rejects(removeLeftTap(''), { code: 'INVALID' })
+  t.same(await leftoverTaps(), [])
+  await t.rejects(removeLeftoverTap(''), { code: 'INVALID' })
   const { code, stdout } = await run(t, 'status', '--json')
   t.equal(code, 0)
   t.match(jsonLines(stdout), [{ event: 'status', taps: [] }])

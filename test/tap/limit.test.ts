@@ -8,7 +8,7 @@ import type { Test } from 'tap'
 import t from 'tap'
 
 import type { BlockferryError } from '../../lib/index.js'
-import { migrate, openTap, probe, receive, removeLeftTap } from '../../lib/index.js'
+import { migrate, openTap, probe, receive, removeLeftoverTap } from '../../lib/index.js'
 import type { ProcessIdentity } from '../../lib/base/process-identity.js'
 import { ownIdentity } from '../../lib/base/process-identity.js'
 import { checkMigrateOptions } from '../../lib/source/options.js'
@@ -200,10 +200,10 @@ async function killWithRestorer (t: Test, options: object): Promise<void> {
   await kill()
 }
 
-t.test('killed with what would restore it: the next limit, or removeLeftTap(), does', { skip }, async (t) => {
+t.test('killed with what would restore it: the next limit, or removeLeftoverTap(), does', { skip }, async (t) => {
   const { disk, group, options } = setting(t)
   await killWithRestorer(t, options)
-  t.equal(await removeLeftTap(options.source), true)
+  t.equal(await removeLeftoverTap(options.source), true)
   t.equal(group.limit(disk), null)
   await using tap = await openTap(options)
   // Of another tap, on a partition, which was killed later.

@@ -143,7 +143,7 @@ export class XenMachine implements MemoryMachine {
     await this.#destination?.undo()
   }
 
-  async settle (isHere: boolean): Promise<boolean> {
+  async resolveLeftover (isHere: boolean): Promise<boolean> {
     const arrival = await LiveDestination.left(this.#name)
     const departure = arrival === null ? await this.#leftSource() : null
     this.#destination = arrival

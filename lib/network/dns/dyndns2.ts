@@ -88,7 +88,7 @@ export class Dyndns2 implements NameService {
     await this.#set(this.#to)
   }
 
-  async settle (): Promise<void> {}
+  async restoreTtl (): Promise<void> {}
 
   async undo (): Promise<void> {
     if (!this.#switched) return

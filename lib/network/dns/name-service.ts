@@ -1,6 +1,6 @@
 // What redirect() asks of a name service: that new clients find the machine's new address.
 //
-// The order of the calls: prepare … switchOver … settle; undo instead of switchOver when the
+// The order of the calls: prepare … switchOver … restoreTtl; undo instead of switchOver when the
 // machine stays. switchOver may be called again after it has failed.
 
 export interface NameService {
@@ -11,7 +11,7 @@ export interface NameService {
   /** The name gets the new addresses. */
   switchOver (): Promise<void>
   /** Everything has settled: the name has the new addresses, and the TTL that it had. */
-  settle (): Promise<void>
+  restoreTtl (): Promise<void>
   /** The name gets back what it had before prepare(), if anything was changed. */
   undo (): Promise<void>
   /** For how long from now resolvers may answer with the old address once the name has the new

@@ -96,7 +96,7 @@ export class Rfc2136 implements NameService {
       { ...one, remove: [one.from], add: one.to, ttl: this.#ttl })))
   }
 
-  async settle (): Promise<void> {
+  async restoreTtl (): Promise<void> {
     // Whether switchOver() came through or not: the machine is there.
     await this.#set(this.#had().map((one) => (
       { ...one, remove: [one.from, one.to], add: one.to })))

@@ -121,7 +121,7 @@ export class Watch {
     await this.#close()
     if (reason !== 'removed') {
       await this.#removeTunnel()
-      const error = await this.#naming.settle()
+      const error = await this.#naming.restoreTtl()
       if (error !== null) this.#emit({ event: 'failed', id: state.id, error })
       if (state.role === 'old') await removeState(this.#folder, state.id, state.role)
       else await this.#stay()

@@ -52,14 +52,14 @@ export class Naming {
   }
 
   /** The end: the new address, with the TTL of before. Answers why not, after some attempts. */
-  async settle (): Promise<BlockferryError | null> {
+  async restoreTtl (): Promise<BlockferryError | null> {
     this.#retrying.abort()
     this.#retrying = new AbortController()
     const { signal } = this.#retrying
     const dns = this.#dns
     if (dns === null) return null
     for (let tries = 1, wait = kFirstRetryMs; ; tries++, wait *= 2) {
-      const error = await this.#inTurn(() => dns.settle())
+      const error = await this.#inTurn(() => dns.restoreTtl())
       if (error === null || tries === kSettleTries || signal.aborted) return error
       await sleep(wait, undefined, { signal }).catch(() => {})
     }

@@ -17,7 +17,7 @@ export function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Pl
     tunnel: { kind: backend.kind, device, local, remote, mtu },
     connection: backend.connection?.(spec) ?? null,
     inner,
-    keeper: ownIdentity(),
+    caretaker: ownIdentity(),
     preparedAt: new Date().toISOString(),
     switchedAt: null,
     quietMs,

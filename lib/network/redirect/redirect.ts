@@ -216,7 +216,7 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
   /** For watchRedirect(). */
   static async goOn (options: CheckedRedirectOptions, state: RedirectState): Promise<Redirect> {
     const redirect = new Redirect(options)
-    const own = redirect.#state = { ...state, keeper: ownIdentity() }
+    const own = redirect.#state = { ...state, caretaker: ownIdentity() }
     const dns = state.dns === null ? null : restoreNameService(state.dns)
     const watch = redirect.#watch = new Watch(
       own, redirect.#folder, dns, (event) => redirect.emit(event))
@@ -240,7 +240,7 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
 export async function watchRedirect (
   state: RedirectState, folder: string = kRuntimeFolder, { switchOver = false } = {}
 ): Promise<Redirect> {
-  const { id, role, phase, keeper } = state
+  const { id, role, phase, caretaker: keeper } = state
   const fits = phase === 'switched' || phase === 'switching'
   if (!fits && !(switchOver && phase === 'prepared')) {
     throw new BlockferryError('NETWORK', `redirection ${id} is ${phase}, not switched over`)

@@ -27,7 +27,7 @@ export async function removeRedirect (
   const dns = own ?? (state.dns === null ? null : restoreNameService(state.dns))
   // Once it has settled nothing is left to be done, and the name may have changed since.
   if (dns !== null && state.phase !== 'settled') {
-    await attempt(() => isInUse(state) ? dns.settle() : dns.undo())
+    await attempt(() => isInUse(state) ? dns.restoreTtl() : dns.undo())
   }
   if (failed !== null) throw toBlockferryError(failed)
   await removeState(folder, state.id, state.role)

@@ -26,7 +26,7 @@ export interface RedirectState {
   connection: ConnectionSpec | null
   inner: { local: string, remote: string }
   /** The process that looks after it; it may be gone. */
-  keeper: ProcessIdentity
+  caretaker: ProcessIdentity
   /** ISO dates. */
   preparedAt: string
   switchedAt: string | null

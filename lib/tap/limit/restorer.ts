@@ -22,7 +22,7 @@ read -r word
 while [ $# -gt 1 ]; do printf %s "$2" > "$1"; shift 2; done
 rm -f "$record"`
 
-interface Left { keeper: ProcessIdentity, lines: readonly LimitLine[] }
+interface Left { process: ProcessIdentity, lines: readonly LimitLine[] }
 
 export class Restorer {
   readonly #record: string
@@ -31,7 +31,7 @@ export class Restorer {
   /** `lines`: as it was before. BUSY when another tap limits the disk, or a partition of it. */
   constructor (disk: string, lines: readonly LimitLine[]) {
     this.#record = recordOf(disk)
-    write(this.#record, disk, { keeper: ownIdentity(), lines })
+    write(this.#record, disk, { process: ownIdentity(), lines })
     try {
       this.#process = start(this.#record, lines)
     } catch (error) {
@@ -67,7 +67,7 @@ function start (record: string, lines: readonly LimitLine[]): ChildProcess {
 export function restoreLeft (disk: string): boolean {
   const record = recordOf(disk)
   const left = read(record)
-  if (left === null || isAlive(left.keeper)) return false
+  if (left === null || isAlive(left.process)) return false
   for (const line of left.lines) {
     try {
       writeLines([line])

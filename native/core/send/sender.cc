@@ -315,7 +315,7 @@ void Sender::durable(uint64_t number) {
   for (auto& disk : disks_) disk->tracking->pending(number - 1).clear_all();
 }
 
-Status Sender::remark(uint32_t disk, BlockRange range) {
+Status Sender::mark_again(uint32_t disk, BlockRange range) {
   uint64_t blocks = disk < disks_.size() ? disks_[disk]->dirty->blocks() : 0;
   if (range.first >= blocks || range.count > blocks - range.first) {
     return Status::failure(Code::protocol, "the peer named blocks that do not exist");

@@ -139,7 +139,7 @@ class Sender {
   // Goes on after a finish() that came to nothing.
   void unfinish();
   // These blocks must be sent again. Code::protocol when there are none such: a peer named them.
-  Status remark(uint32_t disk, BlockRange range);
+  Status mark_again(uint32_t disk, BlockRange range);
   size_t disks() const { return disks_.size(); }
   uint64_t digest(uint32_t disk) const { return disks_[disk]->digest.value(); }
   SenderStats stats() const;

@@ -167,11 +167,11 @@ bool Tap::wait_drained(Clock::duration limit) {
 }
 
 // What waits in the page cache is a write to come, and the origin's flush sends it on its way.
-Status Tap::settle(Clock::duration limit) {
+Status Tap::drain(Clock::duration limit) {
   if (!wait_drained(limit)) return Status::failure(Code::timeout, "writes did not finish in time");
   if (!watch_) return {};
   Status status = origin_->flush();
-  return status.ok() ? watch_->settle(limit) : status;
+  return status.ok() ? watch_->drain(limit) : status;
 }
 
 void Tap::count_write(const Ticket& ticket, uint64_t length) {

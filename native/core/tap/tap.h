@@ -136,8 +136,8 @@ class Tap {
   // Waits for it; false after `limit`.
   bool wait_drained(Clock::duration limit);
   // The same, and what a watch has seen until now is marked. Code::timeout, and what
-  // WriteWatch::settle() says.
-  Status settle(Clock::duration limit);
+  // WriteWatch::drain() says.
+  Status drain(Clock::duration limit);
 
   void add_waker(Waker* waker);
   void remove_waker(Waker* waker);  // no wake() comes after this returned

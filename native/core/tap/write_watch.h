@@ -1,13 +1,13 @@
 // Sees the writes to an origin that reach it past us: those of a block device whose writer is not
 // served by blockferry. What it sees it brings into a dirty map, late: a write is there some
-// milliseconds after it was done, or when settle() has returned.
+// milliseconds after it was done, or when drain() has returned.
 //
 // Invariant 1 with a watch: a write that completed is in the watch's own marks, in the dirty map,
 // or in an extent that was read after it completed. So the watch may clear a mark of its own only
 // while it sees to that the block goes into the dirty map once more if its write has not landed.
 //
-// One that is in the write path holds the writers itself, from a settle() after hold() to open(). One that is not
-// can neither hold nor slow them: whoever stops the writers does so before settle().
+// One that is in the write path holds the writers itself, from a drain() after hold() to open(). One that is not
+// can neither hold nor slow them: whoever stops the writers does so before drain().
 #pragma once
 
 #include <chrono>
@@ -32,14 +32,14 @@ class WriteWatch {
   virtual void track(DirtyMap* map) = 0;
   // Brings in what it has seen until now: nothing while it is not told where.
   virtual void collect() {}
-  // The next settle() is to hold the writers.
+  // The next drain() is to hold the writers.
   virtual void hold() {}
   // The writers are stopped, or held from now on: waits for what is in flight, brings the last marks
   // in, and proves that no write was missed since begin(). Code::timeout when writes go on;
   // Code::unaccounted when the proof fails: then the marks are not to be relied on. Asked again, it
   // says whether that still holds.
-  virtual Status settle(std::chrono::steady_clock::duration limit) = 0;
-  // Lets the writers go on that settle() holds; one that comes later holds nobody, but fails with
+  virtual Status drain(std::chrono::steady_clock::duration limit) = 0;
+  // Lets the writers go on that drain() holds; one that comes later holds nobody, but fails with
   // Code::closed, until hold().
   virtual void open() {}
   // Writes fail from now on, also when this process has ended: another side owns the disk.
@@ -51,9 +51,9 @@ class WriteWatch {
   virtual Status delay_writes(unsigned) {
     return Status::failure(Code::unsupported, "the tap can't delay writes");
   }
-  // Code::unaccounted when it is known already that settle() would say so.
+  // Code::unaccounted when it is known already that drain() would say so.
   virtual Status check() const = 0;
-  // Begins the account of settle() anew. The disk has to be marked as a whole after this.
+  // Begins the account of drain() anew. The disk has to be marked as a whole after this.
   virtual Status begin() = 0;
   virtual WatchStats stats() const = 0;
 };

@@ -109,7 +109,7 @@ bool DestinationDigest::still_blank(BlockRange range) const {
 }
 
 // Compares what was found with what is expected now, block by block; null `found` stands for zeroes.
-void DestinationDigest::settle(BlockRange run, const uint64_t* found, unsigned generation,
+void DestinationDigest::compare(BlockRange run, const uint64_t* found, unsigned generation,
                                std::vector<BlockRange>* wrong) {
   std::lock_guard lock(lock_of(run.first));
   if (found == nullptr && expected_.all_zero(run)) {
@@ -164,7 +164,7 @@ Status DestinationDigest::verify_run(Origin& origin, BlockRange run, unsigned ge
   Status status = origin.reread(buffer, offset, length);
   if (!status.ok()) return status;
   hash_blocks(buffer, length, static_cast<uint32_t>(block_size), hashes.data());
-  settle(run, hashes.data(), generation, wrong);
+  compare(run, hashes.data(), generation, wrong);
   return {};
 }
 
@@ -188,7 +188,7 @@ Status DestinationDigest::verify_part(Origin& origin, unsigned generation, Part*
     Status status = hole_in(origin, *run, &hole);
     run->count = std::min(run->count, hole != 0 ? hole : limit);
     if (hole != 0) {
-      settle(*run, nullptr, generation, &part->wrong);
+      compare(*run, nullptr, generation, &part->wrong);
     } else if (status.ok()) {
       status = verify_run(origin, *run, generation, buffer.get(), hashes, &part->wrong);
     }

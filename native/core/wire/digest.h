@@ -87,7 +87,7 @@ class DestinationDigest {
   Status hole_in(Origin& origin, BlockRange run, uint64_t* blocks);
   Status verify_run(Origin& origin, BlockRange run, unsigned generation, uint8_t* buffer,
                     std::vector<uint64_t>& hashes, std::vector<BlockRange>* wrong);
-  void settle(BlockRange run, const uint64_t* found, unsigned generation,
+  void compare(BlockRange run, const uint64_t* found, unsigned generation,
               std::vector<BlockRange>* wrong);
 
   std::atomic<bool> blank_;  // until a block is found wrong: then nothing is taken for granted

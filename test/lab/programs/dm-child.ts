@@ -18,7 +18,7 @@ for (const step of steps) {
   if (step === 'hold') await tap.quiesce().then(() => say('held'), (error) => say(codeOf(error)))
   if (step === 'let-go') {
     tap.native.hold()
-    const settled = tap.native.settle(30_000)
+    const settled = tap.native.drain(30_000)
     tap.native.open()
     await settled.catch((error) => say(codeOf(error)))
   }

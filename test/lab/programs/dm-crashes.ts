@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import t, { type Test } from 'tap'
 
-import { leftTaps, openTap, removeLeftTap } from '../../../lib/index.js'
+import { leftoverTaps, openTap, removeLeftoverTap } from '../../../lib/index.js'
 import { noWatchdog, start, worksSoon } from '../../support/dm-child.js'
 import { deviceOf, dmsetup, nameOf, traces, works } from '../../support/dm.js'
 import { kIsFull } from '../../support/full.js'
@@ -41,18 +41,18 @@ t.test('suspended and killed: it goes on', async (t) => {
   const before = traces(device)
   const child = start(t, device, ['checkpoint', 'hold', 'wait'])
   await child.said('hold')
-  t.match(await leftTaps(), [{ device: nameOf(device), state: 'tapped', suspended: true, live: true }])
+  t.match(await leftoverTaps(), [{ device: nameOf(device), state: 'tapped', suspended: true, live: true }])
   await t.rejects(openTap({ source: device, tap: 'dm' }), { code: 'BUSY' })
   await t.rejects(openTap({ source: device, tap: 'bpf' }), { code: 'BUSY' })
-  await t.rejects(removeLeftTap(device, { owned: true }), { code: 'BUSY' })
+  await t.rejects(removeLeftoverTap(device, { owned: true }), { code: 'BUSY' })
   child.signal('SIGKILL')
   await child.ended
   t.ok(await worksSoon(device), 'works')
   t.ok(await noWatchdog(), 'the watchdog has ended')
-  t.match(await leftTaps(), [{ device: nameOf(device), state: 'tapped', suspended: false, live: false }])
-  t.equal(await removeLeftTap(nameOf(device)), true)
+  t.match(await leftoverTaps(), [{ device: nameOf(device), state: 'tapped', suspended: false, live: false }])
+  t.equal(await removeLeftoverTap(nameOf(device)), true)
   t.equal(traces(device), before)
-  t.equal(await removeLeftTap(device), false)
+  t.equal(await removeLeftoverTap(device), false)
 })
 
 t.test('killed while the disk may be lost: it is fenced', async (t) => {
@@ -80,7 +80,7 @@ t.test('closed while the disk may be lost: it is fenced, too', async (t) => {
   const child = start(t, device, ['hold', 'may-lose', 'close'])
   await child.ended
   t.notOk(works(device), 'writes fail')
-  t.equal(await removeLeftTap(device, { owned: true }), true)
+  t.equal(await removeLeftoverTap(device, { owned: true }), true)
 })
 
 t.test('a process that stands still', async (t) => {
@@ -133,9 +133,9 @@ for (const [name, { steps, env }] of Object.entries(kWays)) {
       if (!isWell || !await noWatchdog()) t.fail(`${at}: does not work, or the watchdog is still there`)
       if (signal === null) break
       killed++
-      const left = await leftTaps()
+      const left = await leftoverTaps()
       if (left.some((one) => one.live || (one.tap === 'dm' && one.suspended))) t.fail(`${at}: ${JSON.stringify(left)}`)
-      if (killed % 2 === 0) await removeLeftTap(device)
+      if (killed % 2 === 0) await removeLeftoverTap(device)
       else await takenOver(t, device, before)
     }
     t.ok(killed > (kIsFull ? 20 : 5), `${killed} times`)

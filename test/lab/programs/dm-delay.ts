@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 
 import type { Tap } from '../../../lib/index.js'
-import { leftTaps, migrate, openTap, probe, removeLeftTap } from '../../../lib/index.js'
+import { leftoverTaps, migrate, openTap, probe, removeLeftoverTap } from '../../../lib/index.js'
 import { contentOf, differing, mountedExt4, outrunner } from '../../support/bpf.js'
 import { noWatchdog, start, worksSoon } from '../../support/dm-child.js'
 import { destination } from '../../support/destination.js'
@@ -106,7 +106,7 @@ t.test('writers of a file system that outrun the link are slowed until it fits',
   t.ok(throttled > 0, 'they were slowed')
   t.same(differing(contentOf(`${device}-blockferry-moved`), readFileSync(target)), [], 'equal, block by block')
   await pause()
-  t.equal(await removeLeftTap(device, { owned: true }), true)
+  t.equal(await removeLeftoverTap(device, { owned: true }), true)
 })
 
 t.test('killed: nothing is delayed any more', async (t) => {
@@ -120,8 +120,8 @@ t.test('killed: nothing is delayed any more', async (t) => {
   t.ok(await noWatchdog(), 'the watchdogs have ended')
   t.equal(delayOf(device), 0)
   t.ok(works(device))
-  t.match(await leftTaps(), [{ device: nameOf(device), state: 'tapped', live: false }])
-  t.equal(await removeLeftTap(device), true)
+  t.match(await leftoverTaps(), [{ device: nameOf(device), state: 'tapped', live: false }])
+  t.equal(await removeLeftoverTap(device), true)
   t.equal(traces(device), before, 'nothing is left')
 })
 
@@ -135,7 +135,7 @@ t.test('killed with the watchdogs: the next one takes it out', async (t) => {
   await child.ended
   t.equal(delayOf(device), 300)
   dmsetup('suspend', `${nameOf(device)}-blockferry-era`) // as in the midst of a checkpoint
-  t.equal(await removeLeftTap(device), true)
+  t.equal(await removeLeftoverTap(device), true)
   t.ok(await worksSoon(device))
   t.equal(traces(device), before, 'nothing is left')
 })
@@ -149,8 +149,8 @@ t.test('fenced while writes are delayed', async (t) => {
   await child.ended
   t.ok(await noWatchdog(), 'the watchdogs have ended')
   t.notOk(works(device), 'writes fail')
-  t.match(await leftTaps(), [{ device: nameOf(device), state: 'fenced' }])
-  t.equal(await removeLeftTap(device, { owned: true }), true)
+  t.match(await leftoverTaps(), [{ device: nameOf(device), state: 'fenced' }])
+  t.equal(await removeLeftoverTap(device, { owned: true }), true)
   t.ok(works(device))
   t.equal(traces(device), before, 'nothing is left')
 })

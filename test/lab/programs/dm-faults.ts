@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 
 import t from 'tap'
 
-import { leftTaps, migrate, openTap, removeLeftTap } from '../../../lib/index.js'
+import { leftoverTaps, migrate, openTap, removeLeftoverTap } from '../../../lib/index.js'
 import { mountedExt4 } from '../../support/bpf.js'
 import { noWatchdog, start, worksSoon } from '../../support/dm-child.js'
 import { deviceOf, dmsetup, kernelNameOf, kSectors, mapped, nameOf, store, traces, works } from '../../support/dm.js'
@@ -48,7 +48,7 @@ t.test('the settings of the device', async (t) => {
   await child.said('checkpoint')
   child.signal('SIGKILL')
   await child.ended
-  await removeLeftTap(device)
+  await removeLeftoverTap(device)
   t.same(settings(), own, 'also after a kill')
 })
 
@@ -62,7 +62,7 @@ t.test('a watchdog that is asked to end', async (t) => {
   await child.ended
   t.ok(await noWatchdog(), 'it ends with its process')
   t.notOk(isSuspended(device))
-  await removeLeftTap(device)
+  await removeLeftoverTap(device)
 })
 
 t.test('killed while it may be lost, and so is the watchdog', async (t) => {
@@ -73,11 +73,11 @@ t.test('killed while it may be lost, and so is the watchdog', async (t) => {
   spawnSync('pkill', ['-KILL', 'blockferry-watc'])
   child.signal('SIGKILL')
   await child.ended
-  t.match(await leftTaps(), [{ state: 'fenced', suspended: true, live: false }])
-  await t.rejects(removeLeftTap(device), { code: 'REFUSED' })
+  t.match(await leftoverTaps(), [{ state: 'fenced', suspended: true, live: false }])
+  await t.rejects(removeLeftoverTap(device), { code: 'REFUSED' })
   await t.rejects(openTap({ source: device, tap: 'dm' }).then((tap) => tap.close()), { code: 'REFUSED' })
   t.ok(isSuspended(device), 'nobody writes')
-  t.equal(await removeLeftTap(device, { owned: true }), true)
+  t.equal(await removeLeftoverTap(device, { owned: true }), true)
   t.ok(works(device))
   t.equal(traces(device), before)
 })
@@ -93,7 +93,7 @@ t.test('taken back after it might have been lost', async (t) => {
   child.signal('SIGKILL')
   await child.ended
   t.ok(await worksSoon(device), 'it is not fenced')
-  await removeLeftTap(device)
+  await removeLeftoverTap(device)
   t.equal(traces(device), before)
 })
 
@@ -112,7 +112,7 @@ t.test('a journal on the disk that moves', async (t) => {
   const journal = join(mountedExt4(t, temporary(t), device), 'source.journal')
   const migration = migrate({ disks: [{ source: device, tap: 'dm' }], destination: '127.0.0.1:9', journal })
   await t.rejects(migration, { code: 'INVALID', message: /journal/ })
-  t.same(await leftTaps(), [])
+  t.same(await leftoverTaps(), [])
 })
 
 t.test('killed before the disk could be lost', async (t) => {
@@ -123,7 +123,7 @@ t.test('killed before the disk could be lost', async (t) => {
   await child.ended
   t.ok(await noWatchdog())
   t.ok(works(device), 'its writers were not even held')
-  await removeLeftTap(device)
+  await removeLeftoverTap(device)
 })
 
 t.test('the switchover takes hold after the journal says so', async (t) => {
@@ -133,9 +133,9 @@ t.test('the switchover takes hold after the journal says so', async (t) => {
   child.signal('SIGKILL')
   await child.ended
   t.ok(await noWatchdog())
-  t.match(await leftTaps(), [{ state: 'fenced', live: false }])
+  t.match(await leftoverTaps(), [{ state: 'fenced', live: false }])
   t.notOk(works(device))
-  t.equal(await removeLeftTap(device, { owned: true }), true)
+  t.equal(await removeLeftoverTap(device, { owned: true }), true)
 })
 
 t.test('writes that take longer than the watchdog waits, then a kill', async (t) => {
@@ -154,7 +154,7 @@ t.test('writes that take longer than the watchdog waits, then a kill', async (t)
   await child.ended
   t.ok(await noWatchdog())
   t.notOk(isSuspended(device), 'it goes on')
-  await removeLeftTap(device)
+  await removeLeftoverTap(device)
 })
 
 // Last: a kernel that waits for itself does so for ever.

@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 
 import type { Tap } from '../../../lib/index.js'
-import { leftTaps, migrate, openTap, receive, removeLeftTap } from '../../../lib/index.js'
+import { leftoverTaps, migrate, openTap, receive, removeLeftoverTap } from '../../../lib/index.js'
 import { contentOf, differing, fio, mountedExt4, seedOf } from '../../support/bpf.js'
 import { deviceOf, kKinds, nameOf, dmsetup, store, traces, works } from '../../support/dm.js'
 import { destination } from '../../support/destination.js'
@@ -50,8 +50,8 @@ for (const kind of kKinds) {
     t.same(differing(contentOf(`${device}-blockferry-moved`), readFileSync(target)), [], 'equal, block by block')
     await writer.end()
     await t.rejects(openTap({ source: device, tap: 'dm' }), { code: 'REFUSED' })
-    await t.rejects(removeLeftTap(device), { code: 'REFUSED' })
-    t.equal(await removeLeftTap(device, { owned: true }), true)
+    await t.rejects(removeLeftoverTap(device), { code: 'REFUSED' })
+    t.equal(await removeLeftoverTap(device, { owned: true }), true)
     t.equal(traces(device), before, 'nothing is left')
     const copy = join(dir, 'checked.img') // e2fsck replays the journal
     copyFileSync(target, copy)
@@ -68,7 +68,7 @@ t.test('a disk moves back to the device that it came from', async (t) => {
   const { target, address, close } = await destination(t)
   await move(device, address)
   await close()
-  t.match(await leftTaps(), [{ state: 'fenced', moved: true }])
+  t.match(await leftoverTaps(), [{ state: 'fenced', moved: true }])
   const back = await receive({ disks: [{ destination: device, name: 'web' }] })
   t.teardown(() => back.close())
   const open = openSync(device, 'r')

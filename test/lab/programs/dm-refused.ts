@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 
 import type { BlockferryError, MigrationEvent } from '../../../lib/index.js'
-import { leftTaps, migrate, openTap, probe, receive, recover, removeLeftTap } from '../../../lib/index.js'
+import { leftoverTaps, migrate, openTap, probe, receive, recover, removeLeftoverTap } from '../../../lib/index.js'
 import { tokenOf } from '../../../lib/ownership/token.js'
 import { contentOf, differing, seedOf } from '../../support/bpf.js'
 import { deviceOf, dmsetup, kSectors, mapped, nameOf, store, traces, works } from '../../support/dm.js'
@@ -157,7 +157,7 @@ t.test('another tool resizes the device while it is tapped', async (t) => {
   })
   t.same(codes, ['TABLE_CHANGED', 'source'])
   t.equal(dmsetup('table', 'grown'), table, 'that stays')
-  t.same(await leftTaps(), [])
+  t.same(await leftoverTaps(), [])
   t.ok(works(device))
 })
 
@@ -169,7 +169,7 @@ t.test('another tool removes the device by force', async (t) => {
   })
   t.same(codes, ['TABLE_CHANGED', 'source'])
   process.kill(Number(holder))
-  t.same(await leftTaps(), [])
+  t.same(await leftoverTaps(), [])
 })
 
 t.test('the metadata fails: both sides are compared, by new metadata', async (t) => {
@@ -190,7 +190,7 @@ t.test('the metadata fails: both sides are compared, by new metadata', async (t)
     dmsetup('resume', 'metadata')
   }, metadata)
   t.same(codes, ['UNACCOUNTED', 'done'])
-  t.ok(await removeLeftTap(device, { owned: true }))
+  t.ok(await removeLeftoverTap(device, { owned: true }))
   t.same(differing(contentOf(device), readFileSync(target)), [], 'equal, block by block')
 })
 

@@ -5,7 +5,7 @@ import { strict as assert } from 'node:assert'
 import { readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 
-import { migrate, receive, removeLeftTap } from '../../../lib/index.js'
+import { migrate, receive, removeLeftoverTap } from '../../../lib/index.js'
 import { Backend } from '../../../testbed/xen/programs/backend.js'
 import { contentOf, differing, dmsetup, guest, run, theArguments, writersDid } from '../../../testbed/xen/programs/guest-disk.js'
 
@@ -39,7 +39,7 @@ for (const backend of backends) await writersDid(backend, { writes: 20 })
 
 async function fencedComesBack (source: string): Promise<void> {
   assert.match(dmsetup('table', basename(source)), /error/, 'the source refuses writes')
-  await removeLeftTap(source, { owned: true })
+  await removeLeftoverTap(source, { owned: true })
 }
 
 function goesOnAt (source: string, target: string): void {

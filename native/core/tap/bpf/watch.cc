@@ -22,7 +22,7 @@
 //   in a word that was about to be cleared or had been, of which there is a note (kernel_marks.h);
 //   in flight, and its mark was cleared before it landed: it is still in its slot, or among the
 //   bios, as what is in flight is marked again before the notes are taken away.
-// The account is among what is pinned, so settle() still proves that no write was missed since it
+// The account is among what is pinned, so drain() still proves that no write was missed since it
 // began. A number goes into the map file and among what is pinned, new for each program that is
 // loaded: it says that the two belong together. The map file has it only when all is pinned.
 #include <algorithm>
@@ -64,7 +64,7 @@ class BpfWatch : public WriteWatch {
   Status open(const std::string& path, uint64_t* token);
   void track(DirtyMap* map) override;
   void collect() override;
-  Status settle(Clock::duration limit) override;
+  Status drain(Clock::duration limit) override;
   Status check() const override;
   Status begin() override { return account_->begin(); }
   WatchStats stats() const override;
@@ -242,7 +242,7 @@ Status BpfWatch::check() const {
   return status.ok() ? account_->check() : status;
 }
 
-Status BpfWatch::settle(Clock::duration limit) {
+Status BpfWatch::drain(Clock::duration limit) {
   auto begin = Clock::now();
   auto idle_since = begin;
   bool balanced = false;

@@ -52,20 +52,20 @@ Status DmWatch::begin_account() {
   (void)era_block_->set_queue("iostats", "1");
   since_ = 0;
   EraState now;
-  status = drain([&] { return look_while_suspended(&now); });
+  status = while_drained([&] { return look_while_suspended(&now); });
   if (status.ok()) since_ = now.era + 1;
   return status;
 }
 
 Status DmWatch::checkpoint() {
   EraState now;
-  Status status = drain([&] { return look_while_suspended(&now); });
+  Status status = while_drained([&] { return look_while_suspended(&now); });
   if (status.ok()) status = read_snapshot(now.era);
   return status.ok() ? check_space() : status;
 }
 
 // `look`: while nothing is in flight behind dm-era.
-Status DmWatch::drain(const std::function<Status()>& look) {
+Status DmWatch::while_drained(const std::function<Status()>& look) {
   const DmDevice& device = stack_->era_device();
   DmWatchdog& watchdog = stack_->era_watchdog();
   Status status = watchdog.arm();

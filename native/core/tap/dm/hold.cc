@@ -38,7 +38,7 @@ Status DmWatch::delay_writes(unsigned ms) {
   return stack_->set_delay(std::min(ms, kMaxDelayMs));
 }
 
-Status DmWatch::settle(std::chrono::steady_clock::duration) {
+Status DmWatch::drain(std::chrono::steady_clock::duration) {
   Status status = failure();
   let_writes_pass();
   // This may take long, and nobody waits for it. Of a device that is suspended it would take for ever.
@@ -79,7 +79,7 @@ Status DmWatch::last_marks() {
     Status status = look_while_suspended(&now);
     return status.ok() ? mark(now, now.era) : status;
   };
-  return stack_->delays() ? drain(look) : look();
+  return stack_->delays() ? while_drained(look) : look();
 }
 
 // When nothing was asked of it there is nothing to do, and a checkpoint is not waited for.
@@ -119,7 +119,7 @@ void DmWatch::fence() {
   move_to(DmPhase::fenced);
 }
 
-// Nothing is lost to the other side before both settle() and this have returned, in whatever order.
+// Nothing is lost to the other side before both drain() and this have returned, in whatever order.
 Status DmWatch::may_lose_disk() {
   std::lock_guard device(device_mutex_);
   may_lose_ = true;

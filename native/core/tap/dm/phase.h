@@ -1,6 +1,6 @@
 // Where the device of a dm tap stands, and what may come next.
 //
-//            failed          hold, settle           refuse
+//            failed          hold, drain            refuse
 //    bare ◀────────── watching ─────────▶ held ──────────────▶ fencing ──▶ fenced
 //      │                ▲  ▲ │              │                     │          ▲
 //      └────────────────┘  └─┼──────────────┴─────────────────────┘          │

@@ -27,7 +27,7 @@ class DmWatch : public WriteWatch {
   ~DmWatch() override;
   Status open(const std::string& path, const std::string& metadata, bool delays, std::string* below);
   void track(DirtyMap* map) override;
-  Status settle(std::chrono::steady_clock::duration limit) override;
+  Status drain(std::chrono::steady_clock::duration limit) override;
   void hold() override { wanted_ = true; }
   void open() override;
   void refuse() override;
@@ -40,7 +40,7 @@ class DmWatch : public WriteWatch {
  private:
   void run();
   Status checkpoint();
-  Status drain(const std::function<Status()>& look);
+  Status while_drained(const std::function<Status()>& look);
   Status look_while_suspended(EraState* now);
   Status last_marks();
   void let_writes_pass();

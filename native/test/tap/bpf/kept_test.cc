@@ -111,7 +111,7 @@ void copy_and_kill(const Place& place, useconds_t after) {
 
 // Every block that is remembered holds what its hash says. Answers how many those are.
 uint64_t check_memory(Tap& tap) {
-  CHECK(tap.settle(30s).ok());
+  CHECK(tap.drain(30s).ok());
   auto tracking = tap.tracking();
   uint64_t remembered = tracking->remembered();
   auto known = tracking->begin_session(true);

@@ -122,14 +122,14 @@ void copies_under_writers(const LoopDevice& device, uint64_t seed, int flags) {
   while (Clock::now() < end) copy.pass();
   stop = true;
   for (auto& writer : writers) writer.join();
-  Status status = tap->settle(30s);
+  Status status = tap->drain(30s);
   if (!status.ok()) fprintf(stderr, "seed %lu: %s\n", seed, status.operation.c_str());
   CHECK(status.ok());
   copy.pass();
   uint64_t different = copy.different();
   if (different != 0) fprintf(stderr, "seed %lu: %lu blocks differ\n", seed, different);
   CHECK(different == 0);
-  CHECK(tap->settle(30s).ok());
+  CHECK(tap->drain(30s).ok());
   CHECK(tap->stats().writes > 0);
   copy.end();
 }
@@ -165,7 +165,7 @@ void a_write_without_memory() {
   CHECK(pwrite(fd.get(), bytes.data(), kBlock, 5 * kBlock) == kBlock);
   while (refused_allocations == 0) usleep(1000);
   one_in = 0;
-  CHECK(tap->settle(30s).ok());
+  CHECK(tap->drain(30s).ok());
   copy.pass();
   CHECK(copy.different() == 0);
   copy.end();
