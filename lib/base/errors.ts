@@ -75,6 +75,7 @@ function codeOf (thrown: unknown): ErrorCode {
   if (isErrorCode(code)) return code
   // What the addon's own calls throw where an operation that runs on a thread answers NO_MEMORY.
   if (thrown instanceof Error && thrown.message === 'std::bad_alloc') return 'NO_MEMORY'
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'UNREACHABLE'
   if (typeof errno === 'number') return kOfNumbers.get(Math.abs(errno)) ?? 'IO_ERROR'
   // Of a file that was closed; Node's own mistakes are ERR_…
   return typeof code === 'string' && /^E[A-Z0-9]+$/.test(code) ? 'IO_ERROR' : 'INTERNAL'

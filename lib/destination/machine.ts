@@ -1,5 +1,6 @@
 // The machine at the destination during a migration: it waits for what is offered, and takes its
 // memory in.
+import { inTurn } from '../base/in-turn.js'
 import { BlockferryError } from '../base/errors.js'
 import type { Machine, MachineDescription, MemoryMachine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
@@ -90,7 +91,8 @@ export class DestinationMachine {
   async close (isOver: boolean): Promise<void> {
     await this.release()
     if (!this.isTaken) return
-    if (isOver) await this.#machine!.discard?.().catch(() => {}) // what is left is paused
-    await this.#machine!.close()
+    await inTurn(
+      async () => { if (isOver) await this.#machine!.discard?.() }, // what is left is paused
+      () => this.#machine!.close())
   }
 }

@@ -57,9 +57,4 @@ export class DestinationPhase extends StateMachine<Phase> {
   get isReceiving (): boolean {
     return this.is('receiving', 'switching')
   }
-
-  /** The source was told that it can begin. */
-  get isAccepted (): boolean {
-    return !this.is('greeting', 'preparing')
-  }
 }

@@ -11,6 +11,7 @@ import { limitRanges } from './limit-ranges.js'
 import { decide } from './decision.js'
 import { Heartbeat } from '../session/heartbeat.js'
 import { inTime } from '../base/in-time.js'
+import { inTurn } from '../base/in-turn.js'
 import type { SessionContext } from './session-context.js'
 import { isLinkLoss } from '../session/link-loss.js'
 import { machineGone } from '../session/machine-call.js'
@@ -32,6 +33,8 @@ const kHangUpMs = 2000
 /** How long a broken stream waits for the source's own word on why: it may be a cancel, and say
  * whether to keep what was copied. */
 const kReasonMs = 500
+/** How long the link may take to break after the memory that travels on it. */
+const kLinkFailureMs = 2 * kReasonMs
 /** Whoever connects must make an offer, or ask, within this time. */
 const kGreetingMs = 10_000
 
@@ -70,7 +73,7 @@ export class DestinationSession {
     this.peer = session.peer()
     this.#context = host
     this.#machine = new DestinationMachine(
-      host.options.machine, (reason) => this.#fail(machineGone(reason)))
+      host.options.machine, (reason) => this.#failUnlessLost(machineGone(reason)))
     this.#network = new NetworkSteps(host.options.network)
     this.#heartbeat = new Heartbeat(
       host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
@@ -129,8 +132,7 @@ export class DestinationSession {
       await this.ended
     }
     this.#heartbeat.stop()
-    await this.#session.close()
-    await this.#machine.release()
+    await inTurn(() => this.#session.close(), () => this.#machine.release())
   }
 
   /** The machine is here: its packets are sent here, too. */
@@ -245,7 +247,7 @@ export class DestinationSession {
 
   /** One that comes late is no longer of interest, nor is what is here then the source's to know. */
   #onProbe (probe: Messages['probe']): void {
-    if (this.#phase.isAccepted && !this.#phase.isReceiving) return
+    if (!this.#phase.is('greeting', 'preparing') && !this.#phase.isReceiving) return
     void this.#reply('probed', this.#probes.answer(this.#phase.isReceiving ? this.#disks : null, probe))
   }
 
@@ -257,7 +259,7 @@ export class DestinationSession {
         this.#send('memoryReady', {})
       })
     } catch (error) {
-      return this.#fail(toBlockferryError(error))
+      return this.#failUnlessLost(toBlockferryError(error))
     }
     this.#decide()
   }
@@ -358,6 +360,12 @@ export class DestinationSession {
     }
   }
 
+  /** What breaks the link breaks the transfer of memory, too, and that may be the first to say so. */
+  #failUnlessLost (error: BlockferryError): void {
+    if (!this.#phase.is('switching', 'sealed')) return this.#fail(error)
+    setTimeout(() => this.#fail(error), kLinkFailureMs)
+  }
+
   /** The end of the session, perhaps with that of the link. */
   #lose (error: BlockferryError): void {
     const mayAsk = this.#phase.is('switching', 'sealed') && isLinkLoss(error)
@@ -373,24 +381,24 @@ export class DestinationSession {
   }
 
   #giveUp (end: End, error: BlockferryError, remove = false): void {
-    const { isAccepted, state } = this.#phase
+    const from = this.#phase.state
     this.#phase.to(end)
     // The source takes this word for a no.
     if (end !== 'unknown') this.#send('failed', { code: error.code, message: error.message })
-    void this.#tearDown({ error, remove, isAccepted, from: state })
+    void this.#tearDown(error, remove, from)
   }
 
-  async #tearDown (
-    { error, remove, isAccepted, from }: { error: BlockferryError, remove: boolean, isAccepted: boolean, from: Phase }
-  ): Promise<void> {
+  async #tearDown (error: BlockferryError, remove: boolean, from: Phase): Promise<void> {
     const isUnknown = this.#phase.is('unknown')
+    const isAccepted = from !== 'greeting' && from !== 'preparing'
     this.#heartbeat.stop()
-    await this.#session.close()
-    await this.#accepting
-    await this.#probes.ended()
-    await this.#disks?.abandon(remove || !isAccepted)
-    await this.#machine.close(!isUnknown)
-    if (!isUnknown) await this.#ownership?.refused()
+    await inTurn(
+      () => this.#session.close(),
+      async () => { await this.#accepting },
+      () => this.#probes.ended(),
+      async () => await this.#disks?.abandon(remove || !isAccepted),
+      () => this.#machine.close(!isUnknown),
+      async () => { if (!isUnknown) await this.#ownership?.refused() })
     await this.#network.undo().catch((thrown: unknown) => {
       this.#context.tell(this, toBlockferryError(thrown))
     })

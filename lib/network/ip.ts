@@ -1,6 +1,7 @@
 // Asks iproute2 about this host.
 import { nonsense } from '../base/check.js'
-import { execute, run } from './command.js'
+import { execute } from '../base/external-tool.js'
+import { run } from './command.js'
 
 export type Family = 4 | 6
 

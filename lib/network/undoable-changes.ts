@@ -6,7 +6,8 @@
 import { readFile, writeFile } from 'node:fs/promises'
 
 import { BlockferryError } from '../base/errors.js'
-import { execute, failure, run } from './command.js'
+import { execute } from '../base/external-tool.js'
+import { failure, run } from './command.js'
 import type { Family } from './ip.js'
 import { portsOf } from './ip.js'
 

@@ -84,7 +84,7 @@ export class Move {
         journal, migration, planOf({ ...options, budgets: commands.budgets }), disks.taps.map(({ tap }) => partOf(tap)))
       return new Move({ migration, options, commands, emit, phase, trust, machine, disks, ownership })
     } catch (error) {
-      await inTurn(async () => await disks?.close(), async () => await machine.close())
+      await inTurn(async () => await disks?.close())
       throw error
     }
   }

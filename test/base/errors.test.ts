@@ -41,6 +41,7 @@ t.test('what was thrown gets the code that it is', async (t) => {
     [Object.assign(new Error('quota'), { code: 'Unknown system error -122', errno: -122 }), 'NO_SPACE', 122],
     [Object.assign(new Error('no such'), { code: 'ENOTSUP', errno: -95 }), 'UNSUPPORTED', 95],
     [Object.assign(new Error('closed'), { code: 'EBADF' }), 'IO_ERROR', 0],
+    [Object.assign(new Error('getaddrinfo'), { code: 'ENOTFOUND', errno: -3008 }), 'UNREACHABLE', 3008],
     [new Error('std::bad_alloc'), 'NO_MEMORY', 0],
     [new TypeError('x is not a function'), 'INTERNAL', 0],
     [Object.assign(new TypeError('argument'), { code: 'ERR_INVALID_ARG_TYPE' }), 'INTERNAL', 0],

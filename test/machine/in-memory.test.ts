@@ -1,13 +1,14 @@
 // Memory and a disk move together, with a machine that is no more than memory: what the engine does
 // beside a hypervisor, quickly and without one.
 import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 import t from 'tap'
 import type { Test } from 'tap'
 
 import type { MigrateOptions, Receiver, TlsOptions } from '../../lib/index.js'
-import { migrate, receive } from '../../lib/index.js'
+import { Journal, migrate, receive } from '../../lib/index.js'
 import { InMemoryMachine } from '../../lib/machine/in-memory.js'
 import { DestinationMachine } from '../../lib/destination/machine.js'
 import { hashOf, noise, temporary } from '../../testbed/support/images.js'
@@ -189,4 +190,75 @@ t.test('paused, and a checkpoint that is never verified: taken back, and nothing
   last.release()
   t.ok(move.from.runs)
   t.equal(move.source.state, 'open')
+})
+
+for (const way of ['throws', 'rejects', 'answers nothing'] as const) {
+  t.test(`a machine at the destination that can't be let go of, its discard ${way}: all else is taken back`, async (t) => {
+    class Stuck extends InMemoryMachine {
+      discard (): Promise<void> {
+        if (way === 'throws') throw new Error('made up')
+        return (way === 'rejects' ? Promise.reject(new Error('made up')) : undefined) as Promise<void>
+      }
+
+      override async close (): Promise<void> {
+        throw new Error('made up')
+      }
+    }
+    const move = await makeMove(t, new Stuck(kSize, { running: false }))
+    const calls: string[] = []
+    const journal = await Journal.open(join(move.dir, 'journal'))
+    t.teardown(() => journal.close())
+    const receiver = await receive({
+      disks: [{ destination: move.target, name: 'web' }],
+      machine: move.to,
+      journal,
+      network: { prepare: () => {}, switchOver: () => {}, undo: () => { calls.push('undo') } }
+    })
+    const failed = new Promise<string>((resolve) => receiver.on('failed', ({ error }) => resolve(error.code)))
+    const migration = migrate({
+      disks: [{ source: move.source }], destination: receiver.address, machine: move.from, switchover: 'manual'
+    })
+    migration.on('started', () => { migration.cancel() })
+    await t.rejects(migration, { code: 'CANCELLED' })
+    t.equal(await failed, 'CANCELLED')
+    t.same(calls, ['undo'])
+    t.equal(journal.recordOf(migration.id)?.state, 'refused')
+    await receiver.close()
+  })
+}
+
+t.test('the link breaks when the destination is to decide, and the memory says so first: the source hears the no', async (t) => {
+  const broken = new Error('it came to an end')
+  let fail!: (error: Error) => void
+  class Hasty extends InMemoryMachine {
+    override async untilArrived (): Promise<void> {
+      await new Promise((_resolve, reject) => { fail = reject })
+    }
+  }
+  const move = await makeMove(t, new Hasty(kSize, { running: false }))
+  const proxy = await FrameProxy.to(move.machineReceiver.address)
+  t.teardown(() => proxy.close())
+  const failed = new Promise<void>((resolve) => move.machineReceiver.on('failed', () => resolve()))
+  const commit = proxy.hold(({ text }) => text === 'commit')
+  const migration = migrate({
+    disks: [{ source: move.source }], destination: proxy.address, machine: move.from, linkTimeout: '2s', reconnect: 0
+  })
+  const result = failureOf(migration)
+  await commit.held
+  proxy.cut()
+  fail(broken)
+  await failed
+  const closed = move.machineReceiver.close({ waitForLost: true })
+  proxy.restore()
+  t.match(await result, { owner: 'source' })
+  await closed
+})
+
+t.test('a second migration by mistake leaves the machine of the first alone', async (t) => {
+  const move = await makeMove(t)
+  const first = start(move, { budgets: { bandwidth: '4MB/s' } })
+  await new Promise<void>((resolve) => first.on('memory', () => resolve()))
+  t.match(await failureOf(start(move)), { code: 'BUSY' })
+  t.equal((await first).equal, true)
+  t.ok(move.from.memory.equals(move.to.memory))
 })

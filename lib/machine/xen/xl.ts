@@ -1,11 +1,8 @@
 // Xen's toolstack by its programs: xl and xenstore-*.
-import { execFile } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { promisify } from 'node:util'
 
 import { BlockferryError } from '../../base/errors.js'
-
-const run = promisify(execFile)
+import { execute } from '../../base/external-tool.js'
 
 export interface Domain {
   id: number
@@ -33,14 +30,13 @@ export async function xl (...args: string[]): Promise<string> {
 }
 
 async function tool (program: string, args: string[]): Promise<string> {
-  try {
-    const { stdout } = await run(program, args, { maxBuffer: 2 ** 24, timeout: kWaitMs })
-    return stdout
-  } catch (error) {
-    const { code, stderr = '', message } = error as { code?: unknown, stderr?: string, message: string }
-    if (code === 'ENOENT') throw refuse(`there is no ${program} here: this is no Xen host`, error)
-    throw refuse(`${program} ${args[0]}: ${lastWords(stderr) || message}`, error)
-  }
+  const ran = execute(program, args, { timeoutMs: kWaitMs })
+  const { code, stdout, stderr } = await ran.catch((error: BlockferryError) => {
+    if (error.code === 'UNSUPPORTED') throw refuse(`there is no ${program} here: this is no Xen host`, error)
+    throw refuse(error.message, error)
+  })
+  if (code === 0) return stdout
+  throw refuse(`${program} ${args[0]}: ${lastWords(stderr) || `ended with ${code ?? 'a signal'}`}`)
 }
 
 /** What a program has said at its end, on one line. */

@@ -2,7 +2,7 @@
 import { access, constants } from 'node:fs/promises'
 
 import { BlockferryError } from '../../base/errors.js'
-import { execute } from '../command.js'
+import { execute } from '../../base/external-tool.js'
 
 export interface UpdateServer {
   host: string

@@ -1,7 +1,7 @@
 // Counts the connections that use the machine's old address, as the kernel tracks them.
 import { readFile } from 'node:fs/promises'
 
-import { execute } from '../command.js'
+import { execute } from '../../base/external-tool.js'
 import { canonical } from '../addresses.js'
 
 /** One tracked connection, as far as it matters here. */

@@ -1,6 +1,7 @@
 // The choice among the kinds of tunnels.
 import { BlockferryError } from '../../base/errors.js'
-import { execute, failure } from '../command.js'
+import { execute } from '../../base/external-tool.js'
+import { failure } from '../command.js'
 import type { Family } from '../ip.js'
 import type { TunnelBackend, TunnelKind, TunnelSpec } from './backend.js'
 import { gre } from './gre.js'
