@@ -1,7 +1,8 @@
 // In dom0: what the kernel tells of the backend of a guest's disk.
 
-import { readFileSync, readdirSync, realpathSync } from 'node:fs'
-import { basename } from 'node:path'
+import { readFileSync, readdirSync, statSync } from 'node:fs'
+
+import { deviceNumber } from '../../../lib/base/device-number.js'
 
 const kBackends = '/sys/bus/xen-backend/devices'
 
@@ -19,7 +20,7 @@ export class Backend {
   readonly #device: string
 
   static of (device: string): Backend {
-    const number = readFileSync(`/sys/class/block/${basename(realpathSync(device))}/dev`, 'utf8').trim()
+    const number = deviceNumber(statSync(device).rdev)
     const [major, minor] = number.split(':').map((part) => Number(part).toString(16))
     const name = readdirSync(kBackends).find((name) => name.startsWith('vbd-') &&
       readFileSync(`${kBackends}/${name}/physical_device`, 'utf8').trim() === `${major}:${minor}`)
