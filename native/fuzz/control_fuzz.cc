@@ -14,9 +14,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FrameReader reader(*socket);
   std::promise<Status> ended;
   ControlChannel channel;
-  Status started = channel.start(std::move(socket), std::move(reader),
-                                 {[&](std::string text, Backlog::Share) { (void)channel.send(text); },
-                                  [&](Status status) { ended.set_value(std::move(status)); }});
+  Status started =
+      channel.start(std::move(socket), std::move(reader),
+                    {[&](std::string text, Backlog::Share) { (void)channel.send(text); },
+                     [&](Status status) { ended.set_value(std::move(status)); }});
   if (!started.ok()) abort();
   if (ended.get_future().get().ok()) abort();  // whatever came, it was not for ever
   channel.close();

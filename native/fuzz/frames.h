@@ -55,8 +55,9 @@ inline uint64_t check_of(FrameType type, const std::string& content, uint64_t of
 inline std::string frame(FuzzedDataProvider& input, std::initializer_list<const FrameType> usual) {
   std::string content = content_of(input);
   FrameHeader header;
-  header.type = input.ConsumeIntegralInRange(0, 7) == 0 ? FrameType(input.ConsumeIntegral<uint8_t>())
-                                                        : input.PickValueInArray(usual);
+  header.type = input.ConsumeIntegralInRange(0, 7) == 0
+                    ? FrameType(input.ConsumeIntegral<uint8_t>())
+                    : input.PickValueInArray(usual);
   header.flags = input.PickValueInArray<uint16_t>({0, 0, kFlagZstd, kFlagZeroes, 4, 0xffff});
   header.disk = input.PickValueInArray<uint32_t>({0, 0, 0, 1, 2, 0xffffffff});
   header.offset = place(input);
@@ -78,7 +79,8 @@ inline std::string frame(FuzzedDataProvider& input, std::initializer_list<const 
   std::string bytes(kHeaderSize, '\0');
   encode_header(header, reinterpret_cast<uint8_t*>(bytes.data()));
   if (input.ConsumeIntegralInRange(0, 15) == 0) {
-    bytes[input.ConsumeIntegralInRange<size_t>(0, kHeaderSize - 1)] ^= input.ConsumeIntegral<char>();
+    bytes[input.ConsumeIntegralInRange<size_t>(0, kHeaderSize - 1)] ^=
+        input.ConsumeIntegral<char>();
   }
   return bytes + payload;
 }

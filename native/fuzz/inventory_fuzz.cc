@@ -21,7 +21,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FuzzedDataProvider input(data, size);
   static RawDestination destination;
   std::promise<void> failed;
-  Sender sender({[](std::string, Backlog::Share) {}, [] {}, [](uint64_t) {}, [&](Status) { failed.set_value(); }},
+  Sender sender({[](std::string, Backlog::Share) {}, [] {}, [](uint64_t) {},
+                 [&](Status) { failed.set_value(); }},
                 20'000, {});
   std::unique_ptr<Socket> control, inventory;
   std::thread peer([&] {

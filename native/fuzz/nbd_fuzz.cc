@@ -36,7 +36,8 @@ class OneExport : public NbdConnectionHost {
 
 std::string big_endian(uint64_t value, int size) {
   std::string bytes;
-  for (int shift = 8 * (size - 1); shift >= 0; shift -= 8) bytes += static_cast<char>(value >> shift);
+  for (int shift = 8 * (size - 1); shift >= 0; shift -= 8)
+    bytes += static_cast<char>(value >> shift);
   return bytes;
 }
 
@@ -59,15 +60,16 @@ std::string handshake(FuzzedDataProvider& input) {
   }
   if (input.ConsumeBool()) words += option(kOptStructuredReply, "");
   if (input.ConsumeBool()) {
-    words += option(kOptSetMetaContext,
-                    counted("disk") + big_endian(1, 4) + counted("base:allocation"));
+    words +=
+        option(kOptSetMetaContext, counted("disk") + big_endian(1, 4) + counted("base:allocation"));
   }
   return words + option(kOptGo, counted("disk") + big_endian(0, 2));
 }
 
 uint64_t place(FuzzedDataProvider& input) {
-  return input.ConsumeIntegralInRange(0, 15) == 0 ? input.ConsumeIntegral<uint64_t>()
-                                                  : input.ConsumeIntegralInRange<uint64_t>(0, kSize);
+  return input.ConsumeIntegralInRange(0, 15) == 0
+             ? input.ConsumeIntegral<uint64_t>()
+             : input.ConsumeIntegralInRange<uint64_t>(0, kSize);
 }
 
 std::string request(FuzzedDataProvider& input) {
@@ -75,8 +77,8 @@ std::string request(FuzzedDataProvider& input) {
   uint16_t flags = input.ConsumeIntegralInRange<uint16_t>(0, 31);
   uint32_t length = static_cast<uint32_t>(place(input));
   std::string head = big_endian(kRequestMagic, 4) + big_endian(flags, 2) + big_endian(command, 2) +
-                     big_endian(input.ConsumeIntegral<uint64_t>(), 8) + big_endian(place(input), 8) +
-                     big_endian(length, 4);
+                     big_endian(input.ConsumeIntegral<uint64_t>(), 8) +
+                     big_endian(place(input), 8) + big_endian(length, 4);
   if (command != kCmdWrite) return head;
   return head + std::string(std::min<uint64_t>(length, kSize), input.ConsumeIntegral<char>());
 }

@@ -33,7 +33,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   FrameReader control_reader(*control_socket);
   session.adopt_control(std::move(control_socket), std::move(control_reader));
   session.add_disk(tap, kFuzzedDisk, kFuzzedBlock, inventory);
-  session.start({[](std::string, Backlog::Share) {}, [](uint64_t) {}, [](VerifiedMark) {}, [](Status) {}});
+  session.start(
+      {[](std::string, Backlog::Share) {}, [](uint64_t) {}, [](VerifiedMark) {}, [](Status) {}});
   if (!session.accept_streams(1, verify).ok()) abort();
   Socket inventory_socket(told.take());
   if (session.join_inventory(inventory_socket).ok() != inventory) abort();

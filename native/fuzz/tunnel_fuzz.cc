@@ -37,7 +37,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   uint8_t greeting[kTunnelGreeting];
   uint32_t number = input.ConsumeIntegralInRange(0, 3), mtu = 0;
   encode_tunnel_greeting(1, input.ConsumeIntegral<uint16_t>(), greeting);
-  greeting[input.ConsumeIntegralInRange<size_t>(0, kTunnelGreeting - 1)] ^= input.ConsumeIntegral<uint8_t>();
+  greeting[input.ConsumeIntegralInRange<size_t>(0, kTunnelGreeting - 1)] ^=
+      input.ConsumeIntegral<uint8_t>();
   if (!decode_tunnel_greeting(greeting, number, &mtu).ok()) mtu = kLeastMtu;
   if (mtu < kLeastMtu || mtu > kMostMtu) abort();
   read_packets(input, mtu);

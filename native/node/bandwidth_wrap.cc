@@ -4,9 +4,9 @@ namespace blockferry::node {
 
 void BandwidthWrap::install(Napi::Env env, Napi::Object exports) {
   exports.Set("Bandwidth", DefineClass(env, "Bandwidth",
-      {
-          InstanceMethod<&BandwidthWrap::set>("set"),
-      }));
+                                       {
+                                           InstanceMethod<&BandwidthWrap::set>("set"),
+                                       }));
 }
 
 BandwidthWrap::BandwidthWrap(const Napi::CallbackInfo& info)

@@ -34,9 +34,8 @@ class Refusals : public std::enable_shared_from_this<Refusals> {
       if (count_++ > 0) return;
     }
     try {
-      emitter_->emit("refused", [self = shared_from_this()](Napi::Env env) {
-        return self->take(env);
-      });
+      emitter_->emit("refused",
+                     [self = shared_from_this()](Napi::Env env) { return self->take(env); });
     } catch (const std::bad_alloc&) {  // the next one is told of
       std::lock_guard lock(mutex_);
       count_ = 0;
@@ -63,10 +62,10 @@ class Refusals : public std::enable_shared_from_this<Refusals> {
 
 void ListenerWrap::install(Napi::Env env, Napi::Object exports) {
   exports.Set("MigrationListener", DefineClass(env, "MigrationListener",
-      {
-          InstanceMethod<&ListenerWrap::listen>("listen"),
-          InstanceMethod<&ListenerWrap::close>("close"),
-      }));
+                                               {
+                                                   InstanceMethod<&ListenerWrap::listen>("listen"),
+                                                   InstanceMethod<&ListenerWrap::close>("close"),
+                                               }));
 }
 
 ListenerWrap::ListenerWrap(const Napi::CallbackInfo& info)
@@ -96,13 +95,12 @@ ListenerWrap::~ListenerWrap() { emitter_->silence(); }
 Napi::Value ListenerWrap::listen(const Napi::CallbackInfo& info) {
   std::string host = info[0].As<Napi::String>().Utf8Value();
   auto port = static_cast<uint16_t>(to_uint(info[1]));
-  return loop_->run(
-      [=, listener = listener_] { return listener->listen(host, port); },
-      [listener = listener_](Napi::Env env) -> Napi::Value {
-        Napi::Object bound = make_object(env, {{"port", listener->bound().port}});
-        bound.Set("host", listener->bound().host);
-        return bound;
-      });
+  return loop_->run([=, listener = listener_] { return listener->listen(host, port); },
+                    [listener = listener_](Napi::Env env) -> Napi::Value {
+                      Napi::Object bound = make_object(env, {{"port", listener->bound().port}});
+                      bound.Set("host", listener->bound().host);
+                      return bound;
+                    });
 }
 
 Napi::Value ListenerWrap::close(const Napi::CallbackInfo&) {

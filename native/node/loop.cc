@@ -17,8 +17,8 @@ struct Loop::Task {
 // exists while ours stops the threads.
 void Loop::install(Napi::Env env) {
   auto* loop = new std::shared_ptr<Loop>(new Loop(env));
-  napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "blockferry"), 0,
-                                  1, nullptr, nullptr, nullptr, call, &(*loop)->function_);
+  napi_create_threadsafe_function(env, nullptr, nullptr, Napi::String::New(env, "blockferry"), 0, 1,
+                                  nullptr, nullptr, nullptr, call, &(*loop)->function_);
   napi_unref_threadsafe_function(env, (*loop)->function_);
   env.SetInstanceData<std::shared_ptr<Loop>>(loop);
   env.AddCleanupHook([keep = *loop] { keep->shut_down(); });
@@ -52,7 +52,8 @@ void Loop::call(napi_env raw, napi_value, void*, void* data) {
   } catch (const Napi::Error& error) {
     report(env, error);
   } catch (const std::bad_alloc&) {
-    insist([&] { report(env, make_error(env, Status::failure(Code::no_memory, "out of memory"))); });
+    insist(
+        [&] { report(env, make_error(env, Status::failure(Code::no_memory, "out of memory"))); });
   }
 }
 
@@ -82,8 +83,7 @@ Napi::Object Loop::construct(const char* name, Napi::Value data) {
   return constructors_.at(name).New({data});
 }
 
-Napi::Promise Loop::run(std::function<Status()> work,
-                        std::function<Napi::Value(Napi::Env)> done) {
+Napi::Promise Loop::run(std::function<Status()> work, std::function<Napi::Value(Napi::Env)> done) {
   auto task = std::make_unique<Task>(env_);
   task->work = std::move(work);
   task->done = std::move(done);

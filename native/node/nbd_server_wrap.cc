@@ -7,14 +7,15 @@
 namespace blockferry::node {
 
 void NbdServerWrap::install(Napi::Env env, Napi::Object exports) {
-  exports.Set("NbdServer", DefineClass(env, "NbdServer",
-      {
-          InstanceMethod<&NbdServerWrap::listen>("listen"),
-          InstanceMethod<&NbdServerWrap::add_export>("addExport"),
-          InstanceMethod<&NbdServerWrap::remove_export>("removeExport"),
-          InstanceMethod<&NbdServerWrap::stats>("stats"),
-          InstanceMethod<&NbdServerWrap::close>("close"),
-      }));
+  exports.Set("NbdServer",
+              DefineClass(env, "NbdServer",
+                          {
+                              InstanceMethod<&NbdServerWrap::listen>("listen"),
+                              InstanceMethod<&NbdServerWrap::add_export>("addExport"),
+                              InstanceMethod<&NbdServerWrap::remove_export>("removeExport"),
+                              InstanceMethod<&NbdServerWrap::stats>("stats"),
+                              InstanceMethod<&NbdServerWrap::close>("close"),
+                          }));
 }
 
 NbdServerWrap::NbdServerWrap(const Napi::CallbackInfo& info)

@@ -10,8 +10,7 @@ namespace {
 
 Napi::Value make_verified(Napi::Env env, const VerifiedMark& verified) {
   const std::vector<WrongRange>& wrong = verified.wrong;
-  Napi::Object object =
-      make_object(env, {{"mark", verified.number}, {"tookUs", verified.took_us}});
+  Napi::Object object = make_object(env, {{"mark", verified.number}, {"tookUs", verified.took_us}});
   Napi::Array list = Napi::Array::New(env, wrong.size());
   for (uint32_t i = 0; i < wrong.size(); i++) {
     list.Set(i, make_object(env, {{"disk", wrong[i].disk},
@@ -46,22 +45,23 @@ ReceiverEvents events_to(const std::shared_ptr<Emitter>& emitter) {
 }  // namespace
 
 void SessionWrap::install(Napi::Env env) {
-  Loop::of(env)->keep_constructor("Session", DefineClass(env, "Session",
-      {
-          InstanceMethod<&SessionWrap::id>("id"),
-          InstanceMethod<&SessionWrap::peer>("peer"),
-          InstanceMethod<&SessionWrap::start>("start"),
-          InstanceMethod<&SessionWrap::send>("send"),
-          InstanceMethod<&SessionWrap::add_disk>("addDisk"),
-          InstanceMethod<&SessionWrap::accept_streams>("acceptStreams"),
-          InstanceMethod<&SessionWrap::accept_machine>("acceptMachine"),
-          InstanceMethod<&SessionWrap::seal>("seal"),
-          InstanceMethod<&SessionWrap::unseal>("unseal"),
-          InstanceMethod<&SessionWrap::digest>("digest"),
-          InstanceMethod<&SessionWrap::missing>("missing"),
-          InstanceMethod<&SessionWrap::stats>("stats"),
-          InstanceMethod<&SessionWrap::close>("close"),
-      }));
+  Loop::of(env)->keep_constructor(
+      "Session", DefineClass(env, "Session",
+                             {
+                                 InstanceMethod<&SessionWrap::id>("id"),
+                                 InstanceMethod<&SessionWrap::peer>("peer"),
+                                 InstanceMethod<&SessionWrap::start>("start"),
+                                 InstanceMethod<&SessionWrap::send>("send"),
+                                 InstanceMethod<&SessionWrap::add_disk>("addDisk"),
+                                 InstanceMethod<&SessionWrap::accept_streams>("acceptStreams"),
+                                 InstanceMethod<&SessionWrap::accept_machine>("acceptMachine"),
+                                 InstanceMethod<&SessionWrap::seal>("seal"),
+                                 InstanceMethod<&SessionWrap::unseal>("unseal"),
+                                 InstanceMethod<&SessionWrap::digest>("digest"),
+                                 InstanceMethod<&SessionWrap::missing>("missing"),
+                                 InstanceMethod<&SessionWrap::stats>("stats"),
+                                 InstanceMethod<&SessionWrap::close>("close"),
+                             }));
 }
 
 Napi::Value SessionWrap::make(Napi::Env env, std::shared_ptr<ReceiverSession> session,
@@ -97,8 +97,7 @@ void SessionWrap::start(const Napi::CallbackInfo& info) {
 }
 
 void SessionWrap::send(const Napi::CallbackInfo& info) {
-  throw_unless_ok(info.Env(),
-                  parts_.session->send_message(info[0].As<Napi::String>().Utf8Value()));
+  throw_unless_ok(info.Env(), parts_.session->send_message(info[0].As<Napi::String>().Utf8Value()));
 }
 
 void SessionWrap::add_disk(const Napi::CallbackInfo& info) {

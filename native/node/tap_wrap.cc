@@ -47,8 +47,8 @@ ThrottleLimits read_limits(const Napi::Object& options) {
   auto list = steps.As<Napi::Array>();
   for (uint32_t i = 0; i < list.Length(); i++) {
     Napi::Object step = list.Get(i).As<Napi::Object>();
-    limits.steps.push_back({uint_or(step, "afterWrites", 0),
-                            static_cast<uint32_t>(uint_or(step, "delayUs", 0))});
+    limits.steps.push_back(
+        {uint_or(step, "afterWrites", 0), static_cast<uint32_t>(uint_or(step, "delayUs", 0))});
   }
   return limits;
 }
@@ -56,40 +56,40 @@ ThrottleLimits read_limits(const Napi::Object& options) {
 }  // namespace
 
 void TapWrap::install(Napi::Env env, Napi::Object exports) {
-  Napi::Function constructor = DefineClass(
-      env, "Tap",
-      {
-          InstanceMethod<&TapWrap::describe>("describe"),
-          InstanceMethod<&TapWrap::state>("state"),
-          InstanceMethod<&TapWrap::track>("track"),
-          InstanceMethod<&TapWrap::untrack>("untrack"),
-          InstanceMethod<&TapWrap::mark>("mark"),
-          InstanceMethod<&TapWrap::claim>("claim"),
-          InstanceMethod<&TapWrap::dirty>("dirty"),
-          InstanceMethod<&TapWrap::remembered>("remembered"),
-          InstanceMethod<&TapWrap::set_throttle>("setThrottle"),
-          InstanceMethod<&TapWrap::begin_round>("beginRound"),
-          InstanceMethod<&TapWrap::hold>("hold"),
-          InstanceMethod<&TapWrap::refuse>("refuse"),
-          InstanceMethod<&TapWrap::open>("open"),
-          InstanceMethod<&TapWrap::drain>("drain"),
-          InstanceMethod<&TapWrap::may_lose_disk>("mayLoseDisk"),
-          InstanceMethod<&TapWrap::delay_writes>("delayWrites"),
-          InstanceMethod<&TapWrap::check_watch>("checkWatch"),
-          InstanceMethod<&TapWrap::begin_again>("beginAgain"),
-          InstanceMethod<&TapWrap::witness>("witness"),
-          InstanceMethod<&TapWrap::set_size>("setSize"),
-          InstanceMethod<&TapWrap::allocate>("allocate"),
-          InstanceMethod<&TapWrap::flush>("flush"),
-          InstanceMethod<&TapWrap::watch_opens>("watchOpens"),
-          InstanceMethod<&TapWrap::unwatch_opens>("unwatchOpens"),
-          InstanceMethod<&TapWrap::opens>("opens"),
-          InstanceMethod<&TapWrap::check_no_writer>("checkNoWriter"),
-          InstanceMethod<&TapWrap::recent>("recent"),
-          InstanceMethod<&TapWrap::hashes>("hashes"),
-          InstanceMethod<&TapWrap::stats>("stats"),
-          InstanceMethod<&TapWrap::close>("close"),
-      });
+  Napi::Function constructor =
+      DefineClass(env, "Tap",
+                  {
+                      InstanceMethod<&TapWrap::describe>("describe"),
+                      InstanceMethod<&TapWrap::state>("state"),
+                      InstanceMethod<&TapWrap::track>("track"),
+                      InstanceMethod<&TapWrap::untrack>("untrack"),
+                      InstanceMethod<&TapWrap::mark>("mark"),
+                      InstanceMethod<&TapWrap::claim>("claim"),
+                      InstanceMethod<&TapWrap::dirty>("dirty"),
+                      InstanceMethod<&TapWrap::remembered>("remembered"),
+                      InstanceMethod<&TapWrap::set_throttle>("setThrottle"),
+                      InstanceMethod<&TapWrap::begin_round>("beginRound"),
+                      InstanceMethod<&TapWrap::hold>("hold"),
+                      InstanceMethod<&TapWrap::refuse>("refuse"),
+                      InstanceMethod<&TapWrap::open>("open"),
+                      InstanceMethod<&TapWrap::drain>("drain"),
+                      InstanceMethod<&TapWrap::may_lose_disk>("mayLoseDisk"),
+                      InstanceMethod<&TapWrap::delay_writes>("delayWrites"),
+                      InstanceMethod<&TapWrap::check_watch>("checkWatch"),
+                      InstanceMethod<&TapWrap::begin_again>("beginAgain"),
+                      InstanceMethod<&TapWrap::witness>("witness"),
+                      InstanceMethod<&TapWrap::set_size>("setSize"),
+                      InstanceMethod<&TapWrap::allocate>("allocate"),
+                      InstanceMethod<&TapWrap::flush>("flush"),
+                      InstanceMethod<&TapWrap::watch_opens>("watchOpens"),
+                      InstanceMethod<&TapWrap::unwatch_opens>("unwatchOpens"),
+                      InstanceMethod<&TapWrap::opens>("opens"),
+                      InstanceMethod<&TapWrap::check_no_writer>("checkNoWriter"),
+                      InstanceMethod<&TapWrap::recent>("recent"),
+                      InstanceMethod<&TapWrap::hashes>("hashes"),
+                      InstanceMethod<&TapWrap::stats>("stats"),
+                      InstanceMethod<&TapWrap::close>("close"),
+                  });
   Loop::of(env)->keep_constructor("Tap", constructor);
   exports.Set("openTap", Napi::Function::New<&TapWrap::open_tap>(env, "openTap"));
   exports.Set("checkBpf", Napi::Function::New<&TapWrap::check_bpf>(env, "checkBpf"));
@@ -181,10 +181,9 @@ DirtyMap& TapWrap::map(const Napi::CallbackInfo& info) {
 
 Napi::Value TapWrap::describe(const Napi::CallbackInfo& info) {
   Origin& origin = tap(info).origin();
-  Napi::Object object = make_object(
-      info.Env(), {{"size", origin.size()},
-                   {"capacity", origin.capacity()},
-                   {"alignment", origin.alignment()}});
+  Napi::Object object = make_object(info.Env(), {{"size", origin.size()},
+                                                 {"capacity", origin.capacity()},
+                                                 {"alignment", origin.alignment()}});
   object.Set("name", origin.name());
   object.Set("readOnly", origin.read_only());
   object.Set("blank", origin.blank());
@@ -277,15 +276,17 @@ Napi::Value TapWrap::begin_again(const Napi::CallbackInfo& info) {
 Napi::Value TapWrap::witness(const Napi::CallbackInfo& info) {
   tap(info);
   auto state = std::make_shared<DiskState>();
-  return Loop::of(info.Env())->run(
-      [tap = tap_, state, is_first = info[0].ToBoolean().Value()] {
-        *state = is_first ? settled_state_of(tap->origin()) : state_of(tap->origin());
-        return Status{};
-      },
-      [state](Napi::Env env) -> Napi::Value {
-        std::string word = std::to_string(state->changed_ns) + ":" + std::to_string(state->sectors);
-        return Napi::String::New(env, state->known ? word : "");
-      });
+  return Loop::of(info.Env())
+      ->run(
+          [tap = tap_, state, is_first = info[0].ToBoolean().Value()] {
+            *state = is_first ? settled_state_of(tap->origin()) : state_of(tap->origin());
+            return Status{};
+          },
+          [state](Napi::Env env) -> Napi::Value {
+            std::string word =
+                std::to_string(state->changed_ns) + ":" + std::to_string(state->sectors);
+            return Napi::String::New(env, state->known ? word : "");
+          });
 }
 
 void TapWrap::set_size(const Napi::CallbackInfo& info) {
@@ -325,7 +326,9 @@ Napi::Value TapWrap::check_no_writer(const Napi::CallbackInfo& info) {
   tap(info);
   return Loop::of(info.Env())->run([tap = tap_] {
     Origin& origin = tap->origin();
-    return origin.descriptor() < 0 ? Status{} : blockferry::check_no_writer(origin.descriptor(), origin.name());
+    return origin.descriptor() < 0
+               ? Status{}
+               : blockferry::check_no_writer(origin.descriptor(), origin.name());
   });
 }
 
@@ -351,31 +354,30 @@ Napi::Value TapWrap::hashes(const Napi::CallbackInfo& info) {
   }
   bool past_cache = info[1].ToBoolean().Value();
   auto hashes = std::make_shared<std::vector<std::optional<uint64_t>>>();
-  return Loop::of(info.Env())->run(
-      [=, tap = tap_] { return hash_ranges(tap->origin(), ranges, past_cache, hashes.get()); },
-      [hashes](Napi::Env env) -> Napi::Value {
-        Napi::Array texts = Napi::Array::New(env, hashes->size());
-        for (uint32_t i = 0; i < hashes->size(); i++) {
-          auto hash = hashes->at(i);
-          texts.Set(i, hash ? make_digest(env, *hash) : Napi::String::New(env, ""));
-        }
-        return texts;
-      });
+  return Loop::of(info.Env())
+      ->run(
+          [=, tap = tap_] { return hash_ranges(tap->origin(), ranges, past_cache, hashes.get()); },
+          [hashes](Napi::Env env) -> Napi::Value {
+            Napi::Array texts = Napi::Array::New(env, hashes->size());
+            for (uint32_t i = 0; i < hashes->size(); i++) {
+              auto hash = hashes->at(i);
+              texts.Set(i, hash ? make_digest(env, *hash) : Napi::String::New(env, ""));
+            }
+            return texts;
+          });
 }
 
 Napi::Value TapWrap::stats(const Napi::CallbackInfo& info) {
   TapStats stats = tap(info).stats();
-  Napi::Object object = make_object(
-      info.Env(),
-      {{"writes", stats.writes},
-       {"writtenBytes", stats.written_bytes},
-       {"uniqueDirtyBlocks", stats.unique_dirty},
-       {"writesDelayed", stats.writes_delayed},
-       {"delayUs", stats.delay_us},
-       {"holdUs", stats.hold_us},
-       {"reads", stats.reads},
-       {"readBytes", stats.read_bytes},
-       {"flushes", stats.flushes}});
+  Napi::Object object = make_object(info.Env(), {{"writes", stats.writes},
+                                                 {"writtenBytes", stats.written_bytes},
+                                                 {"uniqueDirtyBlocks", stats.unique_dirty},
+                                                 {"writesDelayed", stats.writes_delayed},
+                                                 {"delayUs", stats.delay_us},
+                                                 {"holdUs", stats.hold_us},
+                                                 {"reads", stats.reads},
+                                                 {"readBytes", stats.read_bytes},
+                                                 {"flushes", stats.flushes}});
   Napi::Array latency = Napi::Array::New(info.Env(), TapStats::kBuckets);
   for (uint32_t i = 0; i < TapStats::kBuckets; i++) {
     latency.Set(i, static_cast<double>(stats.latency[i]));

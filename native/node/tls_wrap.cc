@@ -45,12 +45,12 @@ Trust TlsWrap::trust_of(const Napi::Value& value) {
 Napi::Value TlsWrap::load(const Napi::CallbackInfo& info) {
   auto loaded = std::make_shared<std::shared_ptr<const TlsCredentials>>();
   TlsFiles files = read_files(info[0].As<Napi::Object>());
-  return Loop::of(info.Env())->run(
-      [=] { return TlsCredentials::load(files, loaded.get()); },
-      [loaded](Napi::Env env) -> Napi::Value {
-        using Data = Napi::External<std::shared_ptr<const TlsCredentials>>;
-        return Loop::of(env)->construct("TlsCredentials", Data::New(env, loaded.get()));
-      });
+  return Loop::of(info.Env())
+      ->run([=] { return TlsCredentials::load(files, loaded.get()); },
+            [loaded](Napi::Env env) -> Napi::Value {
+              using Data = Napi::External<std::shared_ptr<const TlsCredentials>>;
+              return Loop::of(env)->construct("TlsCredentials", Data::New(env, loaded.get()));
+            });
 }
 
 }  // namespace blockferry::node

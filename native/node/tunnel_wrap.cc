@@ -24,10 +24,10 @@ TunnelOptions read_options(const Napi::Object& object) {
 
 void TunnelWrap::install(Napi::Env env, Napi::Object exports) {
   exports.Set("Tunnel", DefineClass(env, "Tunnel",
-      {
-          InstanceMethod<&TunnelWrap::connected>("connected"),
-          InstanceMethod<&TunnelWrap::close>("close"),
-      }));
+                                    {
+                                        InstanceMethod<&TunnelWrap::connected>("connected"),
+                                        InstanceMethod<&TunnelWrap::close>("close"),
+                                    }));
 }
 
 TunnelWrap::TunnelWrap(const Napi::CallbackInfo& info)

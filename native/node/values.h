@@ -35,10 +35,11 @@ inline uint64_t to_uint(const Napi::Value& value) {
   return static_cast<uint64_t>(value.As<Napi::Number>().DoubleValue());
 }
 
-inline Napi::Object make_object(
-    Napi::Env env, std::initializer_list<std::pair<const char*, uint64_t>> members) {
+inline Napi::Object make_object(Napi::Env env,
+                                std::initializer_list<std::pair<const char*, uint64_t>> members) {
   Napi::Object object = Napi::Object::New(env);
-  for (auto& [key, value] : members) object.Set(key, Napi::Number::New(env, static_cast<double>(value)));
+  for (auto& [key, value] : members)
+    object.Set(key, Napi::Number::New(env, static_cast<double>(value)));
   return object;
 }
 

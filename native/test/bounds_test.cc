@@ -57,8 +57,8 @@ struct Receiving {
   }
 
   std::promise<std::shared_ptr<ReceiverSession>> came;
-  MigrationListener listener{{}, [this](std::shared_ptr<ReceiverSession> s) { came.set_value(s); },
-                             [](Refusal) {}};
+  MigrationListener listener{
+      {}, [this](std::shared_ptr<ReceiverSession> s) { came.set_value(s); }, [](Refusal) {}};
   std::string id;
   std::unique_ptr<Socket> control;
   std::shared_ptr<ReceiverSession> session;
@@ -109,8 +109,9 @@ void messages_that_nobody_gets_to() {
   constexpr int kMessages = 40;
   Receiving receiving;
   Slow slow;
-  receiving.start({[&](std::string text, Backlog::Share share) { slow.take(text.size(), std::move(share)); },
-                   [](uint64_t) {}, [](VerifiedMark) {}, [](Status) {}});
+  receiving.start(
+      {[&](std::string text, Backlog::Share share) { slow.take(text.size(), std::move(share)); },
+       [](uint64_t) {}, [](VerifiedMark) {}, [](Status) {}});
   std::thread flood([&] {
     for (int i = 0; i < kMessages; i++) {
       CHECK(send_text(*receiving.control, FrameType::control, std::string(kMaxControl, 'x')).ok());
@@ -153,7 +154,8 @@ void closed_while_more_wants_to_come() {
   receiving.start({[&](std::string, Backlog::Share share) { slow.take(1, std::move(share)); },
                    [](uint64_t) {}, [](VerifiedMark) {}, [](Status) {}});
   std::thread flood([&] {
-    while (send_text(*receiving.control, FrameType::control, std::string(kMaxControl, 'x')).ok()) {}
+    while (send_text(*receiving.control, FrameType::control, std::string(kMaxControl, 'x')).ok()) {
+    }
   });
   slow.until(1);
   receiving.close();
@@ -226,10 +228,14 @@ void a_hypervisor_that_does_not_read() {
   TemporaryFolder folder;
   FileDescriptor listener = listen_at(folder / "memory");
   Receiving receiving;
-  receiving.start({[](std::string, Backlog::Share) {}, [](uint64_t) {}, [](VerifiedMark) {}, [](Status) {}});
+  receiving.start(
+      {[](std::string, Backlog::Share) {}, [](uint64_t) {}, [](VerifiedMark) {}, [](Status) {}});
   receiving.session->accept_machine(folder / "memory");
   auto memory = receiving.connect("machine");
-  std::thread flood([&] { while (send_memory(*memory).ok()) {} });
+  std::thread flood([&] {
+    while (send_memory(*memory).ok()) {
+    }
+  });
   FileDescriptor hypervisor(accept(listener.get(), nullptr, nullptr));
   until_full(hypervisor.get());
   receiving.close();
@@ -242,15 +248,21 @@ void a_hypervisor_that_hears_no_answer() {
   SocketPair wire;
   Socket destination(std::move(wire.other));
   RelayLimits limits;
-  MachinePort port(limits, [&](std::unique_ptr<Socket>* socket, std::unique_ptr<FrameReader>* reader) {
-    *socket = std::make_unique<Socket>(std::move(wire.one));
-    *reader = std::make_unique<FrameReader>(**socket);
-    return Status{};
-  }, [](Status) {});
+  MachinePort port(
+      limits,
+      [&](std::unique_ptr<Socket>* socket, std::unique_ptr<FrameReader>* reader) {
+        *socket = std::make_unique<Socket>(std::move(wire.one));
+        *reader = std::make_unique<FrameReader>(**socket);
+        return Status{};
+      },
+      [](Status) {});
   CHECK(port.open(folder / "memory").ok());
   FileDescriptor hypervisor;
   CHECK(connect_unix(folder / "memory", &hypervisor).ok());
-  std::thread flood([&] { while (send_memory(destination).ok()) {} });
+  std::thread flood([&] {
+    while (send_memory(destination).ok()) {
+    }
+  });
   until_full(hypervisor.get());
   auto closed = std::async(std::launch::async, [&] { port.close(); });
   CHECK(closed.wait_for(kHangs) == std::future_status::ready);

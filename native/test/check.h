@@ -5,12 +5,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#define CHECK(condition)                                                            \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
-      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);       \
-      exit(1);                                                                      \
-    }                                                                               \
+#define CHECK(condition)                                                      \
+  do {                                                                        \
+    if (!(condition)) {                                                       \
+      fprintf(stderr, "%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+      exit(1);                                                                \
+    }                                                                         \
   } while (0)
 
 // Whether a case's name holds what the environment's CASE says; all do without.
@@ -20,9 +20,9 @@ inline bool is_chosen(const char* name) {
 }
 
 // RUN(case): a call of a test case, if it is chosen, and the line that says it passed.
-#define RUN(case)                      \
-  do {                                 \
-    if (!is_chosen(#case)) break;      \
+#define RUN(case)                 \
+  do {                            \
+    if (!is_chosen(#case)) break; \
     case;                              \
     puts("ok " #case);                 \
     fflush(stdout);                    \

@@ -21,8 +21,8 @@ namespace {
 constexpr uint64_t kSize = 40 << 20;
 constexpr long kUnknownMagic = NFS_SUPER_MAGIC;
 
-std::atomic<ino_t> liar{0};     // the file that is told to be one hole
-std::atomic<long> magic{0};     // what its file system says that it is; 0 for the truth
+std::atomic<ino_t> liar{0};  // the file that is told to be one hole
+std::atomic<long> magic{0};  // what its file system says that it is; 0 for the truth
 
 bool is_liar(int fd) {
   struct stat info;
@@ -114,7 +114,8 @@ void known_file_systems() {
     CHECK(has_exact_holes(fd.get()));
   }
   // NFS, SMB, Ceph, FUSE, ZFS, overlay, 9p
-  for (long unknown : {0x6969l, 0xfe534d42l, 0x00c36400l, 0x65735546l, 0x2fc12fc1l, 0x794c7630l, 0x01021997l}) {
+  for (long unknown :
+       {0x6969l, 0xfe534d42l, 0x00c36400l, 0x65735546l, 0x2fc12fc1l, 0x794c7630l, 0x01021997l}) {
     magic = unknown;
     CHECK(!has_exact_holes(fd.get()));
   }

@@ -15,7 +15,9 @@
 class LoopDevice {
  public:
   // With `sector`, in bytes, that is its logical block size.
-  explicit LoopDevice(uint64_t size, uint32_t sector = 512) : sector_(sector) { make(image(), size); }
+  explicit LoopDevice(uint64_t size, uint32_t sector = 512) : sector_(sector) {
+    make(image(), size);
+  }
   // Over a file elsewhere, which stays.
   LoopDevice(uint64_t size, const std::string& file) { make(file, size); }
   // Over another device, past the page cache: as slow as that.

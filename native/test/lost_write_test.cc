@@ -81,7 +81,8 @@ class PowerCutOrigin : public TestOrigin {
 };
 
 // Moves a disk that is written through its tap at the moments that `arrange` asks for.
-void move(uint64_t data, const std::function<void(BusyOrigin&, std::function<void(uint64_t)>)>& arrange) {
+void move(uint64_t data,
+          const std::function<void(BusyOrigin&, std::function<void(uint64_t)>)>& arrange) {
   auto origin = std::make_unique<BusyOrigin>(kSize);
   BusyOrigin& busy = *origin;
   std::vector<uint8_t> old(data, 1);

@@ -15,7 +15,8 @@ std::atomic<bool> no_space{false};
 }
 
 extern "C" int posix_fallocate(int fd, off_t offset, off_t length) {
-  static const auto real = reinterpret_cast<int (*)(int, off_t, off_t)>(dlsym(RTLD_NEXT, "posix_fallocate"));
+  static const auto real =
+      reinterpret_cast<int (*)(int, off_t, off_t)>(dlsym(RTLD_NEXT, "posix_fallocate"));
   return no_space ? ENOSPC : real(fd, offset, length);
 }
 
@@ -54,7 +55,8 @@ void costs_by_content() {
 bool holds(const std::string& path, uint64_t word) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY));
   uint64_t found = 0;
-  for (off_t at = 0; pread(fd.get(), &found, sizeof found, at) == sizeof found; at += sizeof found) {
+  for (off_t at = 0; pread(fd.get(), &found, sizeof found, at) == sizeof found;
+       at += sizeof found) {
     if (found == word) return true;
   }
   return false;

@@ -113,7 +113,8 @@ bool kill_once(Victim victim, uint64_t seed) {
 
 void killed_at_any_moment(Victim victim, uint64_t seed, int times) {
   int remembered = 0;
-  for (int i = 0; i < times; i++) remembered += kill_once(victim, seed + static_cast<uint64_t>(i) * 7919);
+  for (int i = 0; i < times; i++)
+    remembered += kill_once(victim, seed + static_cast<uint64_t>(i) * 7919);
   printf("after %d of %d kills something was remembered\n", remembered, times);
   CHECK(remembered > 0);
 }
@@ -276,11 +277,13 @@ int main(int argc, char** argv) {
   });
   trusts_no_other("another disk of the same name", [](const Paths& paths) {
     CHECK(system(("cp " + paths.disk + " " + paths.disk + ".2 && mv " + paths.disk + ".2 " +
-                  paths.disk).c_str()) == 0);
+                  paths.disk)
+                     .c_str()) == 0);
   });
   trusts_no_other("another layout", [](const Paths& paths) { change_file(paths.map, 7); });
   trusts_no_other("another boot", [](const Paths& paths) { change_file(paths.map, 24 + 3); });
-  trusts_no_other("a clock that was set", [](const Paths& paths) { change_file(paths.map, 24 + 40 + 5); });
+  trusts_no_other("a clock that was set",
+                  [](const Paths& paths) { change_file(paths.map, 24 + 40 + 5); });
   trusts_no_other("blocks of another size", [](const Paths& paths) {
     auto origin = open_disk(paths);
     CHECK(open_tracking(paths, *origin, 2 * kBlock)->remembered() == 0);

@@ -63,7 +63,8 @@ struct Disk {
 
 inline void write_through(Tap& tap, const void* data, uint64_t offset, uint64_t length) {
   Tap::Ticket ticket;
-  while (tap.admit(ticket, offset, length).answer != Admission::Answer::go) std::this_thread::yield();
+  while (tap.admit(ticket, offset, length).answer != Admission::Answer::go)
+    std::this_thread::yield();
   CHECK(tap.origin().write(data, offset, length, false).ok());
   tap.finished(ticket, offset, length);
 }
@@ -92,11 +93,15 @@ inline bool equal(Origin& a, Origin& b, uint64_t size) {
 struct Pair {
   explicit Pair(const std::vector<Disk>& sources, const std::vector<Disk>& targets,
                 uint32_t block_size, unsigned streams, bool inventory = false)
-      : listener({}, [this](std::shared_ptr<ReceiverSession> s) {
-          session = std::move(s);
-          connected.post();
-        }, [](Refusal) {}),
-        sender({[](std::string, Backlog::Share) {}, [this] { bulk.post(); }, [this](uint64_t n) { marked.reach(n); },
+      : listener(
+            {},
+            [this](std::shared_ptr<ReceiverSession> s) {
+              session = std::move(s);
+              connected.post();
+            },
+            [](Refusal) {}),
+        sender({[](std::string, Backlog::Share) {}, [this] { bulk.post(); },
+                [this](uint64_t n) { marked.reach(n); },
                 [this](Status s) {
                   sender_error = s;
                   failed.post();
@@ -113,7 +118,8 @@ struct Pair {
       bool blank = !inventory && targets[i].tap->origin().blank();
       sender.add_disk(sources[i].tap, {blank, inventory, true});
     }
-    session->start({[](std::string, Backlog::Share) {}, [this](uint64_t n) {
+    session->start({[](std::string, Backlog::Share) {},
+                    [this](uint64_t n) {
                       if (on_durable) on_durable(n);
                       sender.durable(n);
                       durable.post();

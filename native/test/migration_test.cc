@@ -51,8 +51,8 @@ void move_under_writers(uint64_t seed, unsigned streams, int compression, uint32
   for (uint32_t i = 0; i < sources.size(); i++) {
     CHECK(pair.session->missing(i) == 0);
     CHECK(pair.sender.digest(i) == pair.session->digest(i));
-    CHECK(equal(sources[i].tap->origin(), targets[i].tap->origin(),
-                sources[i].tap->origin().size()));
+    CHECK(
+        equal(sources[i].tap->origin(), targets[i].tap->origin(), sources[i].tap->origin().size()));
   }
   for (const SentDiskStats& disk : pair.sender.stats().disks) {
     CHECK(disk.dirty_bytes == 0 && disk.pending_bytes == 0);
@@ -74,12 +74,16 @@ void find_wrong_blocks() {
   CHECK(pair.wrong.empty());
   // Resend block 3 and 4, and damage block 3 between its arrival and the checkpoint.
   CHECK(pair.sender.mark_again(0, {3, 2}).ok());
-  for (auto [disk, first, count] : {std::array<uint64_t, 3>{1, 0, 1}, {0, 2048, 1}, {0, 0, 2049},
-                                    {0, 1ull << 40, 1000}, {0, 1, ~0ull}}) {
+  for (auto [disk, first, count] : {std::array<uint64_t, 3>{1, 0, 1},
+                                    {0, 2048, 1},
+                                    {0, 0, 2049},
+                                    {0, 1ull << 40, 1000},
+                                    {0, 1, ~0ull}}) {
     Status status = pair.sender.mark_again(static_cast<uint32_t>(disk), {first, count});
     CHECK(status.code == Code::protocol);
   }
-  while (pair.sender.stats().disks[0].dirty_bytes != 0 || pair.session->stats().unverified_bytes < 8192) {
+  while (pair.sender.stats().disks[0].dirty_bytes != 0 ||
+         pair.session->stats().unverified_bytes < 8192) {
     std::this_thread::yield();
   }
   std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -64,10 +64,13 @@ FileDescriptor connect_to_path(const std::string& path) {
 // Both sides of a migration of one disk, which may fail at each step.
 struct Migration {
   Migration()
-      : listener({}, [this](std::shared_ptr<ReceiverSession> made) {
-          session = std::move(made);
-          connected.set({});
-        }, [](Refusal) {}),
+      : listener(
+            {},
+            [this](std::shared_ptr<ReceiverSession> made) {
+              session = std::move(made);
+              connected.set({});
+            },
+            [](Refusal) {}),
         sender({[this](std::string, Backlog::Share) { heard.set({}); }, [] {}, [](uint64_t) {},
                 [this](Status status) { over.set(std::move(status)); }},
                20'000, {}) {}
@@ -88,7 +91,8 @@ struct Migration {
   }
 
   void start_session() {
-    session->start({[](std::string, Backlog::Share) {}, [this](uint64_t number) { sender.durable(number); },
+    session->start({[](std::string, Backlog::Share) {},
+                    [this](uint64_t number) { sender.durable(number); },
                     [this](VerifiedMark) { over.set({}); },
                     [this](Status status) { over.set(std::move(status)); }});
   }
@@ -117,7 +121,8 @@ struct Migration {
 };
 
 void a_receiver() {
-  MigrationListener listener({}, [](std::shared_ptr<ReceiverSession>) {}, [](Refusal) {});
+  MigrationListener listener(
+      {}, [](std::shared_ptr<ReceiverSession>) {}, [](Refusal) {});
   {
     ThreadLimit none(0);
     CHECK(listener.listen("127.0.0.1", 0).code == Code::no_memory);

@@ -16,7 +16,8 @@ inline thread_local bool is_spared = false;
 
 inline bool is_to_fail() {
   long number = ++allocations, every = one_in.load();
-  bool fails = every > 0 && !is_spared ? number % every == 0 : countdown.load() > 0 && --countdown == 0;
+  bool fails =
+      every > 0 && !is_spared ? number % every == 0 : countdown.load() > 0 && --countdown == 0;
   if (fails) refused_allocations++;
   return fails;
 }

@@ -31,15 +31,16 @@ constexpr int kTrials = 400;
 // What the sides have said.
 class Said {
  public:
-  void note(bool Said::* what) {
+  void note(bool Said::*what) {
     std::lock_guard lock(mutex_);
     this->*what = true;
     changed_.notify_all();
   }
   // Until that or a failure was said.
-  Status wait(bool Said::* what) {
+  Status wait(bool Said::*what) {
     std::unique_lock lock(mutex_);
-    bool said = changed_.wait_for(lock, std::chrono::seconds(20), [&] { return this->*what || failed; });
+    bool said =
+        changed_.wait_for(lock, std::chrono::seconds(20), [&] { return this->*what || failed; });
     CHECK(said);
     return failed ? Status::failure(Code::closed, "it has failed") : Status{};
   }
@@ -90,8 +91,9 @@ class Hypervisor {
 
 struct Destination {
   Destination()
-      : listener({}, [this](std::shared_ptr<ReceiverSession> session) { join(std::move(session)); },
-                 [](Refusal refusal) { take(std::move(refusal)); }) {
+      : listener(
+            {}, [this](std::shared_ptr<ReceiverSession> session) { join(std::move(session)); },
+            [](Refusal refusal) { take(std::move(refusal)); }) {
     CHECK(listener.listen("127.0.0.1", 0).ok());
   }
   void join(std::shared_ptr<ReceiverSession> session) {
@@ -184,13 +186,15 @@ class Move {
   Hypervisor hypervisor_;
   Said said_;
   Disk source_{kSize}, target_{kSize};
-  Sender sender_{{[](std::string text, Backlog::Share) { take(std::move(text)); },
-                  [this] {
-                    take(0);
-                    said_.note(&Said::bulk);
-                  },
-                  [](uint64_t number) { take(number); }, [this](Status why) { fail(std::move(why)); }},
-                 20'000, {}};
+  Sender sender_{
+      {[](std::string text, Backlog::Share) { take(std::move(text)); },
+       [this] {
+         take(0);
+         said_.note(&Said::bulk);
+       },
+       [](uint64_t number) { take(number); }, [this](Status why) { fail(std::move(why)); }},
+      20'000,
+      {}};
 };
 
 long setting(const char* name, long otherwise) {

@@ -157,7 +157,8 @@ void write_by_hand(const std::string& path, uint64_t offset) {
 void read_by_hand(const std::string& path) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   Bytes block(kBlock);
-  CHECK(fd.open() && pread(fd.get(), block.data(), kBlock, 0) == kBlock && fdatasync(fd.get()) == 0);
+  CHECK(fd.open() && pread(fd.get(), block.data(), kBlock, 0) == kBlock &&
+        fdatasync(fd.get()) == 0);
 }
 
 // Each time without a write first: who only reads gives no alarm.
@@ -198,7 +199,8 @@ void both_have_written() {
 // A partition of a loop device, with a node of the test's own.
 class Partition {
  public:
-  Partition(const LoopDevice& device, int number, const std::string& node) : node_(node), number_(number) {
+  Partition(const LoopDevice& device, int number, const std::string& node)
+      : node_(node), number_(number) {
     disk_.reset(open(device.path().c_str(), O_RDWR | O_CLOEXEC));
     blkpg_partition part = {};
     part.start = static_cast<long long>(number) * kSize;
@@ -206,7 +208,8 @@ class Partition {
     part.pno = number;
     CHECK(disk_.open() && change(BLKPG_ADD_PARTITION, part));
     std::string name = device.path().substr(5);
-    std::ifstream numbers("/sys/block/" + name + "/" + name + "p" + std::to_string(number) + "/dev");
+    std::ifstream numbers("/sys/block/" + name + "/" + name + "p" + std::to_string(number) +
+                          "/dev");
     unsigned major_number = 0, minor_number = 0;
     char colon;
     CHECK(numbers >> major_number >> colon >> minor_number);

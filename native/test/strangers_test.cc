@@ -49,9 +49,10 @@ FileDescriptor connect_from(uint32_t from, uint16_t port) {
 
 struct Receiver {
   explicit Receiver(std::shared_ptr<const TlsCredentials> tls, uint32_t max_greeting = 64)
-      : listener(options(std::move(tls), max_greeting),
-                 [this](std::shared_ptr<ReceiverSession>) { sessions++; },
-                 [this](Refusal refusal) { note(refusal); }) {
+      : listener(
+            options(std::move(tls), max_greeting),
+            [this](std::shared_ptr<ReceiverSession>) { sessions++; },
+            [this](Refusal refusal) { note(refusal); }) {
     CHECK(listener.listen("127.0.0.1", 0).ok());
   }
   static MigrationListenerOptions options(std::shared_ptr<const TlsCredentials> tls,
@@ -70,7 +71,8 @@ struct Receiver {
 };
 
 Status migrate_to(uint16_t port, const std::shared_ptr<const TlsCredentials>& tls) {
-  Sender sender({[](std::string, Backlog::Share) {}, [] {}, [](uint64_t) {}, [](Status) {}}, 20'000, tls);
+  Sender sender({[](std::string, Backlog::Share) {}, [] {}, [](uint64_t) {}, [](Status) {}}, 20'000,
+                tls);
   Status status = sender.connect("127.0.0.1", port, 10'000);
   sender.close();
   return status;

@@ -20,9 +20,8 @@ class Backlog {
   Share take(size_t size) {
     auto use = std::make_shared<Use>(state_);
     std::unique_lock lock(state_->mutex);
-    state_->changed.wait(lock, [&] {
-      return state_->closed || state_->used == 0 || state_->used + size <= limit_;
-    });
+    state_->changed.wait(
+        lock, [&] { return state_->closed || state_->used == 0 || state_->used + size <= limit_; });
     if (state_->closed) return nullptr;
     state_->used += size;
     use->size = size;

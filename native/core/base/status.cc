@@ -40,20 +40,37 @@ const char* code_name(Code code) {
 static Code code_of(int error) {
   switch (error) {
     case 0: return Code::ok;
-    case ENOENT: case ENODEV: case ENXIO: case ENOTDIR: return Code::not_found;
+    case ENOENT:
+    case ENODEV:
+    case ENXIO:
+    case ENOTDIR: return Code::not_found;
     case EISDIR: return Code::is_directory;
     case EROFS: return Code::read_only;
-    case EACCES: case EPERM: return Code::no_permission;
-    case EBUSY: case ETXTBSY: case EWOULDBLOCK: return Code::busy;
-    case ENOSPC: case EDQUOT: case EFBIG: return Code::no_space;
+    case EACCES:
+    case EPERM: return Code::no_permission;
+    case EBUSY:
+    case ETXTBSY:
+    case EWOULDBLOCK: return Code::busy;
+    case ENOSPC:
+    case EDQUOT:
+    case EFBIG: return Code::no_space;
     case EADDRINUSE: return Code::address_in_use;
-    case ECONNREFUSED: case EHOSTUNREACH: case ENETUNREACH: case EADDRNOTAVAIL:
-      return Code::unreachable;
+    case ECONNREFUSED:
+    case EHOSTUNREACH:
+    case ENETUNREACH:
+    case EADDRNOTAVAIL: return Code::unreachable;
     case ETIMEDOUT: return Code::timeout;
-    case ECONNRESET: case EPIPE: case ECONNABORTED: case ENOTCONN: return Code::peer_gone;
-    case ENOMEM: case EMFILE: case ENFILE: return Code::no_memory;
-    case EINVAL: case ENAMETOOLONG: return Code::invalid;
-    case EOPNOTSUPP: case ENOSYS: return Code::unsupported;
+    case ECONNRESET:
+    case EPIPE:
+    case ECONNABORTED:
+    case ENOTCONN: return Code::peer_gone;
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE: return Code::no_memory;
+    case EINVAL:
+    case ENAMETOOLONG: return Code::invalid;
+    case EOPNOTSUPP:
+    case ENOSYS: return Code::unsupported;
     default: return Code::io_error;
   }
 }

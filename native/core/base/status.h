@@ -11,34 +11,34 @@ namespace blockferry {
 // Stable names: lib/base/error-codes.ts carries the same list (code_name() spells them).
 enum class Code {
   ok,
-  invalid,         // the caller's arguments make no sense
-  not_found,       // no such file, device or export
+  invalid,    // the caller's arguments make no sense
+  not_found,  // no such file, device or export
   is_directory,
-  bad_size,        // not a multiple of 512, or zero
-  too_small,       // the destination cannot hold the source
+  bad_size,   // not a multiple of 512, or zero
+  too_small,  // the destination cannot hold the source
   read_only,
   no_permission,
-  busy,            // locked or opened exclusively by somebody else
+  busy,  // locked or opened exclusively by somebody else
   no_space,
   io_error,
-  short_read,      // the origin ended before its size: it was cut short
+  short_read,  // the origin ended before its size: it was cut short
   address_in_use,
-  unreachable,     // connect failed
+  unreachable,  // connect failed
   timeout,
-  peer_gone,       // the connection ended before its work was done
-  protocol,        // the peer broke the protocol
-  version,         // the peer speaks another version
-  checksum,        // a frame's content does not match its checksum
-  refused,         // the peer said no; its words are in `operation`
-  not_equal,       // the destination's bytes differ from what was sent
+  peer_gone,  // the connection ended before its work was done
+  protocol,   // the peer broke the protocol
+  version,    // the peer speaks another version
+  checksum,   // a frame's content does not match its checksum
+  refused,    // the peer said no; its words are in `operation`
+  not_equal,  // the destination's bytes differ from what was sent
   no_memory,
   unsupported,
-  closed,          // the object was closed
-  tls,             // one side speaks TLS and the other does not
-  unauthorized,    // the peer is not who it has to be, or says so of us
-  unaccounted,     // a tap in the kernel may have missed writes
-  table_changed,   // another tool has changed a device that a tap is in
-  internal,        // a mistake of ours
+  closed,         // the object was closed
+  tls,            // one side speaks TLS and the other does not
+  unauthorized,   // the peer is not who it has to be, or says so of us
+  unaccounted,    // a tap in the kernel may have missed writes
+  table_changed,  // another tool has changed a device that a tap is in
+  internal,       // a mistake of ours
 };
 
 inline constexpr Code kLastCode = Code::internal;

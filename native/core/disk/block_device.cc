@@ -22,7 +22,11 @@ namespace fs = std::filesystem;
 
 // The numbers in a line of /sys/block/X/stat, from the first on.
 enum StatField {
-  kWrites = 4, kSectorsWritten = 6, kDiscards = 11, kSectorsDiscarded = 13, kStatFields = 14
+  kWrites = 4,
+  kSectorsWritten = 6,
+  kDiscards = 11,
+  kSectorsDiscarded = 13,
+  kStatFields = 14
 };
 
 Status read_line(const std::string& path, std::string* line) {
@@ -67,8 +71,7 @@ Status BlockDevice::find(const std::string& path, std::unique_ptr<BlockDevice>* 
   }
   auto found = std::make_unique<BlockDevice>();
   found->path_ = path;
-  found->number_ =
-      std::to_string(major(info.st_rdev)) + ":" + std::to_string(minor(info.st_rdev));
+  found->number_ = std::to_string(major(info.st_rdev)) + ":" + std::to_string(minor(info.st_rdev));
   std::error_code error;
   fs::path folder = fs::canonical("/sys/dev/block/" + found->number_, error);
   if (error) return Status::from_errno(error.value(), "find " + path + " in /sys/dev/block");

@@ -19,8 +19,8 @@ Status check_private(const FileDescriptor& fd, const std::string& path, mode_t f
   struct stat info;
   if (fstat(fd.get(), &info) != 0) return Status::from_errno(errno, "stat " + path);
   if (info.st_uid == geteuid() && (info.st_mode & forbidden) == 0) return {};
-  return Status::failure(Code::no_permission, "other users can hold the claims of devices in " + path,
-                         EPERM);
+  return Status::failure(Code::no_permission,
+                         "other users can hold the claims of devices in " + path, EPERM);
 }
 
 Status open_folder(FileDescriptor* folder) {

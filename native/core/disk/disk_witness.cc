@@ -47,7 +47,8 @@ bool read_line(const std::string& path, char* text, size_t size) {
 }
 
 std::string sys_folder(dev_t device) {
-  return "/sys/dev/block/" + std::to_string(major(device)) + ":" + std::to_string(minor(device)) + "/";
+  return "/sys/dev/block/" + std::to_string(major(device)) + ":" + std::to_string(minor(device)) +
+         "/";
 }
 
 // A partition's are those of its disk.
@@ -74,7 +75,8 @@ bool has_times_of_its_own(int fd) {
 // Fields of /sys/dev/block/M:N/stat: the 7th counts sectors written, the 14th those discarded.
 bool read_sectors(dev_t device, uint64_t* sectors) {
   char text[512];
-  if (!keeps_statistics(device) || !read_line(sys_folder(device) + "stat", text, sizeof text)) return false;
+  if (!keeps_statistics(device) || !read_line(sys_folder(device) + "stat", text, sizeof text))
+    return false;
   uint64_t field[14] = {};
   int count = 0;
   for (char* at = text; count < 14; count++) {
@@ -106,8 +108,8 @@ uint64_t wall_clock_ns() { return clock_ns(CLOCK_REALTIME); }
 HostMoment host_now() {
   HostMoment host;
   read_line("/proc/sys/kernel/random/boot_id", host.boot_id, sizeof host.boot_id);
-  host.clock_offset_ns =
-      static_cast<int64_t>(clock_ns(CLOCK_REALTIME)) - static_cast<int64_t>(clock_ns(CLOCK_BOOTTIME));
+  host.clock_offset_ns = static_cast<int64_t>(clock_ns(CLOCK_REALTIME)) -
+                         static_cast<int64_t>(clock_ns(CLOCK_BOOTTIME));
   return host;
 }
 

@@ -24,8 +24,10 @@ FileDescriptor reopen(int fd, int flags) {
 // Some file systems have nothing to do for that (EINVAL).
 int make_name_durable(int file, const std::string& path) {
   std::string folder = std::filesystem::path(path).parent_path();
-  FileDescriptor fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.open() && errno == EACCES) return syncfs(file) == 0 ? 0 : errno;  // one that can't be listed
+  FileDescriptor fd(
+      ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.open() && errno == EACCES)
+    return syncfs(file) == 0 ? 0 : errno;  // one that can't be listed
   return fd.open() && (fsync(fd.get()) == 0 || errno == EINVAL) ? 0 : errno;
 }
 

@@ -17,10 +17,8 @@ bool has_exact_holes(int fd) {
     case XFS_SUPER_MAGIC:
     case BTRFS_SUPER_MAGIC:
     case F2FS_SUPER_MAGIC:
-    case TMPFS_MAGIC:
-      return true;
-    default:
-      return false;
+    case TMPFS_MAGIC: return true;
+    default: return false;
   }
 }
 

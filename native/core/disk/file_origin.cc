@@ -194,8 +194,8 @@ Status FileOrigin::still_reaches(uint64_t end) const {
   struct stat info;
   if (fstat(fd_.get(), &info) != 0) return Status::from_errno(errno, "stat " + path_);
   if (static_cast<uint64_t>(info.st_size) >= end) return {};
-  return Status::failure(Code::short_read, path_ + " was cut short to " +
-                                               std::to_string(info.st_size) + " bytes");
+  return Status::failure(Code::short_read,
+                         path_ + " was cut short to " + std::to_string(info.st_size) + " bytes");
 }
 
 Status FileOrigin::read_from(int fd, void* buffer, uint64_t offset, uint64_t length) {
@@ -241,7 +241,8 @@ Status FileOrigin::write(const void* buffer, uint64_t offset, uint64_t length, b
 
 // A part of a file system's block is zeroed in the page cache, however the file is opened.
 void FileOrigin::before_zeroing(uint64_t offset, uint64_t length) {
-  if (!block_device_ && (offset % file_block_ != 0 || length % file_block_ != 0)) durability_.cached_too();
+  if (!block_device_ && (offset % file_block_ != 0 || length % file_block_ != 0))
+    durability_.cached_too();
 }
 
 Status FileOrigin::write_zeroes(uint64_t offset, uint64_t length, ZeroMode mode, bool fast_only) {
@@ -262,8 +263,7 @@ Status FileOrigin::write_zeroes(uint64_t offset, uint64_t length, ZeroMode mode,
   }
   if (fast_only) return failed(EOPNOTSUPP, "zero quickly", offset, length);
   for (uint64_t done = 0; done < length; done += kZeroChunk) {
-    Status status =
-        write(zeroes(), offset + done, std::min(kZeroChunk, length - done), false);
+    Status status = write(zeroes(), offset + done, std::min(kZeroChunk, length - done), false);
     if (!status.ok()) return status;
   }
   return {};
@@ -337,7 +337,8 @@ void FileOrigin::drop_pages(uint64_t offset, uint64_t length) {
   uint64_t page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
   uint64_t first = offset / page * page;
   uint64_t end = (offset + length + page - 1) / page * page;
-  posix_fadvise(fd_.get(), static_cast<off_t>(first), static_cast<off_t>(end - first), POSIX_FADV_DONTNEED);
+  posix_fadvise(fd_.get(), static_cast<off_t>(first), static_cast<off_t>(end - first),
+                POSIX_FADV_DONTNEED);
 }
 
 // The whole units that it lies in: a device has them, a file may end in the last.
@@ -348,12 +349,14 @@ Status FileOrigin::reread_around(void* buffer, uint64_t offset, uint64_t length)
   uint64_t wanted = offset + length - first;
   auto around = make_aligned_buffer(span);
   for (uint64_t at = 0; at < wanted;) {
-    ssize_t got = pread(reread_fd_.get(), around.get() + at, span - at, static_cast<off_t>(first + at));
+    ssize_t got =
+        pread(reread_fd_.get(), around.get() + at, span - at, static_cast<off_t>(first + at));
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) return failed(errno, "read", first + at, span - at);
     uint64_t end = at + static_cast<uint64_t>(got);
     if (end < wanted && end % unit != 0) end = end / unit * unit;
-    if (end == at) return Status::failure(Code::short_read, path_ + " ended at " + std::to_string(first + at));
+    if (end == at)
+      return Status::failure(Code::short_read, path_ + " ended at " + std::to_string(first + at));
     at = end;
   }
   memcpy(buffer, around.get() + (offset - first), length);

@@ -51,7 +51,8 @@ const char* format_of(Origin& origin) {
   uint64_t length = std::min(kLook, origin.size());
   if (!origin.read(buffer.get(), 0, length).ok()) return nullptr;
   const char* name = find(kFirst, {text, length});
-  if (name != nullptr || !origin.read(buffer.get(), origin.size() - length, length).ok()) return name;
+  if (name != nullptr || !origin.read(buffer.get(), origin.size() - length, length).ok())
+    return name;
   return find(kLast, {text + length - kFooter, kFooter});
 }
 
@@ -60,10 +61,12 @@ const char* format_of(Origin& origin) {
 Status check_raw(Origin& origin) {
   const char* name = format_of(origin);
   if (name == nullptr) return {};
-  return Status::failure(Code::unsupported,
-                         origin.name() + " looks like a " + name + " image, and only raw ones are taken, as "
-                         "they are: convert it (qemu-img convert -O raw), or use force if it is a raw disk "
-                         "all the same");
+  return Status::failure(
+      Code::unsupported,
+      origin.name() + " looks like a " + name +
+          " image, and only raw ones are taken, as "
+          "they are: convert it (qemu-img convert -O raw), or use force if it is a raw disk "
+          "all the same");
 }
 
 }  // namespace blockferry

@@ -12,20 +12,14 @@ Status done(Origin& origin, const IoRequest& request) {
   uint64_t offset = request.offset, length = request.length;
   Status status;
   switch (request.kind) {
-    case IoKind::read:
-      return origin.read(request.buffer, offset, length);
-    case IoKind::write:
-      return origin.write(request.buffer, offset, length, request.durable);
+    case IoKind::read: return origin.read(request.buffer, offset, length);
+    case IoKind::write: return origin.write(request.buffer, offset, length, request.durable);
     case IoKind::write_zeroes:
       status = origin.write_zeroes(offset, length, request.zero_mode, request.fast_only);
       break;
-    case IoKind::discard:
-      status = origin.discard(offset, length);
-      break;
-    case IoKind::flush:
-      return origin.flush();
-    case IoKind::prefetch:
-      return origin.prefetch(offset, length);
+    case IoKind::discard: status = origin.discard(offset, length); break;
+    case IoKind::flush: return origin.flush();
+    case IoKind::prefetch: return origin.prefetch(offset, length);
   }
   return status.ok() && request.durable ? origin.flush() : status;
 }
@@ -36,7 +30,8 @@ void perform(Origin& origin, IoRequest* request) {
   request->status = contain([&] { return done(origin, *request); });
 }
 
-Status failed_io(const Origin& origin, const char* what, uint64_t offset, uint64_t length, int error) {
+Status failed_io(const Origin& origin, const char* what, uint64_t offset, uint64_t length,
+                 int error) {
   return Status::from_errno(error, std::string(what) + " " + std::to_string(length) + " bytes at " +
                                        std::to_string(offset) + " of " + origin.name());
 }

@@ -19,12 +19,12 @@ struct IoRequest {
   uint64_t offset = 0;
   uint64_t length = 0;
   void* buffer = nullptr;
-  bool durable = false;                 // write, write_zeroes: FUA
+  bool durable = false;  // write, write_zeroes: FUA
   ZeroMode zero_mode = ZeroMode::may_trim;
   bool fast_only = false;
-  Status status;                        // set when reaped
-  uint64_t progress = 0;                // the queue's own
-  IoRequest* next = nullptr;            // and this
+  Status status;              // set when reaped
+  uint64_t progress = 0;      // the queue's own
+  IoRequest* next = nullptr;  // and this
 };
 
 class IoQueue {
@@ -44,7 +44,8 @@ class IoQueue {
 void perform(Origin& origin, IoRequest* request);
 
 // `what`: read, write and so on.
-Status failed_io(const Origin& origin, const char* what, uint64_t offset, uint64_t length, int error);
+Status failed_io(const Origin& origin, const char* what, uint64_t offset, uint64_t length,
+                 int error);
 
 // io_uring where the kernel and the origin have it, else threads. `force_threads` for tests.
 std::unique_ptr<IoQueue> make_io_queue(Origin& origin, unsigned depth, bool force_threads = false);

@@ -10,8 +10,8 @@ std::unique_ptr<OpenWatch> OpenWatch::on(int fd) {
   auto watch = std::make_unique<OpenWatch>();
   watch->events_.reset(inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   std::string path = "/proc/self/fd/" + std::to_string(fd);
-  bool watches = watch->events_.open() &&
-                 inotify_add_watch(watch->events_.get(), path.c_str(), IN_OPEN | IN_CLOSE_WRITE) >= 0;
+  bool watches = watch->events_.open() && inotify_add_watch(watch->events_.get(), path.c_str(),
+                                                            IN_OPEN | IN_CLOSE_WRITE) >= 0;
   return watches ? std::move(watch) : nullptr;
 }
 

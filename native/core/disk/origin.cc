@@ -20,7 +20,8 @@ Status SizedOrigin::set_size(uint64_t size) {
                            name() + " has " + std::to_string(capacity_) + " bytes, not " + bytes);
   }
   if (size == 0 || size % kSmallestUnit != 0) {
-    return Status::failure(Code::bad_size, name() + ": " + bytes + " is no positive multiple of 512");
+    return Status::failure(Code::bad_size,
+                           name() + ": " + bytes + " is no positive multiple of 512");
   }
   size_.store(size);
   return {};

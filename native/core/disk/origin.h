@@ -23,8 +23,8 @@ struct OriginExtent {
 };
 
 enum class ZeroMode {
-  may_trim,   // zeroes, and the space may be given back
-  keep_space, // zeroes, the space stays allocated (NBD_CMD_FLAG_NO_HOLE)
+  may_trim,    // zeroes, and the space may be given back
+  keep_space,  // zeroes, the space stays allocated (NBD_CMD_FLAG_NO_HOLE)
 };
 
 class Origin {
@@ -58,8 +58,7 @@ class Origin {
   virtual Status write(const void* buffer, uint64_t offset, uint64_t length, bool durable) = 0;
   // The range reads as zeroes afterwards. With `fast_only`, Code::unsupported when that would
   // take as long as writing them (NBD_CMD_FLAG_FAST_ZERO).
-  virtual Status write_zeroes(uint64_t offset, uint64_t length, ZeroMode mode,
-                              bool fast_only) = 0;
+  virtual Status write_zeroes(uint64_t offset, uint64_t length, ZeroMode mode, bool fast_only) = 0;
   // Takes all the space that the disk can need, now, or nothing: Code::no_space, Code::unsupported. A block
   // device has what it has. A receiver gives nothing of it back; its guest may, by discards.
   virtual Status allocate() { return Status::failure(Code::unsupported, "allocate " + name()); }
@@ -108,7 +107,7 @@ class SizedOrigin : public Origin {
 enum class Holes {
   automatic,  // where the file system is known to tell them exactly (exact_holes.h)
   trust,
-  read,       // they aren't: all is data
+  read,  // they aren't: all is data
 };
 
 struct FileOriginOptions {

@@ -78,7 +78,8 @@ class UringQueue : public IoQueue {
     if (entry == nullptr) return false;
     uint8_t* at = static_cast<uint8_t*>(request->buffer) + request->progress;
     uint64_t offset = request->offset + request->progress;
-    auto length = static_cast<unsigned>(std::min(request->length - request->progress, kMaxTransfer));
+    auto length =
+        static_cast<unsigned>(std::min(request->length - request->progress, kMaxTransfer));
     if (request->kind == IoKind::read) {
       io_uring_prep_read(entry, origin_.descriptor(), at, length, offset);
     } else {
@@ -122,9 +123,8 @@ class UringQueue : public IoQueue {
     if (request->progress >= request->length) return true;
     if (is_final(result)) {
       const char* what = request->kind == IoKind::read ? "read" : "write";
-      request->status = contain([&] {
-        return failed_io(origin_, what, request->offset, request->length, -result);
-      });
+      request->status = contain(
+          [&] { return failed_io(origin_, what, request->offset, request->length, -result); });
       return true;
     }
     bool goes_on = result > 0 || result == -EINTR || result == -EAGAIN;
@@ -134,10 +134,14 @@ class UringQueue : public IoQueue {
 
   static bool is_final(int result) {
     switch (result) {
-      case -EIO: case -ENOSPC: case -EDQUOT: case -EFBIG: case -EROFS: case -EPERM: case -EBADF:
-        return true;
-      default:
-        return false;
+      case -EIO:
+      case -ENOSPC:
+      case -EDQUOT:
+      case -EFBIG:
+      case -EROFS:
+      case -EPERM:
+      case -EBADF: return true;
+      default: return false;
     }
   }
 

@@ -19,7 +19,7 @@ struct MachineStats {
   uint64_t wire_bytes = 0;          // framed for the wire, ever
   uint64_t acknowledged_bytes = 0;  // by the peer's TCP, ever
   uint64_t in_flight_bytes = 0;
-  uint64_t connections = 0;         // open now
+  uint64_t connections = 0;  // open now
 };
 
 class MachinePort {

@@ -157,8 +157,8 @@ Status MachineRelay::receive_piece(const FrameHeader& header) {
   arrived.resize(header.payload);
   Status status = reader_.payload(arrived.data(), header.payload);
   if (status.ok() && packed) {
-    status = decompressor_.decompress(payload_.data(), header.payload, content_.data(),
-                                      header.length);
+    status =
+        decompressor_.decompress(payload_.data(), header.payload, content_.data(), header.length);
   }
   if (!status.ok() || XXH3_64bits(content_.data(), header.length) == header.check) return status;
   return Status::failure(Code::checksum, "a piece of memory does not match its checksum");

@@ -46,8 +46,7 @@ class NbdBufferPool {
     return static_cast<size_t>(std::countr_zero(capacity) - std::countr_zero(kSmallest));
   }
 
-  std::array<std::vector<NbdBuffer>,
-             std::countr_zero(kLargest) - std::countr_zero(kSmallest) + 1>
+  std::array<std::vector<NbdBuffer>, std::countr_zero(kLargest) - std::countr_zero(kSmallest) + 1>
       kept_;
   size_t kept_bytes_ = 0;
 };

@@ -109,8 +109,8 @@ bool NbdHandshake::receive(void* bytes, size_t length) {
 bool NbdHandshake::send(const Bytes& bytes) {
   for (size_t done = 0; done < bytes.size();) {
     if (!wait(POLLOUT)) return false;
-    ssize_t put = ::send(fd_, bytes.data() + done, bytes.size() - done,
-                         MSG_DONTWAIT | MSG_NOSIGNAL);
+    ssize_t put =
+        ::send(fd_, bytes.data() + done, bytes.size() - done, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (put < 0 && (errno == EINTR || errno == EAGAIN)) continue;
     if (put < 0) return false;
     done += static_cast<size_t>(put);

@@ -48,8 +48,8 @@ class NbdHandshake {
  public:
   // Ends as `parted` at `deadline`, however busy the client is. `chosen` is set when the client has
   // chosen its export, before it is told so.
-  NbdHandshake(int fd, const NbdExportTable& table,
-               std::chrono::steady_clock::time_point deadline, std::atomic<bool>& chosen)
+  NbdHandshake(int fd, const NbdExportTable& table, std::chrono::steady_clock::time_point deadline,
+               std::atomic<bool>& chosen)
       : fd_(fd), table_(table), deadline_(deadline), chosen_(chosen) {}
 
   HandshakeEnd run(NbdSession* session);
@@ -71,8 +71,7 @@ class NbdHandshake {
   Next meta_context(uint32_t option, const std::vector<uint8_t>& data);
   Next reply(uint32_t option, uint32_t type, const std::vector<uint8_t>& data = {});
   Next refuse(uint32_t option, uint32_t type, const std::string& why);
-  bool send_infos(uint32_t option, const NbdExportInfo& entry,
-                  const std::vector<uint16_t>& wanted);
+  bool send_infos(uint32_t option, const NbdExportInfo& entry, const std::vector<uint16_t>& wanted);
   uint16_t transmission_flags(const NbdExportInfo& entry) const;
   void choose(const std::string& name, const NbdExportInfo& entry);
 

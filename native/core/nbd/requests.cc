@@ -60,8 +60,8 @@ void fill_io(const Request& wire, IoRequest* io) {
 
 }  // namespace
 
-NbdRequests::NbdRequests(Tap& tap, const NbdSession& session, unsigned depth,
-                         NbdBufferPool& pool, NbdReplies& replies)
+NbdRequests::NbdRequests(Tap& tap, const NbdSession& session, unsigned depth, NbdBufferPool& pool,
+                         NbdReplies& replies)
     : tap_(tap),
       origin_(tap.origin()),
       session_(session),

@@ -196,12 +196,9 @@ Status NbdServer::Impl::add_export(const NbdExport& entry) {
   std::lock_guard lock(mutex_);
   if (stop_.raised()) return Status::failure(Code::closed, "add an export: the server was closed");
   const Origin& origin = entry.tap->origin();
-  NbdExportInfo info{++last_id_,
-                     entry.name,
-                     entry.description,
-                     entry.read_only || origin.read_only(),
-                     origin.size(),
-                     origin.alignment()};
+  NbdExportInfo info{++last_id_,        entry.name,
+                     entry.description, entry.read_only || origin.read_only(),
+                     origin.size(),     origin.alignment()};
   if (!exports_.emplace(entry.name, Entry{std::move(info), entry.tap}).second) {
     return Status::failure(Code::busy, "the export name '" + entry.name + "' is taken");
   }

@@ -22,15 +22,15 @@ struct NbdServerOptions {
   // One more takes the place of who has not chosen an export for the longest time; else it is closed.
   uint32_t max_connections = 64;
   uint32_t handshake_timeout_ms = 10'000;
-  bool same_user = false;               // over TCP only who is of this user or root (net/same_user.h)
-  unsigned queue_depth = 64;            // requests of one connection in flight at the origin
+  bool same_user = false;     // over TCP only who is of this user or root (net/same_user.h)
+  unsigned queue_depth = 64;  // requests of one connection in flight at the origin
 };
 
 struct NbdServerStats {
-  uint64_t connections = 0;       // open now
-  uint64_t accepted = 0;          // ever
-  uint64_t refused = 0;           // or cut off for another: over max_connections, or another user's
-  uint64_t protocol_errors = 0;   // connections ended for breaking the protocol
+  uint64_t connections = 0;      // open now
+  uint64_t accepted = 0;         // ever
+  uint64_t refused = 0;          // or cut off for another: over max_connections, or another user's
+  uint64_t protocol_errors = 0;  // connections ended for breaking the protocol
 };
 
 class NbdServer {

@@ -41,10 +41,9 @@ PeerAddress peer_address(int fd) {
   SocketAddress peer;
   peer.length = sizeof peer.storage;
   char host[NI_MAXHOST], port[NI_MAXSERV];
-  bool known =
-      getpeername(fd, reinterpret_cast<sockaddr*>(&peer.storage), &peer.length) == 0 &&
-      getnameinfo(peer.get(), peer.length, host, sizeof host, port, sizeof port,
-                  NI_NUMERICHOST | NI_NUMERICSERV) == 0;
+  bool known = getpeername(fd, reinterpret_cast<sockaddr*>(&peer.storage), &peer.length) == 0 &&
+               getnameinfo(peer.get(), peer.length, host, sizeof host, port, sizeof port,
+                           NI_NUMERICHOST | NI_NUMERICSERV) == 0;
   if (!known) return {};
   return {host, static_cast<uint16_t>(strtoul(port, nullptr, 10))};
 }

@@ -29,7 +29,8 @@ bool answered(std::unique_ptr<Question>& question, Clock::time_point deadline) {
   while (gai_error(&question->asked) == EAI_INPROGRESS) {
     auto left = std::chrono::nanoseconds(deadline - Clock::now()).count();
     if (left <= 0) break;
-    timespec wait{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
+    timespec wait{static_cast<time_t>(left / 1'000'000'000),
+                  static_cast<long>(left % 1'000'000'000)};
     gai_suspend(asked, 1, &wait);
   }
   if (gai_error(&question->asked) != EAI_INPROGRESS) return true;
@@ -65,7 +66,8 @@ int ask(const std::string& host, uint16_t port, const addrinfo& hints, Clock::ti
 // The errno behind EAI_SYSTEM is that of the resolver's own thread.
 Status failure_of(int error, const std::string& host) {
   std::string operation = "find the address of " + host;
-  if (error == EAI_INPROGRESS) return Status::failure(Code::timeout, operation + ": no answer in time");
+  if (error == EAI_INPROGRESS)
+    return Status::failure(Code::timeout, operation + ": no answer in time");
   bool scarce = error == EAI_MEMORY;
   return Status::failure(scarce ? Code::no_memory : Code::not_found,
                          operation + ": " + gai_strerror(error));

@@ -53,7 +53,8 @@ bool read_endpoint(int fd, decltype(getsockname) ask, Endpoint* endpoint) {
 bool parse_endpoint(const char* text, Endpoint* endpoint) {
   std::array<uint32_t, 4> words = {};
   int count = 0, used = 0;
-  for (; count < 4 && sscanf(text, "%8" SCNx32 "%n", &words[count], &used) == 1; count++) text += used;
+  for (; count < 4 && sscanf(text, "%8" SCNx32 "%n", &words[count], &used) == 1; count++)
+    text += used;
   if (sscanf(text, ":%x", &endpoint->port) != 1) return false;
   endpoint->address = words;
   if (count == 1) *endpoint = mapped(words[0], endpoint->port);
@@ -66,7 +67,8 @@ std::optional<uid_t> owner_if_open(uint64_t inode, uid_t uid) {
 }
 
 bool is_v4(const Endpoint& endpoint) {
-  return endpoint.address[0] == 0 && endpoint.address[1] == 0 && endpoint.address[2] == htonl(0xffff);
+  return endpoint.address[0] == 0 && endpoint.address[1] == 0 &&
+         endpoint.address[2] == htonl(0xffff);
 }
 
 void put_address(const Endpoint& endpoint, __be32* place) {
@@ -98,7 +100,8 @@ std::optional<uid_t> ask_for_owner(const Endpoint& local, const Endpoint& remote
   ssize_t got = recv(kernel.get(), answer, sizeof answer, 0);
   auto* header = reinterpret_cast<const nlmsghdr*>(answer);
   size_t needed = NLMSG_LENGTH(sizeof(inet_diag_msg));
-  if (got < static_cast<ssize_t>(needed) || header->nlmsg_type != SOCK_DIAG_BY_FAMILY) return std::nullopt;
+  if (got < static_cast<ssize_t>(needed) || header->nlmsg_type != SOCK_DIAG_BY_FAMILY)
+    return std::nullopt;
   auto* found = static_cast<const inet_diag_msg*>(NLMSG_DATA(header));
   bool is_it = found->id.idiag_dport == id.idiag_dport;  // not a socket that listens there
   return is_it ? owner_if_open(found->idiag_inode, found->idiag_uid) : std::nullopt;
@@ -111,11 +114,13 @@ std::optional<uid_t> owner_in(const char* table, const Endpoint& local, const En
     char from[48], to[48];
     unsigned uid;
     uint64_t inode;
-    if (sscanf(line.c_str(), " %*u: %47s %47s %*s %*s %*s %*s %u %*u %" SCNu64, from, to, &uid, &inode) != 4) {
+    if (sscanf(line.c_str(), " %*u: %47s %47s %*s %*s %*s %*s %u %*u %" SCNu64, from, to, &uid,
+               &inode) != 4) {
       continue;
     }
     Endpoint here, there;
-    bool is_it = parse_endpoint(from, &here) && parse_endpoint(to, &there) && here == local && there == remote;
+    bool is_it = parse_endpoint(from, &here) && parse_endpoint(to, &there) && here == local &&
+                 there == remote;
     if (!is_it) continue;
     if (auto owner = owner_if_open(inode, uid)) return owner;
   }
@@ -136,7 +141,8 @@ std::optional<uid_t> find_owner(const Endpoint& local, const Endpoint& remote) {
 bool is_open_at_both_ends(int fd) {
   tcp_info info = {};
   socklen_t length = sizeof info;
-  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 && info.tcpi_state == TCP_ESTABLISHED;
+  return getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == 0 &&
+         info.tcpi_state == TCP_ESTABLISHED;
 }
 
 }  // namespace
@@ -148,11 +154,13 @@ Status check_same_user(int fd) {
     owner = find_owner(other, own);
   }
   if (owner && (*owner == geteuid() || *owner == 0)) return {};
-  if (!owner && !is_open_at_both_ends(fd)) return Status::failure(Code::peer_gone, "the connection has ended");
+  if (!owner && !is_open_at_both_ends(fd))
+    return Status::failure(Code::peer_gone, "the connection has ended");
   std::string who = owner ? "belongs to the user with the number " + std::to_string(*owner)
                           : "belongs to nobody known";
   return Status::failure(Code::unauthorized,
-                         "the other end of this connection " + who + ": without keys only this user and root are welcome");
+                         "the other end of this connection " + who +
+                             ": without keys only this user and root are welcome");
 }
 
 }  // namespace blockferry

@@ -40,13 +40,12 @@ Status check_mode(int fd, const std::string& operation) {
   if ((info.st_mode & 077) == 0) return {};
   char mode[8];
   snprintf(mode, sizeof mode, "%04o", info.st_mode & 07777u);
-  return Status::failure(Code::no_permission,
-                         operation + ": its mode " + mode +
-                             " lets others than its owner at the key; chmod 600 it");
+  return Status::failure(
+      Code::no_permission,
+      operation + ": its mode " + mode + " lets others than its owner at the key; chmod 600 it");
 }
 
-Status read_file(const std::string& what, const std::string& path, bool secret,
-                 std::string* text) {
+Status read_file(const std::string& what, const std::string& path, bool secret, std::string* text) {
   std::string operation = what + ": read " + path;
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!fd.open()) return Status::from_errno(errno, operation);

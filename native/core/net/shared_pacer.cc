@@ -12,7 +12,8 @@ void SharedPacer::set(double bytes_per_second) {
   changed_.notify_all();
 }
 
-void SharedPacer::wait(FairQueue::Flow& flow, uint64_t bytes, const std::function<bool()>& stopped) {
+void SharedPacer::wait(FairQueue::Flow& flow, uint64_t bytes,
+                       const std::function<bool()>& stopped) {
   std::unique_lock lock(mutex_);
   if (rate_ <= 0) return;
   auto request = queue_.enter(flow, bytes);

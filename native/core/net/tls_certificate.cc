@@ -70,9 +70,8 @@ std::string list(const std::vector<std::string>& names) {
 CertificateVerdict judge_certificate(gnutls_session_int* session, bool of_server,
                                      const std::vector<std::string>& names) {
   const char* purpose = of_server ? GNUTLS_KP_TLS_WWW_SERVER : GNUTLS_KP_TLS_WWW_CLIENT;
-  gnutls_typed_vdata_st use = {
-      GNUTLS_DT_KEY_PURPOSE_OID,
-      reinterpret_cast<unsigned char*>(const_cast<char*>(purpose)), 0};
+  gnutls_typed_vdata_st use = {GNUTLS_DT_KEY_PURPOSE_OID,
+                               reinterpret_cast<unsigned char*>(const_cast<char*>(purpose)), 0};
   unsigned flags = 0;
   if (gnutls_certificate_verify_peers(session, &use, 1, &flags) < 0) {
     return refused(GNUTLS_A_BAD_CERTIFICATE, "cannot be read");

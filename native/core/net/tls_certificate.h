@@ -12,8 +12,8 @@ struct gnutls_session_int;
 namespace blockferry {
 
 struct CertificateVerdict {
-  Status status;   // Code::unauthorized when it is not, with the reason
-  int alert = 0;   // what the peer is told then (a gnutls_alert_description_t)
+  Status status;  // Code::unauthorized when it is not, with the reason
+  int alert = 0;  // what the peer is told then (a gnutls_alert_description_t)
 };
 
 // `names`: none for any name. `of_server`: it is a server that shows it.

@@ -83,8 +83,8 @@ Status TlsCredentials::load_psk(const TlsFiles& files) {
     }
   }
   if (files.connects && keys_.size() > 1) {
-    return Status::failure(Code::invalid, "tls.psk.identity: is needed: " + files.psk_key_file +
-                                              " has several keys");
+    return Status::failure(
+        Code::invalid, "tls.psk.identity: is needed: " + files.psk_key_file + " has several keys");
   }
   gnutls_psk_allocate_server_credentials(&psk_server_);
   gnutls_psk_set_server_credentials_function(psk_server_, key_for);
@@ -92,8 +92,8 @@ Status TlsCredentials::load_psk(const TlsFiles& files) {
   gnutls_psk_allocate_client_credentials(&psk_client_);
   const auto& [identity, hex] = *keys_.begin();
   gnutls_datum_t key = datum(hex);
-  int code = gnutls_psk_set_client_credentials(psk_client_, identity.c_str(), &key,
-                                               GNUTLS_PSK_KEY_HEX);
+  int code =
+      gnutls_psk_set_client_credentials(psk_client_, identity.c_str(), &key, GNUTLS_PSK_KEY_HEX);
   return code < 0 ? failed("tls.psk.keyFile", code) : Status{};
 }
 

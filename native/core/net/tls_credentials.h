@@ -18,13 +18,13 @@ namespace blockferry {
 
 // Paths. Either the key file or the three others.
 struct TlsFiles {
-  std::string psk_key_file;           // psk_file.h
-  std::string psk_identity;           // ours, and the only one welcome; empty: see load()
-  bool connects = false;              // for a side that connects, not for one that listens
-  std::string certificate, key, ca;   // PEM: ours (with its chain), its key, whom we trust
-  std::vector<std::string> peers;     // a receiver: the names that a client's certificate may have,
-                                      // any without one; a source: what the destination's must
-                                      // have one of, instead of the host's name
+  std::string psk_key_file;          // psk_file.h
+  std::string psk_identity;          // ours, and the only one welcome; empty: see load()
+  bool connects = false;             // for a side that connects, not for one that listens
+  std::string certificate, key, ca;  // PEM: ours (with its chain), its key, whom we trust
+  std::vector<std::string> peers;    // a receiver: the names that a client's certificate may have,
+                                     // any without one; a source: what the destination's must
+                                     // have one of, instead of the host's name
 };
 
 class TlsCredentials {

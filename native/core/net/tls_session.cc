@@ -12,11 +12,11 @@ namespace blockferry {
 
 namespace {
 
-constexpr size_t kRecord = 16 << 10;           // the most that one TLS record holds
-constexpr size_t kFlushAt = 256 << 10;         // encrypted bytes that make a system call worth it
+constexpr size_t kRecord = 16 << 10;    // the most that one TLS record holds
+constexpr size_t kFlushAt = 256 << 10;  // encrypted bytes that make a system call worth it
 constexpr size_t kIncoming = 256 << 10;
-constexpr size_t kHandshakeIncoming = 8 << 10; // a stranger's share of our memory is small
-constexpr size_t kMaxHandshake = 32 << 10;     // one message of it: a chain of certificates
+constexpr size_t kHandshakeIncoming = 8 << 10;  // a stranger's share of our memory is small
+constexpr size_t kMaxHandshake = 32 << 10;      // one message of it: a chain of certificates
 // The first byte of what TLS may begin with: a handshake or an alert.
 constexpr uint8_t kHandshakeByte = 22, kAlertByte = 21;
 

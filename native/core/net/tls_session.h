@@ -68,16 +68,17 @@ class TlsSession {
   Side side_;
   std::string host_, peer_;
   int fd_ = -1;
-  bool heard_ = false;            // something has come from the peer
-  CertificateVerdict verdict_;    // of the peer's
+  bool heard_ = false;          // something has come from the peer
+  CertificateVerdict verdict_;  // of the peer's
 
-  std::mutex session_mutex_;      // session_, and outgoing_ while GnuTLS writes to it
+  std::mutex session_mutex_;  // session_, and outgoing_ while GnuTLS writes to it
   gnutls_session_int* session_ = nullptr;
-  std::vector<uint8_t> outgoing_; // encrypted, not sent
-  std::mutex send_mutex_;         // one sender at a time, until what it encrypted is sent
+  std::vector<uint8_t> outgoing_;  // encrypted, not sent
+  std::mutex send_mutex_;          // one sender at a time, until what it encrypted is sent
   std::vector<uint8_t> sending_, record_;
 
-  std::vector<uint8_t> incoming_; // the receiving thread's alone: from start_ to end_ not decrypted
+  std::vector<uint8_t>
+      incoming_;  // the receiving thread's alone: from start_ to end_ not decrypted
   size_t start_ = 0, end_ = 0;
   std::atomic<bool> over_{false};  // no goodbye any more: it was said, or makes no sense
 };

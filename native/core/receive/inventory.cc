@@ -35,7 +35,8 @@ Status send_hashes(Socket& socket, uint32_t disk, uint64_t offset, uint64_t leng
   header.disk = disk;
   header.offset = offset;
   header.length = length;
-  bool zeroes = std::all_of(hashes.begin(), hashes.end(), [](uint64_t h) { return h == kZeroBlock; });
+  bool zeroes =
+      std::all_of(hashes.begin(), hashes.end(), [](uint64_t h) { return h == kZeroBlock; });
   if (zeroes) hashes.clear();
   header.payload = static_cast<uint32_t>(hashes.size() * sizeof(uint64_t));
   header.check = check_of(hashes.data(), hashes.size(), offset);
@@ -50,7 +51,8 @@ Status send_hashes(Socket& socket, uint32_t disk, uint64_t offset, uint64_t leng
 Status ReceiverSession::join_inventory(Socket& socket) {
   std::lock_guard lock(mutex_);
   if (stop_.load()) return Status::failure(Code::closed, "the session has ended");
-  bool agreed = std::any_of(disks_.begin(), disks_.end(), [](auto& disk) { return disk->inventory; });
+  bool agreed =
+      std::any_of(disks_.begin(), disks_.end(), [](auto& disk) { return disk->inventory; });
   if (stream_count_ == 0 || !agreed || inventory_asked_) {
     return Status::failure(Code::protocol, "an inventory that was not agreed on");
   }
@@ -96,7 +98,8 @@ Status ReceiverSession::tell_inventory(Socket& socket, uint32_t disk) {
 }
 
 // The stripes from `offset` on that are holes as a whole, at once.
-Status ReceiverSession::tell_hole(Socket& socket, uint32_t disk, uint64_t offset, uint64_t* length) {
+Status ReceiverSession::tell_hole(Socket& socket, uint32_t disk, uint64_t offset,
+                                  uint64_t* length) {
   ReceivedDisk& received = *disks_[disk];
   uint64_t rest = received.size - offset, hole = 0, block_size = received.block_size;
   Status status = received.tap->origin().hole_at(offset, rest, &hole);
@@ -104,13 +107,15 @@ Status ReceiverSession::tell_hole(Socket& socket, uint32_t disk, uint64_t offset
   *length = hole == rest ? rest : hole / kStripe * kStripe;
   for (uint64_t at = 0; at < *length; at += kStripe) {
     uint64_t part = std::min(kStripe, *length - at);
-    received.digest.found({(offset + at) / block_size, (part + block_size - 1) / block_size}, nullptr);
+    received.digest.found({(offset + at) / block_size, (part + block_size - 1) / block_size},
+                          nullptr);
   }
   std::vector<uint64_t> none;
   return *length == 0 ? Status{} : send_hashes(socket, disk, offset, *length, none);
 }
 
-Status ReceiverSession::tell_stripe(Socket& socket, uint32_t disk, uint64_t offset, uint64_t length) {
+Status ReceiverSession::tell_stripe(Socket& socket, uint32_t disk, uint64_t offset,
+                                    uint64_t length) {
   ReceivedDisk& received = *disks_[disk];
   uint64_t block_size = received.block_size;
   uint64_t chunk = std::max(kChunk, block_size);

@@ -53,9 +53,7 @@ Status too_many() {
 
 MigrationListener::MigrationListener(MigrationListenerOptions options, OnSession on_session,
                                      OnRefused on_refused)
-    : options_(options),
-      on_session_(std::move(on_session)),
-      on_refused_(std::move(on_refused)) {}
+    : options_(options), on_session_(std::move(on_session)), on_refused_(std::move(on_refused)) {}
 
 Status MigrationListener::listen(const std::string& host, uint16_t port) {
   Status status = socket_.open({"", host, port});
@@ -137,8 +135,10 @@ Status MigrationListener::start_connection(FileDescriptor fd, const PeerAddress&
     serve(connection, std::move(owner));
   };
   Status status = start_thread(&connection.thread, std::move(run));
-  if (status.ok()) greeting_++;
-  else connections_.pop_back();
+  if (status.ok())
+    greeting_++;
+  else
+    connections_.pop_back();
   return status;
 }
 

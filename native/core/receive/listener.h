@@ -90,8 +90,8 @@ class MigrationListener {
   ListenSocket socket_;
   StopSignal stop_;
   std::thread acceptor_;
-  std::mutex close_mutex_;  // a second close() waits for the first
-  std::mutex mutex_;  // what follows
+  std::mutex close_mutex_;        // a second close() waits for the first
+  std::mutex mutex_;              // what follows
   std::condition_variable room_;  // greeting_ has become less
   uint32_t greeting_ = 0;
   std::map<std::string, std::shared_ptr<ReceiverSession>> sessions_;

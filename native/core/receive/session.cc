@@ -7,8 +7,8 @@
 
 namespace blockferry {
 
-ReceivedDisk::ReceivedDisk(std::shared_ptr<Tap> the_tap, uint64_t the_size,
-                           uint32_t the_block_size, bool with_inventory)
+ReceivedDisk::ReceivedDisk(std::shared_ptr<Tap> the_tap, uint64_t the_size, uint32_t the_block_size,
+                           bool with_inventory)
     : tap(std::move(the_tap)),
       size(the_size),
       block_size(the_block_size),
@@ -62,7 +62,8 @@ Status ReceiverSession::join_stream(unsigned index, unsigned count, Socket& sock
 }
 
 void ReceiverSession::run_stream(unsigned index, Socket& socket, FrameReader& reader) {
-  Status status = contain([&] { return StreamReceiver(*this, index, stream_count_, reader).run(); });
+  Status status =
+      contain([&] { return StreamReceiver(*this, index, stream_count_, reader).run(); });
   socket.shut_down();
   fail(std::move(status));
   std::lock_guard lock(mutex_);
@@ -186,7 +187,8 @@ Status ReceiverSession::seal(std::vector<uint32_t>* changed) {
   std::unique_lock lock(mutex_);
   changed_.wait(lock, [this] { return stop_.load() || verified_mark_ == least_mark(); });
   Status status;
-  if (verified_mark_ != least_mark()) status = Status::failure(Code::closed, "the session has ended");
+  if (verified_mark_ != least_mark())
+    status = Status::failure(Code::closed, "the session has ended");
   lock.unlock();
   if (status.ok()) status = contain([&] { return compare_with_flushed(changed); });
   lock.lock();

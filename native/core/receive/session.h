@@ -46,20 +46,20 @@ struct ReceiverEvents {
 struct ReceivedDisk {
   ReceivedDisk(std::shared_ptr<Tap> tap, uint64_t size, uint32_t block_size, bool inventory);
   std::shared_ptr<Tap> tap;
-  uint64_t size;         // the source's; the origin may be larger
+  uint64_t size;  // the source's; the origin may be larger
   uint32_t block_size;
-  bool inventory;        // the source is told what is there
-  bool allocated;        // all of its space was taken when it began, and stays so
+  bool inventory;  // the source is told what is there
+  bool allocated;  // all of its space was taken when it began, and stays so
   DestinationDigest digest;
-  DiskState flushed;     // how it looked behind the last checkpoint's flush
+  DiskState flushed;  // how it looked behind the last checkpoint's flush
 };
 
 struct ReceiverStats {
   uint64_t wire_bytes = 0;
-  uint64_t content_bytes = 0;   // written as data
-  uint64_t zero_bytes = 0;      // received as zeroes
+  uint64_t content_bytes = 0;  // written as data
+  uint64_t zero_bytes = 0;     // received as zeroes
   uint64_t unverified_bytes = 0;
-  uint64_t missing_bytes = 0;   // never received, or found wrong
+  uint64_t missing_bytes = 0;  // never received, or found wrong
 };
 
 class ReceiverSession {
@@ -145,21 +145,21 @@ class ReceiverSession {
   RelayLimits machine_limits_;
   RelayCounters machine_counters_;
 
-  std::mutex close_mutex_;  // a second close() waits for the first
+  std::mutex close_mutex_;    // a second close() waits for the first
   mutable std::mutex mutex_;  // with changed_: what follows
   std::condition_variable changed_;
   unsigned stream_count_ = 0;
   bool verify_ = true;
   struct Place {
-    bool taken = false;                // once and for all
-    Socket* socket = nullptr;          // while it is connected
+    bool taken = false;        // once and for all
+    Socket* socket = nullptr;  // while it is connected
   };
-  std::vector<Place> places_;          // of the streams
-  unsigned running_streams_ = 0;       // the machine's connections included, and who seals
+  std::vector<Place> places_;     // of the streams
+  unsigned running_streams_ = 0;  // the machine's connections included, and who seals
   bool inventory_asked_ = false;
   bool closed_ = false;
   std::string machine_path_;
-  std::set<Socket*> other_sockets_;    // of the machine's memory, and of the inventory
+  std::set<Socket*> other_sockets_;  // of the machine's memory, and of the inventory
   std::set<MachineRelay*> relays_;
   std::vector<uint64_t> stream_marks_;
   uint64_t verified_mark_ = 0;

@@ -82,8 +82,7 @@ Status StreamReceiver::take_content(const FrameHeader& header, const ReceivedDis
   if (packed && !packed_) packed_ = make_aligned_buffer(kMaxExtent);
   Status status = reader_.payload(packed ? packed_.get() : content_.get(), header.payload);
   if (status.ok() && packed) {
-    status = decompressor_.decompress(packed_.get(), header.payload, content_.get(),
-                                      header.length);
+    status = decompressor_.decompress(packed_.get(), header.payload, content_.get(), header.length);
   }
   if (!status.ok()) return status;
   hashes_.resize(std::max<size_t>(hashes_.size(), blocks.count));
@@ -116,7 +115,8 @@ Status StreamReceiver::apply_same(const FrameHeader& header, ReceivedDisk& disk,
                                   BlockRange blocks) {
   bool same = disk.inventory;
   if (header.flags & kFlagZeroes) {
-    same = same && header.check == check_of(nullptr, 0, header.offset) && disk.digest.confirm_zeroes(blocks);
+    same = same && header.check == check_of(nullptr, 0, header.offset) &&
+           disk.digest.confirm_zeroes(blocks);
   } else {
     same = same && disk.digest.confirm(blocks, header.check, header.offset);
   }

@@ -49,7 +49,8 @@ bool StreamSender::claim_extent(uint64_t limit, Extent* extent) {
 }
 
 // Stripe after stripe of this stream, from block_ on, as far as is known what the destination holds.
-std::optional<BlockRange> StreamSender::claim_run(const SentDisk& disk, uint64_t limit, bool* hole) {
+std::optional<BlockRange> StreamSender::claim_run(const SentDisk& disk, uint64_t limit,
+                                                  bool* hole) {
   DirtyMap& map = *disk.dirty;
   uint64_t known = disk.known_blocks.load();
   for (uint64_t block = map.next(block_); block < map.blocks(); block = map.next(block)) {

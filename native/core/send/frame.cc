@@ -129,10 +129,12 @@ void StreamSender::frame_run(const Extent& extent, BlockRange run, const uint64_
 
 // From what was told that the destination holds, as long as nothing was overwritten there; the range's end for
 // none. Null `hashes` stand for zeroes.
-uint64_t StreamSender::first_difference(const SentDisk& disk, BlockRange blocks, const uint64_t* hashes) {
+uint64_t StreamSender::first_difference(const SentDisk& disk, BlockRange blocks,
+                                        const uint64_t* hashes) {
   if (disk.peer == nullptr || disk.separate.load()) return blocks.first;
   for (uint64_t i = 0; i < blocks.count; i++) {
-    if (!disk.peer->held(blocks.first + i, hashes ? hashes[i] : kZeroBlock)) return blocks.first + i;
+    if (!disk.peer->held(blocks.first + i, hashes ? hashes[i] : kZeroBlock))
+      return blocks.first + i;
   }
   return blocks.end();
 }
@@ -143,7 +145,8 @@ void StreamSender::frame_held(const Extent& extent, BlockRange run, const uint64
   for (uint64_t i = 0; i < run.count; i++) {
     uint64_t hash = hashes ? hashes[i] : kZeroBlock;
     bool known = disk.peer->is(extent.blocks.first + run.first + i, hash);
-    frame_run(extent, {run.first + i, 1}, hashes ? &hashes[i] : nullptr, known ? Kind::same : Kind::kept);
+    frame_run(extent, {run.first + i, 1}, hashes ? &hashes[i] : nullptr,
+              known ? Kind::same : Kind::kept);
   }
 }
 

@@ -14,13 +14,13 @@ SentDisk::SentDisk(std::shared_ptr<Tap> the_tap, PeerDisk known)
       dirty(&tracking->dirty()),
       peer_blank(known.blank),
       digest(tracking->hashes(), tracking->has_hashes()),
-      peer(known.inventory ? std::make_unique<PeerHashes>(dirty->size(), dirty->block_size()) : nullptr),
+      peer(known.inventory ? std::make_unique<PeerHashes>(dirty->size(), dirty->block_size())
+                           : nullptr),
       separate(known.separate),
       known_blocks(known.inventory ? 0 : dirty->blocks()),
       remembered(tracking->begin_session(known.inventory)) {}
 
-Sender::Sender(SenderEvents events, uint32_t link_timeout_ms,
-               Trust trust)
+Sender::Sender(SenderEvents events, uint32_t link_timeout_ms, Trust trust)
     : events_(std::move(events)), link_timeout_ms_(link_timeout_ms), trust_(std::move(trust)) {
   machine_limits_.pacer = &pacer_;
 }
@@ -126,7 +126,8 @@ Status Sender::take_hashes(const FrameHeader& header) {
   uint64_t block_size = disk->dirty->block_size();
   uint64_t first = disk->known_blocks.load();
   uint64_t count = (header.length + block_size - 1) / block_size;
-  bool whole = header.length % block_size == 0 || header.offset + header.length == disk->dirty->size();
+  bool whole =
+      header.length % block_size == 0 || header.offset + header.length == disk->dirty->size();
   bool sized = header.payload == 0 || header.payload == count * sizeof(uint64_t);
   if (header.offset != first * block_size || count > disk->dirty->blocks() - first || !whole ||
       !sized) {
@@ -173,13 +174,12 @@ Status Sender::check_peer(const Socket& socket) const {
   return !trust_.keys && trust_.same_user ? socket.check_same_user() : Status{};
 }
 
-Status Sender::open_stream(unsigned index, unsigned count,
-                           std::unique_ptr<StreamSender>* stream) {
+Status Sender::open_stream(unsigned index, unsigned count, std::unique_ptr<StreamSender>* stream) {
   std::unique_ptr<Socket> socket;
   std::unique_ptr<FrameReader> reader;
   std::string session;
-  std::string hello = "data " + session_ + " " + std::to_string(index) + " " +
-                      std::to_string(count);
+  std::string hello =
+      "data " + session_ + " " + std::to_string(index) + " " + std::to_string(count);
   Status status = connect_greeted(hello, &socket, &reader, &session);
   if (status.ok()) status = check_peer(*socket);
   if (!status.ok()) return status;

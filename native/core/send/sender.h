@@ -62,30 +62,30 @@ struct SentDisk {
 
 struct SenderEvents {
   std::function<void(std::string, Backlog::Share)> message;  // a control message
-  std::function<void()> bulk_done;             // every block was claimed once
-  std::function<void(uint64_t)> marked;        // the mark left on every stream
-  std::function<void(Status)> failed;          // once; the streams are being stopped
+  std::function<void()> bulk_done;                           // every block was claimed once
+  std::function<void(uint64_t)> marked;                      // the mark left on every stream
+  std::function<void(Status)> failed;                        // once; the streams are being stopped
   // Of a disk and the offset of a block, once a disk: something is to be overwritten there, and that waits
   // until separate() is called.
   std::function<void(uint32_t, uint64_t)> overwrites{};
 };
 
 struct SentDiskStats {
-  uint64_t dirty_bytes = 0;     // not claimed, now
-  uint64_t pending_bytes = 0;   // claimed, not durable
-  uint64_t marked_bytes = 0;    // went from clean to dirty, ever
-  uint64_t content_bytes = 0;   // sent as data, before compression, ever
-  uint64_t zero_bytes = 0;      // found to be zeroes, ever
-  uint64_t same_bytes = 0;      // found to be at the destination already, ever
-  uint64_t wire_bytes = 0;      // framed for the wire, ever
+  uint64_t dirty_bytes = 0;    // not claimed, now
+  uint64_t pending_bytes = 0;  // claimed, not durable
+  uint64_t marked_bytes = 0;   // went from clean to dirty, ever
+  uint64_t content_bytes = 0;  // sent as data, before compression, ever
+  uint64_t zero_bytes = 0;     // found to be zeroes, ever
+  uint64_t same_bytes = 0;     // found to be at the destination already, ever
+  uint64_t wire_bytes = 0;     // framed for the wire, ever
 };
 
 struct SenderStats {
   std::vector<SentDiskStats> disks;
   uint64_t acknowledged_bytes = 0;  // by the peer's TCP, ever
   uint64_t in_flight_bytes = 0;     // handed to the sockets and not acknowledged, now
-  uint64_t passes = 0;          // the most that any stream has completed
-  uint64_t idle_us = 0;         // streams had nothing to send; the mean over those with stripes
+  uint64_t passes = 0;              // the most that any stream has completed
+  uint64_t idle_us = 0;             // streams had nothing to send; the mean over those with stripes
   uint32_t round_trip_us = 0;
   MachineStats machine;
 };
@@ -190,14 +190,14 @@ class Sender {
   std::atomic<bool> stop_{false};
   std::atomic<bool> failed_{false};
   std::atomic<unsigned> bulk_left_{0};
-  std::mutex close_mutex_;  // a second close() waits for the first
+  std::mutex close_mutex_;    // a second close() waits for the first
   mutable std::mutex mutex_;  // with changed_: streams_, machine_, paused_, the marks
   std::condition_variable changed_;
   std::condition_variable stopping_;
   bool paused_ = false;
   uint64_t wanted_mark_ = 0;
-  unsigned marks_left_ = 0;  // streams that have not sent it
-  uint64_t final_mark_ = 0;  // the mark behind the residual; 0 while none is wanted
+  unsigned marks_left_ = 0;       // streams that have not sent it
+  uint64_t final_mark_ = 0;       // the mark behind the residual; 0 while none is wanted
   Clock::time_point next_age_{};  // only the first stream looks
 };
 

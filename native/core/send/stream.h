@@ -96,7 +96,7 @@ class StreamSender {
   std::thread thread_;
   Counters counters_;
 
-  uint32_t disk_ = 0;     // the cursor
+  uint32_t disk_ = 0;  // the cursor
   uint64_t block_ = 0;
   std::vector<uint64_t> confirmed_;  // by disk: nothing that is remembered lies before
   bool found_in_pass_ = false;

@@ -8,8 +8,7 @@ namespace blockferry {
 namespace {
 
 uint64_t microseconds(Clock::duration time) {
-  return static_cast<uint64_t>(
-      std::chrono::duration_cast<std::chrono::microseconds>(time).count());
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(time).count());
 }
 
 int latency_bucket(Clock::duration time) {
@@ -65,11 +64,13 @@ Status Tap::set_size(uint64_t size) {
                                        : nullptr;
   if (why != nullptr) {
     std::string bytes = std::to_string(origin_->size()) + " bytes, not " + std::to_string(size);
-    return Status::failure(Code::bad_size, origin_->name() + " is served with " + bytes + ": it " + why);
+    return Status::failure(Code::bad_size,
+                           origin_->name() + " is served with " + bytes + ": it " + why);
   }
   Status status = origin_->set_size(size);
   auto tracking = this->tracking();
-  if (status.ok() && tracking) track(std::make_shared<Tracking>(size, tracking->dirty().block_size()));
+  if (status.ok() && tracking)
+    track(std::make_shared<Tracking>(size, tracking->dirty().block_size()));
   return status;
 }
 
@@ -95,7 +96,8 @@ void Tap::Ticket::wait_behind(const Ticket& ahead) {
 
 Admission Tap::admit(Ticket& ticket, uint64_t offset, uint64_t length) {
   Admission admission = ask(ticket, length);
-  if (kept_ && admission.answer == Admission::Answer::go) ticket.slot = kept_->began(offset, length);
+  if (kept_ && admission.answer == Admission::Answer::go)
+    ticket.slot = kept_->began(offset, length);
   return admission;
 }
 
@@ -136,8 +138,7 @@ void Tap::begin_wait(Ticket& ticket, Ticket::Wait reason) {
 
 void Tap::end_wait(Ticket& ticket, Clock::time_point now) {
   if (ticket.wait == Ticket::Wait::none) return;
-  auto& counter =
-      ticket.wait == Ticket::Wait::held ? counters_.hold_us : counters_.delay_us;
+  auto& counter = ticket.wait == Ticket::Wait::held ? counters_.hold_us : counters_.delay_us;
   add(counter, microseconds(now - ticket.wait_began));
   ticket.wait = Ticket::Wait::none;
 }

@@ -43,9 +43,9 @@ class Waker {
 };
 
 enum class GateState {
-  open,     // writes go on (throttled, perhaps)
-  holding,  // writes wait
-  refusing, // writes fail: this side does not own the disk
+  open,      // writes go on (throttled, perhaps)
+  holding,   // writes wait
+  refusing,  // writes fail: this side does not own the disk
 };
 
 struct Admission {
@@ -56,12 +56,12 @@ struct Admission {
 };
 
 struct TapStats {
-  uint64_t writes = 0;         // write-like requests finished
+  uint64_t writes = 0;  // write-like requests finished
   uint64_t written_bytes = 0;
-  uint64_t unique_dirty = 0;   // blocks that went from clean to dirty since tracking began
+  uint64_t unique_dirty = 0;  // blocks that went from clean to dirty since tracking began
   uint64_t writes_delayed = 0;
-  uint64_t delay_us = 0;       // imposed by the throttle, summed over requests
-  uint64_t hold_us = 0;        // imposed by quiescing, summed over requests
+  uint64_t delay_us = 0;  // imposed by the throttle, summed over requests
+  uint64_t hold_us = 0;   // imposed by quiescing, summed over requests
   uint64_t reads = 0;
   uint64_t read_bytes = 0;
   uint64_t flushes = 0;
@@ -169,8 +169,8 @@ class Tap {
   std::mutex wakers_mutex_;
   std::set<Waker*> wakers_;
   struct Counters {
-    std::atomic<uint64_t> writes{0}, written_bytes{0}, writes_delayed{0}, delay_us{0},
-        hold_us{0}, reads{0}, read_bytes{0}, flushes{0};
+    std::atomic<uint64_t> writes{0}, written_bytes{0}, writes_delayed{0}, delay_us{0}, hold_us{0},
+        reads{0}, read_bytes{0}, flushes{0};
     std::atomic<uint64_t> latency[TapStats::kBuckets] = {};
   };
   Counters counters_;

@@ -22,9 +22,7 @@ bool get(const LazyWords& bits, uint64_t index) {
   return (bits[index / kBits].load() >> (index % kBits)) & 1;
 }
 
-void set(LazyWords& bits, uint64_t index) {
-  bits[index / kBits].fetch_or(1ull << (index % kBits));
-}
+void set(LazyWords& bits, uint64_t index) { bits[index / kBits].fetch_or(1ull << (index % kBits)); }
 
 void clear(LazyWords& bits, uint64_t index) {
   bits[index / kBits].fetch_and(~(1ull << (index % kBits)));
@@ -339,8 +337,8 @@ uint64_t DirtyMap::clear_blocks(BlockRange range) {
 }
 
 void DirtyMap::age() {
-  for (uint64_t region = 0;
-       (region = next_set(young_regions_, region, regions())) < regions(); region++) {
+  for (uint64_t region = 0; (region = next_set(young_regions_, region, regions())) < regions();
+       region++) {
     clear(young_regions_, region);
     uint64_t end = std::min((region + 1) * kBits, young_.size());
     for (uint64_t word = region * kBits; word < end; word++) {

@@ -105,8 +105,7 @@ class DirtyMap {
   uint64_t take(uint64_t word, uint64_t bits);
   uint64_t put(uint64_t word, uint64_t bits);
   BlockRange claim_region(uint64_t block, uint64_t to, uint64_t limit);
-  BlockRange claim_in_word(uint64_t block, uint64_t to, uint64_t limit, bool skip_young,
-                           bool here);
+  BlockRange claim_in_word(uint64_t block, uint64_t to, uint64_t limit, bool skip_young, bool here);
   void settle_summary(uint64_t word);
   void settle_top(uint64_t region);
   void adopt();

@@ -14,7 +14,9 @@ constexpr uint64_t kGroupsInWord = 64;
 }  // namespace
 
 HashArray::HashArray(Word* words, uint64_t blocks, std::function<void(BlockRange)> back)
-    : hashes_(words, blocks), groups_(blocks / kGroup / kGroupsInWord + 1), back_(std::move(back)) {}
+    : hashes_(words, blocks),
+      groups_(blocks / kGroup / kGroupsInWord + 1),
+      back_(std::move(back)) {}
 
 void HashArray::may_hold(BlockRange range) {
   for (uint64_t group = range.first / kGroup; group * kGroup < range.end(); group++) {
@@ -42,7 +44,8 @@ void HashArray::set(uint64_t block, uint64_t hash) {
 uint64_t HashArray::zeroes_until(BlockRange range) const {
   for (uint64_t block = range.first; block < range.end();) {
     uint64_t group = block / kGroup;
-    uint64_t bits = groups_[group / kGroupsInWord].load(std::memory_order_relaxed) >> (group % kGroupsInWord);
+    uint64_t bits =
+        groups_[group / kGroupsInWord].load(std::memory_order_relaxed) >> (group % kGroupsInWord);
     if ((bits & 1) == 0) {
       uint64_t skipped = bits == 0 ? kGroupsInWord - group % kGroupsInWord : std::countr_zero(bits);
       block = (group + skipped) * kGroup;

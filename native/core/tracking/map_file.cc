@@ -34,17 +34,17 @@ struct MapFileHeader {
   HostMoment host;
   DiskIdentity disk;
   Word remembers;
-  Word closed;          // the disk is as `at_close` says
+  Word closed;  // the disk is as `at_close` says
   DiskState at_close;
-  Word stamp;           // ns since 1970: no write of ours began later
-  Word landed;          // one that has ended began then
-  Word watch;           // the token of the watch that marks it, 0 when none does
-  uint64_t inode;       // of this file: a copy does not know what was marked since
+  Word stamp;      // ns since 1970: no write of ours began later
+  Word landed;     // one that has ended began then
+  Word watch;      // the token of the watch that marks it, 0 when none does
+  uint64_t inode;  // of this file: a copy does not know what was marked since
 };
 static_assert(sizeof(MapFileHeader) <= kPage);
 
-Status MapFile::open(const std::string& path, Origin& origin, uint32_t block_size,
-                     Words words, uint64_t watch, std::unique_ptr<MapFile>* file) {
+Status MapFile::open(const std::string& path, Origin& origin, uint32_t block_size, Words words,
+                     uint64_t watch, std::unique_ptr<MapFile>* file) {
   std::unique_ptr<MapFile> opened(new MapFile);
   Status status = opened->open_locked(path);
   if (status.ok()) status = opened->check_content();
@@ -128,9 +128,9 @@ Status MapFile::begin(Origin& origin, uint32_t block_size, uint64_t watch) {
   HostMoment host = host_now();
   DiskIdentity disk = identity_of(origin);
   uint64_t inode = inode_of(fd_.get());
-  bool ours = layout_known_ && header_->size == origin.size() && header_->block_size == block_size &&
-              same_boot(header_->host, host) && header_->disk == disk &&
-              header_->watch == watch && header_->inode == inode;
+  bool ours = layout_known_ && header_->size == origin.size() &&
+              header_->block_size == block_size && same_boot(header_->host, host) &&
+              header_->disk == disk && header_->watch == watch && header_->inode == inode;
   trusted_ = ours && remembers() && (watch != 0 || unwritten(origin));
   header_->remembers.store(trusted_);
   if (!trusted_ && !clear()) return Status::from_errno(errno, "clear the map file " + path_);
@@ -148,8 +148,10 @@ Status MapFile::begin(Origin& origin, uint32_t block_size, uint64_t watch) {
 
 // The hashes' space goes, where the file system can give it back.
 bool MapFile::clear() {
-  off_t hashes = static_cast<off_t>(kPage + count_.at_once * sizeof(Word)), end = static_cast<off_t>(bytes_);
-  sparse_ = sparse_ && fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, hashes, end - hashes) == 0;
+  off_t hashes = static_cast<off_t>(kPage + count_.at_once * sizeof(Word)),
+        end = static_cast<off_t>(bytes_);
+  sparse_ = sparse_ && fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, hashes,
+                                 end - hashes) == 0;
   if (!sparse_) errno = posix_fallocate(fd_.get(), hashes, end - hashes);
   if (!sparse_ && errno != 0) return false;
   memset(static_cast<void*>(words_), 0, sparse_ ? count_.at_once * sizeof(Word) : bytes_ - kPage);
@@ -164,21 +166,24 @@ void MapFile::back(BlockRange blocks) {
   lost_ = true;
   remember(false);
   void* at = reinterpret_cast<uint8_t*>(header_) + from;
-  if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
+  if (mmap(at, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) ==
+      MAP_FAILED) {
     throw std::bad_alloc();
   }
 }
 
 void MapFile::each_backed(const std::function<void(BlockRange)>& tell) {
   if (!sparse_) return tell({0, count_.hashes});
-  off_t begin = static_cast<off_t>(kPage + count_.at_once * sizeof(Word)), end = static_cast<off_t>(bytes_);
+  off_t begin = static_cast<off_t>(kPage + count_.at_once * sizeof(Word)),
+        end = static_cast<off_t>(bytes_);
   for (off_t at = begin; at < end;) {
     off_t data = lseek(fd_.get(), at, SEEK_DATA);
     if (data < 0 && errno == ENXIO) return;
     if (data < 0) data = at;
     off_t hole = lseek(fd_.get(), data, SEEK_HOLE);
     if (hole <= data || hole > end) hole = end;
-    tell({static_cast<uint64_t>(data - begin) / sizeof(Word), static_cast<uint64_t>(hole - data) / sizeof(Word)});
+    tell({static_cast<uint64_t>(data - begin) / sizeof(Word),
+          static_cast<uint64_t>(hole - data) / sizeof(Word)});
     at = hole;
   }
 }

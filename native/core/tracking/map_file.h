@@ -33,8 +33,8 @@ class MapFile {
   // Code::refused when the path holds something else, which is left alone, Code::no_permission when
   // others can write it. `watch`: the token of the watch that sees the writes to the disk; 0 when
   // they come through a tap's gate.
-  static Status open(const std::string& path, Origin& origin, uint32_t block_size,
-                     Words words, uint64_t watch, std::unique_ptr<MapFile>* file);
+  static Status open(const std::string& path, Origin& origin, uint32_t block_size, Words words,
+                     uint64_t watch, std::unique_ptr<MapFile>* file);
   // With which one it was used last, 0 when none is known.
   static uint64_t watch_of(const std::string& path);
 

@@ -48,13 +48,15 @@ Status Tracking::open(const std::string& path, Origin& origin, uint32_t block_si
                       std::shared_ptr<Tracking>* tracking, uint64_t watch) {
   uint64_t blocks = blocks_of(origin.size(), block_size);
   std::unique_ptr<MapFile> file;
-  Status status = MapFile::open(path, origin, block_size, {words_at_once(blocks), blocks}, watch, &file);
+  Status status =
+      MapFile::open(path, origin, block_size, {words_at_once(blocks), blocks}, watch, &file);
   if (!status.ok()) return status;
   bool trusted = file->trusted();
   Parts parts = share_out(file->words(), blocks);
   tracking->reset(new Tracking(origin.size(), block_size, parts, std::move(file)));
   if (!trusted) return {};
-  (*tracking)->file_->each_backed([&](BlockRange blocks) { (*tracking)->hashes_.may_hold(blocks); });
+  (*tracking)->file_->each_backed(
+      [&](BlockRange blocks) { (*tracking)->hashes_.may_hold(blocks); });
   (*tracking)->in_flight_.recover(&(*tracking)->dirty_);
   (*tracking)->remark_pending();
   (*tracking)->remembers_ = (*tracking)->has_hashes_ = true;

@@ -135,8 +135,10 @@ void Tunnel::install(const std::shared_ptr<Socket>& socket, uint32_t mtu) {
     changed_.notify_all();
   }
   connections_++;
-  if (before) before->cut();
-  else insist([&] { on_change_(true, {}); });
+  if (before)
+    before->cut();
+  else
+    insist([&] { on_change_(true, {}); });
 }
 
 void Tunnel::uninstall(const std::shared_ptr<Socket>& socket, const Status& why) {
@@ -209,8 +211,10 @@ void Tunnel::read_packets(PacketBatch& batch) {
     ssize_t length = read(device_->fd(), batch.space(), kMostMtu);
     if (length <= 0) return;
     auto size = static_cast<size_t>(length);
-    if (size <= mtu_.load() && is_ip_packet(batch.space(), size)) batch.add(size);
-    else dropped_++;
+    if (size <= mtu_.load() && is_ip_packet(batch.space(), size))
+      batch.add(size);
+    else
+      dropped_++;
   }
 }
 

@@ -28,12 +28,12 @@ struct TunnelOptions {
   bool listens = false;
   uint32_t number = 0;  // the same at both ends
   uint32_t mtu = 1500;  // of the device; the smaller one of both ends is set on both
-  uint32_t greeting_timeout_ms = 5'000;  // with TLS's handshake
+  uint32_t greeting_timeout_ms = 5'000;       // with TLS's handshake
   std::shared_ptr<const TlsCredentials> tls;  // null: plain TCP
 };
 
 struct TunnelStats {
-  uint64_t connections = 0;  // that greeted, so far
+  uint64_t connections = 0;                      // that greeted, so far
   uint64_t sent = 0, received = 0, dropped = 0;  // packets
 };
 

@@ -44,8 +44,8 @@ Status decode_tunnel_greeting(const uint8_t* bytes, uint32_t number, uint32_t* m
     return Status::failure(Code::protocol, "the peer is no end of a tunnel");
   }
   if (bytes[4] != kTunnelVersion) {
-    return Status::failure(Code::version, "the other end of the tunnel has version " +
-                                              std::to_string(bytes[4]));
+    return Status::failure(Code::version,
+                           "the other end of the tunnel has version " + std::to_string(bytes[4]));
   }
   if (bytes[5] == kTlsWanted) {
     return Status::failure(Code::tls,

@@ -7,15 +7,13 @@ namespace blockferry {
 // Of each message, beside its text, until it is dealt with.
 constexpr size_t kMessageCost = 512;
 
-Status ControlChannel::start(std::unique_ptr<Socket> socket, FrameReader reader,
-                             Events events) {
+Status ControlChannel::start(std::unique_ptr<Socket> socket, FrameReader reader, Events events) {
   std::lock_guard lock(send_mutex_);
   if (closed_.load()) return {};  // somebody was quicker: the socket goes with this call
   socket_ = std::move(socket);
   events_ = std::move(events);
-  return start_thread(&thread_, [this, reader = std::move(reader)]() mutable {
-    run(std::move(reader));
-  });
+  return start_thread(&thread_,
+                      [this, reader = std::move(reader)]() mutable { run(std::move(reader)); });
 }
 
 Status ControlChannel::read_message(FrameReader& reader, std::string* text) {

@@ -43,7 +43,7 @@ class ControlChannel {
   Events events_;
   Backlog backlog_{kMaxBacklog};
   mutable std::mutex send_mutex_;  // socket_, and one sender at a time
-  std::mutex close_mutex_;  // a second close() waits for the first
+  std::mutex close_mutex_;         // a second close() waits for the first
   std::atomic<bool> closed_{false};
   std::thread thread_;
 };

@@ -20,7 +20,8 @@ constexpr size_t kVerifyThreads = 2;
 
 SourceDigest::SourceDigest(HashArray& hashes, bool count_in) : hashes_(hashes) {
   uint64_t sum = 0, blocks = count_in ? hashes_.size() : 0;
-  for (uint64_t block = 0; (block = hashes_.zeroes_until({block, blocks - block})) < blocks; block++) {
+  for (uint64_t block = 0; (block = hashes_.zeroes_until({block, blocks - block})) < blocks;
+       block++) {
     sum += digest_term(block, hashes_.get(block));
   }
   sum_ = sum;
@@ -77,7 +78,8 @@ void DestinationDigest::found(BlockRange range, const uint64_t* hashes) {
   for (uint64_t block = range.first; block < range.end(); block++) {
     if (hashes == nullptr) block = expected_.zeroes_until({block, range.end() - block});
     if (block == range.end()) break;
-    if (missing_.test(block)) expected_.set(block, hashes ? hashes[block - range.first] : kZeroBlock);
+    if (missing_.test(block))
+      expected_.set(block, hashes ? hashes[block - range.first] : kZeroBlock);
   }
   found_ = range.end();
 }
@@ -110,7 +112,7 @@ bool DestinationDigest::still_blank(BlockRange range) const {
 
 // Compares what was found with what is expected now, block by block; null `found` stands for zeroes.
 void DestinationDigest::compare(BlockRange run, const uint64_t* found, unsigned generation,
-                               std::vector<BlockRange>* wrong) {
+                                std::vector<BlockRange>* wrong) {
   std::lock_guard lock(lock_of(run.first));
   if (found == nullptr && expected_.all_zero(run)) {
     pending_[generation].clear_blocks(run);
@@ -200,8 +202,8 @@ Status DestinationDigest::verify_part(Origin& origin, unsigned generation, Part*
 
 // While data streams in, the threads take turns with those that receive; when that has ended they
 // have the processor to themselves.
-Status DestinationDigest::verify(Origin& origin, unsigned generation,
-                                 const std::atomic<bool>& stop, std::vector<BlockRange>* wrong) {
+Status DestinationDigest::verify(Origin& origin, unsigned generation, const std::atomic<bool>& stop,
+                                 std::vector<BlockRange>* wrong) {
   bool much = pending_[generation].count() * missing_.block_size() >= kMuchToVerify;
   std::vector<Part> parts(much ? kVerifyThreads : 1);
   auto verify_one = [&](Part* part) {

@@ -88,7 +88,7 @@ class DestinationDigest {
   Status verify_run(Origin& origin, BlockRange run, unsigned generation, uint8_t* buffer,
                     std::vector<uint64_t>& hashes, std::vector<BlockRange>* wrong);
   void compare(BlockRange run, const uint64_t* found, unsigned generation,
-              std::vector<BlockRange>* wrong);
+               std::vector<BlockRange>* wrong);
 
   std::atomic<bool> blank_;  // until a block is found wrong: then nothing is taken for granted
   HashArray expected_;

@@ -57,7 +57,8 @@ Status check_limits(const FrameHeader& header) {
       }
       return {};
     case FrameType::hashes:
-      if (header.payload != 0 && header.length > kStripe) return broken("an inventory of too much at once");
+      if (header.payload != 0 && header.length > kStripe)
+        return broken("an inventory of too much at once");
       if (header.payload > (header.length / 4096 + 1) * 8) return broken("too many hashes");
       return {};
     case FrameType::same:

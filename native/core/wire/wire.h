@@ -35,9 +35,9 @@ enum class FrameType : uint8_t {
   zero = 6,     // an extent of zeroes, no payload
   mark = 7,     // everything before it on this stream belongs to checkpoint `length`
   machine = 8,  // a piece of the machine's memory stream; without content: its end
-  hashes = 9,   // destination → source: the block hashes of what a disk holds, in its order; without
-                // a payload: all zeroes there, any length; without a length: that was all
-  same = 10,    // an extent that the destination holds already, by its hashes; no payload
+  hashes = 9,  // destination → source: the block hashes of what a disk holds, in its order; without
+               // a payload: all zeroes there, any length; without a length: that was all
+  same = 10,  // an extent that the destination holds already, by its hashes; no payload
 };
 
 // The payload of DATA or MACHINE is compressed with zstd, of MACHINE as the next piece of one

@@ -80,7 +80,8 @@ void who_writes() {
     });
     Status status = check();
     CHECK(status.code == Code::busy);
-    CHECK(status.operation == image + " is in use by a?writer (pid " + std::to_string(other.pid()) + ")");
+    CHECK(status.operation ==
+          image + " is in use by a?writer (pid " + std::to_string(other.pid()) + ")");
   }
   CHECK(check().ok());
 }
@@ -100,8 +101,9 @@ void another_file_of_that_name() {
   CHECK(rename(image.c_str(), (folder / "old").c_str()) == 0);
   FileDescriptor fd(open(image.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   CHECK(check().ok());
-  CHECK(check_no_writer(FileDescriptor(open((folder / "old").c_str(), O_RDONLY)).get(), "old").code ==
-        Code::busy);
+  CHECK(
+      check_no_writer(FileDescriptor(open((folder / "old").c_str(), O_RDONLY)).get(), "old").code ==
+      Code::busy);
 }
 
 // Two file systems in which files have the same numbers.
@@ -109,7 +111,8 @@ void another_file_of_that_number() {
   std::string images[2];
   for (const char* name : {"one", "two"}) {
     std::string point = folder / name;
-    CHECK(mkdir(point.c_str(), 0700) == 0 && mount("tmpfs", point.c_str(), "tmpfs", 0, nullptr) == 0);
+    CHECK(mkdir(point.c_str(), 0700) == 0 &&
+          mount("tmpfs", point.c_str(), "tmpfs", 0, nullptr) == 0);
     images[name[0] == 't'] = point + "/image";
   }
   FileDescriptor fd(open(images[0].c_str(), O_RDONLY | O_CREAT | O_CLOEXEC, 0600));

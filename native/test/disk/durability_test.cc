@@ -56,7 +56,8 @@ std::unique_ptr<Origin> open_origin(const FileOriginOptions& options) {
   return origin;
 }
 
-Status run(IoQueue& queue, IoKind kind, uint64_t offset, void* buffer, uint64_t length, bool durable) {
+Status run(IoQueue& queue, IoKind kind, uint64_t offset, void* buffer, uint64_t length,
+           bool durable) {
   IoRequest request;
   request.kind = kind;
   request.offset = offset;
@@ -147,7 +148,9 @@ void fua_without_descriptors() {
 void a_failure_that_passes() {
   TemporaryFolder folder;
   for (bool direct : {false, true}) {
-    auto origin = open_origin({.path = folder / (direct ? "direct" : "cached"), .direct = direct, .create_size = 1 << 20});
+    auto origin = open_origin({.path = folder / (direct ? "direct" : "cached"),
+                               .direct = direct,
+                               .create_size = 1 << 20});
     std::atomic<int> left{1};
     instead_of_fdatasync = [&](int) { return left-- > 0 ? (errno = ENOSPC, -1) : 0; };
     CHECK(origin->flush().code == Code::no_space);
@@ -163,7 +166,8 @@ void a_failure_behind_a_part_that_was_zeroed(bool discarded) {
   auto origin = open_origin({.path = folder / "disk", .direct = true, .create_size = 1 << 20});
   auto zero = [&](uint64_t offset, uint64_t length) {
     CHECK((discarded ? origin->discard(offset, length)
-                     : origin->write_zeroes(offset, length, ZeroMode::may_trim, false)).ok());
+                     : origin->write_zeroes(offset, length, ZeroMode::may_trim, false))
+              .ok());
   };
   std::atomic<int> left{1};
   instead_of_fdatasync = [&](int) { return left-- > 0 ? (errno = ENOSPC, -1) : 0; };
@@ -255,7 +259,8 @@ void durable_writes_are_no_others() {
     writers.emplace_back([&, i] {
       std::vector<char> bytes(4096, 'x');
       begin.arrive_and_wait();
-      for (int n = 0; n < 4; n++) CHECK(origin->write(bytes.data(), i * bytes.size(), bytes.size(), true).ok());
+      for (int n = 0; n < 4; n++)
+        CHECK(origin->write(bytes.data(), i * bytes.size(), bytes.size(), true).ok());
     });
   }
   for (auto& writer : writers) writer.join();

@@ -67,7 +67,8 @@ void qemu_that_comes_later() {
   CHECK(lock_image(ours.get(), image, true).ok());
   CHECK(!is_free(theirs, F_WRLCK, 201) && !is_free(theirs, F_WRLCK, 203));  // nobody may write
   CHECK(is_free(theirs, F_WRLCK, 200));  // one that reads may come
-  CHECK(is_free(theirs, F_WRLCK, 101) && is_free(theirs, F_WRLCK, 103) && is_free(theirs, F_WRLCK, 104));
+  CHECK(is_free(theirs, F_WRLCK, 101) && is_free(theirs, F_WRLCK, 103) &&
+        is_free(theirs, F_WRLCK, 104));
   FileDescriptor writer = open_image();
   ours.reset();
   CHECK(lock_image(writer.get(), image, false).ok());

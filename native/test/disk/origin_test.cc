@@ -204,12 +204,14 @@ void check_queue(bool threads, bool direct) {
     }
     CHECK(queue->reap() == nullptr);
   };
-  for (uint64_t i = 0; i < kDepth * 65536; i++) buffer[i] = static_cast<uint8_t>(i * 31 + i / 65536);
+  for (uint64_t i = 0; i < kDepth * 65536; i++)
+    buffer[i] = static_cast<uint8_t>(i * 31 + i / 65536);
   run(IoKind::write);
   run(IoKind::flush);
   memset(buffer.get(), 0, kDepth * 65536);
   run(IoKind::read);
-  for (uint64_t i = 0; i < kDepth * 65536; i++) CHECK(buffer[i] == static_cast<uint8_t>(i * 31 + i / 65536));
+  for (uint64_t i = 0; i < kDepth * 65536; i++)
+    CHECK(buffer[i] == static_cast<uint8_t>(i * 31 + i / 65536));
   run(IoKind::write_zeroes);
   run(IoKind::read);
   for (uint64_t i = 0; i < kDepth * 65536; i++) CHECK(buffer[i] == 0);

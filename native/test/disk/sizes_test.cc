@@ -52,11 +52,13 @@ ssize_t watch(std::atomic<int>& own, const std::atomic<int>& others, Write write
 }  // namespace
 
 extern "C" ssize_t pwrite(int fd, const void* bytes, size_t length, off_t offset) {
-  return watch(whole_now, parts_now, [&] { return syscall(SYS_pwrite64, fd, bytes, length, offset); });
+  return watch(whole_now, parts_now,
+               [&] { return syscall(SYS_pwrite64, fd, bytes, length, offset); });
 }
 
 extern "C" ssize_t pwritev2(int fd, const iovec* parts, int count, off_t offset, int flags) {
-  return watch(parts_now, whole_now, [&] { return syscall(SYS_pwritev2, fd, parts, count, offset, 0, flags); });
+  return watch(parts_now, whole_now,
+               [&] { return syscall(SYS_pwritev2, fd, parts, count, offset, 0, flags); });
 }
 
 namespace {
@@ -77,7 +79,8 @@ void put(const std::string& path, const Bytes& bytes, uint64_t offset = 0) {
 Bytes get(const std::string& path, uint64_t offset, uint64_t length) {
   FileDescriptor fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
   Bytes bytes(length);
-  CHECK(pread(fd.get(), bytes.data(), length, static_cast<off_t>(offset)) == static_cast<ssize_t>(length));
+  CHECK(pread(fd.get(), bytes.data(), length, static_cast<off_t>(offset)) ==
+        static_cast<ssize_t>(length));
   return bytes;
 }
 
@@ -101,7 +104,9 @@ std::unique_ptr<Origin> open_origin(const std::string& path, bool direct) {
 
 Bytes read_of(Origin& origin, uint64_t offset, uint64_t length, bool again = false) {
   auto buffer = make_aligned_buffer(length);
-  CHECK((again ? origin.reread(buffer.get(), offset, length) : origin.read(buffer.get(), offset, length)).ok());
+  CHECK((again ? origin.reread(buffer.get(), offset, length)
+               : origin.read(buffer.get(), offset, length))
+            .ok());
   return Bytes(buffer.get(), buffer.get() + length);
 }
 
@@ -166,7 +171,8 @@ void runs_like_a_model(Origin& origin, uint64_t seed) {
         break;
       default:
         run(request);
-        CHECK(std::equal(buffer.get(), buffer.get() + length, model.begin() + static_cast<off_t>(offset)));
+        CHECK(std::equal(buffer.get(), buffer.get() + length,
+                         model.begin() + static_cast<off_t>(offset)));
     }
   }
   CHECK(origin.flush().ok());
@@ -234,8 +240,10 @@ void parts_and_whole_units_at_once() {
     for (int i = 0; i < 50; i++) {
       for (uint64_t page = parts ? 0 : 1; page < kPages; page += 2) {
         uint64_t length = parts ? 512 : kUnit;
-        write_to(*origin, page * kUnit, Bytes(length, static_cast<uint8_t>(page + static_cast<uint64_t>(i))));
-        CHECK(read_of(*origin, page * kUnit, 512) == Bytes(512, static_cast<uint8_t>(page + static_cast<uint64_t>(i))));
+        write_to(*origin, page * kUnit,
+                 Bytes(length, static_cast<uint8_t>(page + static_cast<uint64_t>(i))));
+        CHECK(read_of(*origin, page * kUnit, 512) ==
+              Bytes(512, static_cast<uint8_t>(page + static_cast<uint64_t>(i))));
       }
     }
   };
@@ -310,7 +318,8 @@ void space_that_is_taken_behind_the_disk() {
   {
     FileDescriptor fd(open(path.c_str(), O_WRONLY | O_CLOEXEC));
     Bytes behind = noise(2, 25 * kMiB);
-    CHECK(pwrite(fd.get(), behind.data(), behind.size(), 30 * kMiB) == static_cast<ssize_t>(behind.size()));
+    CHECK(pwrite(fd.get(), behind.data(), behind.size(), 30 * kMiB) ==
+          static_cast<ssize_t>(behind.size()));
     CHECK(fsync(fd.get()) == 0);
   }
   auto origin = open_origin(path, false);

@@ -138,8 +138,9 @@ void a_bomb_does_not_go_off() {
   std::string zeroes(8 << 20, '\0');
   StreamCompressor compressor;
   const std::vector<uint8_t>* packed = nullptr;
-  CHECK(compressor.compress(reinterpret_cast<const uint8_t*>(zeroes.data()), zeroes.size(), 1,
-                            &packed).ok());
+  CHECK(compressor
+            .compress(reinterpret_cast<const uint8_t*>(zeroes.data()), zeroes.size(), 1, &packed)
+            .ok());
   std::string payload(packed->begin(), packed->end());
   CHECK(after(piece(payload, 1 << 20, kFlagZstd), payload).code == Code::protocol);
 }

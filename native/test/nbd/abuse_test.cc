@@ -56,8 +56,8 @@ void truncated_requests() {
   Bytes refused = RawClient::write_request(3, kSize, Bytes(500'000, 3));
   uint64_t broken = 0;
   for (const Bytes& request : {small, large, refused}) {
-    for (size_t length : {size_t{1}, size_t{27}, size_t{28}, size_t{29}, request.size() / 2,
-                          request.size() - 1}) {
+    for (size_t length :
+         {size_t{1}, size_t{27}, size_t{28}, size_t{29}, request.size() / 2, request.size() - 1}) {
       RawClient client(test.path);
       client.go();
       client.send(Bytes(request.begin(), request.begin() + ptrdiff_t(length)));
@@ -144,9 +144,9 @@ void garbage(unsigned seed) {
       uint32_t length = random() % 9000;
       auto flags = uint16_t(random() % 64);
       auto command = uint16_t(random() % 10);
-      stream = std::move(stream) + (command == kCmdWrite
-                             ? RawClient::write_request(i, offset, Bytes(length, 5), flags)
-                             : RawClient::request(command, i, offset, length, flags));
+      stream = std::move(stream) +
+               (command == kCmdWrite ? RawClient::write_request(i, offset, Bytes(length, 5), flags)
+                                     : RawClient::request(command, i, offset, length, flags));
     }
     size_t from = round % 3 == 0 ? 0 : handshake;
     for (uint32_t changes = random() % 5; changes > 0; changes--) {

@@ -26,8 +26,7 @@ void held_writes_wait_while_others_pass() {
               RawClient::write_request(3, 0, Bytes(25 * 4096, 3)) +
               RawClient::request(kCmdTrim, 4, 0, 4096) +
               RawClient::write_request(5, 4096, page(5)) + RawClient::request(kCmdFlush, 6, 0, 0) +
-              RawClient::request(kCmdRead, 7, 0, 4096) +
-              RawClient::request(kCmdRead, 8, 0, kSize));
+              RawClient::request(kCmdRead, 7, 0, 4096) + RawClient::request(kCmdRead, 8, 0, kSize));
   // Reads and flushes are answered, and see nothing of what waits.
   for (int i = 0; i < 3; i++) {
     uint64_t next = 0;

@@ -22,9 +22,8 @@ void info_tells_what_was_asked_for() {
   TestServer test;
   RawClient client(test.path);
   client.greet();
-  client.send(RawClient::option(
-      kOptInfo, counted("disk") + be(3, 2) + be(kInfoName, 2) + be(kInfoDescription, 2) +
-                    be(77, 2)));
+  client.send(RawClient::option(kOptInfo, counted("disk") + be(3, 2) + be(kInfoName, 2) +
+                                              be(kInfoDescription, 2) + be(77, 2)));
   std::vector<Bytes> infos;
   for (;;) {
     auto reply = client.option_reply();

@@ -164,8 +164,8 @@ class RawClient {
     }
     CHECK(magic == nbd::kStructuredReplyMagic);
     Bytes head = receive(16);
-    Reply reply{true, nbd::get16(&head[0]) == 1, nbd::get16(&head[2]), nbd::get64(&head[4]), 0,
-                receive(nbd::get32(&head[12]))};
+    Reply reply{true, nbd::get16(&head[0]) == 1,     nbd::get16(&head[2]), nbd::get64(&head[4]),
+                0,    receive(nbd::get32(&head[12]))};
     if (reply.type == nbd::kChunkError) reply.error = nbd::get32(&reply.data[0]);
     return reply;
   }
@@ -190,8 +190,7 @@ class TestServer {
  public:
   static constexpr uint64_t kSize = 1 << 20;
 
-  explicit TestServer(NbdServerOptions options = {}, uint32_t alignment = 1,
-                      bool read_only = false)
+  explicit TestServer(NbdServerOptions options = {}, uint32_t alignment = 1, bool read_only = false)
       : server(options) {
     auto memory = std::make_unique<TestOrigin>(kSize, alignment);
     origin = memory.get();

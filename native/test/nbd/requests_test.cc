@@ -165,15 +165,13 @@ void requests_out_of_range_are_refused() {
   struct {
     uint16_t command;
     uint32_t error;
-  } commands[] = {{kCmdRead, kEinval},
-                  {kCmdTrim, kEinval},
-                  {kCmdCache, kEinval},
-                  {kCmdWriteZeroes, kEnospc}};
+  } commands[] = {
+      {kCmdRead, kEinval}, {kCmdTrim, kEinval}, {kCmdCache, kEinval}, {kCmdWriteZeroes, kEnospc}};
   struct {
     uint64_t offset;
     uint32_t length;
-  } ranges[] = {{kSize, 1}, {kSize - 1, 2}, {kSize + 1, 1}, {0, kSize + 1}, {~0ull, 1},
-                {~0ull - 4095, 4096}, {1ull << 63, 4096}, {0, 0xffffffff}};
+  } ranges[] = {{kSize, 1}, {kSize - 1, 2},       {kSize + 1, 1},     {0, kSize + 1},
+                {~0ull, 1}, {~0ull - 4095, 4096}, {1ull << 63, 4096}, {0, 0xffffffff}};
   for (auto [offset, length] : ranges) {
     for (auto [command, error] : commands) {
       CHECK(client.error_of(RawClient::request(command, 1, offset, length)) == error);

@@ -20,13 +20,14 @@ class Waiter {
  public:
   explicit Waiter(Pacer& pacer) {
     pacer.wait(kMiB, [] { return false; });  // the first one never waits
-    done_ = std::async(std::launch::async, [this, &pacer] {
-      pacer.wait(kMiB, [this] { return stop_.load(); });
-    });
+    done_ = std::async(std::launch::async,
+                       [this, &pacer] { pacer.wait(kMiB, [this] { return stop_.load(); }); });
     CHECK(done_.wait_for(std::chrono::milliseconds(60)) == std::future_status::timeout);
   }
   void stop() { stop_ = true; }
-  void check_done() { CHECK(done_.wait_for(std::chrono::seconds(30)) == std::future_status::ready); }
+  void check_done() {
+    CHECK(done_.wait_for(std::chrono::seconds(30)) == std::future_status::ready);
+  }
 
  private:
   std::atomic<bool> stop_{false};
@@ -79,7 +80,8 @@ void check_idle() {
   FairQueue queue;
   FairQueue::Flow busy, idle;
   for (int turn = 0; turn < 100; turn++) queue.serve(queue.enter(busy, kMiB));
-  auto late = queue.enter(idle, kMiB), next = queue.enter(idle, kMiB), other = queue.enter(busy, kMiB);
+  auto late = queue.enter(idle, kMiB), next = queue.enter(idle, kMiB),
+       other = queue.enter(busy, kMiB);
   CHECK(queue.is_first(late));
   queue.serve(late);
   queue.leave(next);

@@ -72,8 +72,8 @@ class PlainGnuTls {
  public:
   explicit PlainGnuTls(int fd) {
     CHECK(gnutls_init(&session_, GNUTLS_CLIENT) == 0);
-    CHECK(gnutls_priority_set_direct(
-              session_, "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK", nullptr) == 0);
+    CHECK(gnutls_priority_set_direct(session_, "NORMAL:-VERS-ALL:+VERS-TLS1.3:-KX-ALL:+ECDHE-PSK",
+                                     nullptr) == 0);
     gnutls_psk_allocate_client_credentials(&credentials_);
     gnutls_datum_t key{reinterpret_cast<unsigned char*>(const_cast<char*>(kKey.data())),
                        static_cast<unsigned>(kKey.size())};
@@ -124,7 +124,8 @@ void keys_are_updated_under_way() {
       CHECK(put > 0);
       sent += static_cast<uint64_t>(put);
     }
-    ssize_t got = received < kTotal ? gnutls_record_recv(client.session(), in.data(), in.size()) : 0;
+    ssize_t got =
+        received < kTotal ? gnutls_record_recv(client.session(), in.data(), in.size()) : 0;
     if (got == GNUTLS_E_AGAIN) continue;
     CHECK(got >= 0);
     for (ssize_t i = 0; i < got; i++) CHECK(in[i] == byte_at(received + static_cast<uint64_t>(i)));
@@ -139,8 +140,10 @@ void an_end_is_never_a_clean_one() {
   for (bool goodbye : {true, false}) {
     SecurePair pair(credentials, credentials);
     CHECK(pair.connected.ok() && pair.accepted.ok());
-    if (goodbye) pair.client->shut_down();
-    else pair.client->cut();
+    if (goodbye)
+      pair.client->shut_down();
+    else
+      pair.client->cut();
     uint8_t byte;
     size_t got = 0;
     Status status = pair.server->receive(&byte, 1, in_ms(10'000), &got);
@@ -173,8 +176,8 @@ void the_deadline_is_for_the_whole_handshake() {
     }
   });
   auto began = std::chrono::steady_clock::now();
-  auto session = std::make_unique<TlsSession>(psk_credentials("alice", kKey),
-                                              TlsSession::Side::server, "");
+  auto session =
+      std::make_unique<TlsSession>(psk_credentials("alice", kKey), TlsSession::Side::server, "");
   CHECK(server.secure(std::move(session), in_ms(400)).code == Code::timeout);
   CHECK(std::chrono::steady_clock::now() - began < std::chrono::seconds(5));
   over = true;
@@ -186,8 +189,8 @@ void a_plain_peer_is_told_so() {
   SocketPair pair;
   Socket server(std::move(pair.other));
   CHECK(send(pair.one.get(), "BFRY", 4, 0) == 4);
-  auto session = std::make_unique<TlsSession>(psk_credentials("alice", kKey),
-                                              TlsSession::Side::server, "");
+  auto session =
+      std::make_unique<TlsSession>(psk_credentials("alice", kKey), TlsSession::Side::server, "");
   CHECK(server.secure(std::move(session), in_ms(10'000)).code == Code::tls);
   iovec part{const_cast<char*>("plain"), 5};
   CHECK(server.send(&part, 1).ok());
@@ -199,8 +202,8 @@ void no_plain_text_after_a_handshake() {
   Socket server(std::move(pair.other));
   uint8_t nonsense[] = {22, 3, 1, 0, 4, 99, 0, 0, 0};
   CHECK(send(pair.one.get(), nonsense, sizeof nonsense, 0) == sizeof nonsense);
-  auto session = std::make_unique<TlsSession>(psk_credentials("alice", kKey),
-                                              TlsSession::Side::server, "");
+  auto session =
+      std::make_unique<TlsSession>(psk_credentials("alice", kKey), TlsSession::Side::server, "");
   CHECK(!server.secure(std::move(session), in_ms(10'000)).ok());
   iovec part{const_cast<char*>("plain"), 5};
   CHECK(server.send(&part, 1).code == Code::closed);
@@ -221,9 +224,9 @@ void key_files() {
   CHECK(code_of_file("alice:" + kKey, 0640) == Code::no_permission);
   CHECK(code_of_file("alice:" + kKey, 0604) == Code::no_permission);
   for (const std::string& wrong : std::initializer_list<std::string>{
-        "", kKey, "alice:", ":" + kKey, "alice:" + kKey + "g", "alice:" + kKey + " ",
-        "alice:abcd", "#61g:" + kKey, "#:" + kKey, "#00:" + kKey, "alice:" + kKey + "a",
-        "a:" + kKey + "\na:" + kOtherKey, std::string(129, 'a') + ":" + kKey}) {
+           "", kKey, "alice:", ":" + kKey, "alice:" + kKey + "g", "alice:" + kKey + " ",
+           "alice:abcd", "#61g:" + kKey, "#:" + kKey, "#00:" + kKey, "alice:" + kKey + "a",
+           "a:" + kKey + "\na:" + kOtherKey, std::string(129, 'a') + ":" + kKey}) {
     CHECK(code_of_file(wrong) == Code::invalid);
   }
   PskKeys keys;

@@ -19,9 +19,7 @@ constexpr uint64_t kSize = 64 << 20;
 // A control connection and one data stream, made by hand.
 class RawSource {
  public:
-  explicit RawSource(uint16_t port) : port_(port) {
-    control_ = greet("control", &session_id_);
-  }
+  explicit RawSource(uint16_t port) : port_(port) { control_ = greet("control", &session_id_); }
   void open_stream(const std::string& index_and_count = "0 1") {
     std::string ignored;
     data_ = greet("data " + session_id_ + " " + index_and_count, &ignored);
@@ -149,10 +147,13 @@ int main() {
     header.disk = 1;
     source.send(header, block.data(), block.size());
   });
-  check("a stripe of another stream", Code::protocol, [&](RawSource& source) {
-    source.open_stream("0 2");
-    source.send(data_frame(block, kStripe), block.data(), block.size());
-  }, 2);
+  check(
+      "a stripe of another stream", Code::protocol,
+      [&](RawSource& source) {
+        source.open_stream("0 2");
+        source.send(data_frame(block, kStripe), block.data(), block.size());
+      },
+      2);
   check("an extent over two stripes", Code::protocol, [&](RawSource& source) {
     source.open_stream();
     std::vector<uint8_t> two(8192, 7);
@@ -197,37 +198,52 @@ int main() {
     source.open_stream();
     source.send(same_frame(kZeroBlock, 0));
   });
-  check("an extent said to be there that was never told", Code::protocol, [&](RawSource& source) {
-    source.open_stream();
-    source.send(same_frame(12345, 0));
-  }, 1, true);
-  check("zeroes said to be there that nobody has looked for", Code::protocol, [&](RawSource& source) {
-    source.open_stream();
-    source.send(same_frame(kZeroBlock, 0));
-  }, 1, true);
-  check("the same, as a run", Code::protocol, [&](RawSource& source) {
-    source.open_stream();
-    source.send(same_zeroes_frame(0));
-  }, 1, true);
-  check("an extent said to be there that has been sent", Code::protocol, [&](RawSource& source) {
-    source.open_stream();
-    source.send(zero_frame(0));
-    source.send(same_frame(kZeroBlock, 0));
-  }, 1, true);
+  check(
+      "an extent said to be there that was never told", Code::protocol,
+      [&](RawSource& source) {
+        source.open_stream();
+        source.send(same_frame(12345, 0));
+      },
+      1, true);
+  check(
+      "zeroes said to be there that nobody has looked for", Code::protocol,
+      [&](RawSource& source) {
+        source.open_stream();
+        source.send(same_frame(kZeroBlock, 0));
+      },
+      1, true);
+  check(
+      "the same, as a run", Code::protocol,
+      [&](RawSource& source) {
+        source.open_stream();
+        source.send(same_zeroes_frame(0));
+      },
+      1, true);
+  check(
+      "an extent said to be there that has been sent", Code::protocol,
+      [&](RawSource& source) {
+        source.open_stream();
+        source.send(zero_frame(0));
+        source.send(same_frame(kZeroBlock, 0));
+      },
+      1, true);
   check("an inventory that was not agreed on", Code::peer_gone, [&](RawSource& source) {
     source.open_stream();
     source.ask_inventory();
     CHECK(source.refusal.code == Code::protocol);
     source.hang_up();
   });
-  check("an inventory twice", Code::peer_gone, [&](RawSource& source) {
-    source.open_stream();
-    source.ask_inventory();
-    CHECK(source.refusal.ok());
-    source.ask_inventory();
-    CHECK(source.refusal.code == Code::protocol);
-    source.hang_up();
-  }, 1, true);
+  check(
+      "an inventory twice", Code::peer_gone,
+      [&](RawSource& source) {
+        source.open_stream();
+        source.ask_inventory();
+        CHECK(source.refusal.ok());
+        source.ask_inventory();
+        CHECK(source.refusal.code == Code::protocol);
+        source.hang_up();
+      },
+      1, true);
   check("a stream that ends in the middle of a frame", Code::peer_gone, [&](RawSource& source) {
     source.open_stream();
     source.send(data_frame(block, 0), block.data(), 100);

@@ -110,8 +110,7 @@ static void sweep_regions(uint64_t blocks, unsigned seed) {
         if (!run) break;
         CHECK(run->first == static_cast<uint64_t>(at - model.begin()));
         uint64_t stop = std::min(blocks, run->first + length);
-        CHECK(run->count == static_cast<uint64_t>(
-                                std::find(at, model.begin() + stop, false) - at));
+        CHECK(run->count == static_cast<uint64_t>(std::find(at, model.begin() + stop, false) - at));
         std::fill(at, at + run->count, false);
         break;
       }
@@ -123,7 +122,8 @@ static void sweep_regions(uint64_t blocks, unsigned seed) {
         CHECK(run->first == static_cast<uint64_t>(at - model.begin()) && run->end() <= end);
         CHECK(run->count == static_cast<uint64_t>(std::find(at, model.begin() + end, false) - at));
         CHECK(map.covers(*run) && map.next(first) <= run->first);
-        CHECK(run->end() == blocks || !map.covers({run->first, run->count + 1}) || model[run->end()]);
+        CHECK(run->end() == blocks || !map.covers({run->first, run->count + 1}) ||
+              model[run->end()]);
       }
     }
     CHECK(map.count() == count());
@@ -247,7 +247,8 @@ static void check_marks_as_regions_go() {
   constexpr uint64_t kRegions = 64, kEach = 4096;
   for (int round = 0; round < 200; round++) {
     DirtyMap map(kRegions * kEach * 4096, 4096);
-    for (uint64_t region = 0; region < kRegions; region += 2) map.mark_blocks({region * kEach, kEach});
+    for (uint64_t region = 0; region < kRegions; region += 2)
+      map.mark_blocks({region * kEach, kEach});
     std::vector<std::atomic<int>> data(kRegions), copy(kRegions);
     std::atomic<int> ready{0};
     auto meet = [&] {
@@ -255,7 +256,8 @@ static void check_marks_as_regions_go() {
       while (ready.load() < 2) std::this_thread::yield();
     };
     auto copy_in = [&](uint64_t region) {
-      while (map.claim(region * kEach, (region + 1) * kEach, kEach)) copy[region] = data[region].load();
+      while (map.claim(region * kEach, (region + 1) * kEach, kEach))
+        copy[region] = data[region].load();
     };
     std::thread writer([&] {
       meet();
@@ -313,7 +315,8 @@ void check_recent() {
 int main() {
   for (uint32_t block_size : {4096u, 8192u, 65536u, 1u << 20}) {
     for (uint64_t blocks : {1ull, 2ull, 63ull, 64ull, 65ull, 4095ull, 4096ull, 4097ull, 9000ull}) {
-      for (uint64_t tail : {0ull, 512ull, 3584ull}) sweep_marks(blocks * block_size + tail, block_size);
+      for (uint64_t tail : {0ull, 512ull, 3584ull})
+        sweep_marks(blocks * block_size + tail, block_size);
     }
   }
   puts("ok marks and claims equal the model");

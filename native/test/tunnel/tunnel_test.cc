@@ -44,9 +44,8 @@ struct End {
     all.mtu = options.mtu;
     all.greeting_timeout_ms = 1000;
     all.tls = options.tls;
-    tunnel = std::make_unique<Tunnel>(
-        all, std::make_unique<Device>(FileDescriptor(fds[1]), &mtu),
-        [this](bool up, const Status&) { (up ? ups : downs)++; });
+    tunnel = std::make_unique<Tunnel>(all, std::make_unique<Device>(FileDescriptor(fds[1]), &mtu),
+                                      [this](bool up, const Status&) { (up ? ups : downs)++; });
     CHECK(tunnel->start().ok());
   }
 

@@ -21,7 +21,9 @@ void greetings() {
   encode_tunnel_greeting(0xabcdef, 9000, bytes);
   CHECK(decode_tunnel_greeting(bytes, 0xabcdef, &mtu).ok() && mtu == 9000);
   CHECK(decode_tunnel_greeting(bytes, 0xabcdee, &mtu).code == Code::refused);
-  for (auto [at, code] : {std::pair{0, Code::protocol}, {3, Code::protocol}, {4, Code::version},
+  for (auto [at, code] : {std::pair{0, Code::protocol},
+                          {3, Code::protocol},
+                          {4, Code::version},
                           {5, Code::protocol}}) {
     encode_tunnel_greeting(1, 1500, bytes);
     bytes[at] ^= 0x40;

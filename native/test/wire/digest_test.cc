@@ -175,7 +175,8 @@ void only_what_was_found_is_confirmed() {
   CHECK(!destination.confirm_zeroes({0, kPerStripe}));
   destination.found({0, kPerStripe}, nullptr);
   CHECK(!destination.confirm_zeroes({0, kPerStripe + 1}));
-  CHECK(destination.confirm_zeroes({0, kPerStripe}) && !destination.confirm_zeroes({0, kPerStripe}));
+  CHECK(destination.confirm_zeroes({0, kPerStripe}) &&
+        !destination.confirm_zeroes({0, kPerStripe}));
   destination.found({kPerStripe, kPerStripe}, hashes.data());
   CHECK(!destination.confirm_zeroes({kPerStripe, 1}));
   CHECK(!destination.confirm({kPerStripe, 2}, check_of(hashes.data(), 3, 0), 0));
@@ -192,7 +193,8 @@ void what_is_trusted_counts() {
   destination.trust(0);
   CHECK(destination.value() == digest_term(3, hash) && destination.pending() == 1);
   destination.trust(1);
-  CHECK(destination.value() == digest_term(3, hash) + digest_term(4, hash) && destination.pending() == 0);
+  CHECK(destination.value() == digest_term(3, hash) + digest_term(4, hash) &&
+        destination.pending() == 0);
 }
 
 void stopping_ends_it() {

@@ -73,7 +73,8 @@ static void check_limits() {
   CHECK(!refused(header));
   header.length = kStripe + 1;
   CHECK(refused(header));
-  for (auto [type, limit] : {std::pair{FrameType::hello, kMaxHello}, {FrameType::control, kMaxControl}}) {
+  for (auto [type, limit] :
+       {std::pair{FrameType::hello, kMaxHello}, {FrameType::control, kMaxControl}}) {
     header = FrameHeader{};
     header.type = type;
     header.payload = limit;
@@ -98,7 +99,8 @@ static void check_hashes() {
     bytes[at] ^= static_cast<uint8_t>(1u << (random() % 8));
     std::vector<uint64_t> now(4);
     hash_blocks(bytes.data(), bytes.size(), 4096, now.data());
-    for (size_t block = 0; block < 4; block++) CHECK((now[block] != hashes[block]) == (block == at / 4096));
+    for (size_t block = 0; block < 4; block++)
+      CHECK((now[block] != hashes[block]) == (block == at / 4096));
     hashes = now;
   }
   // The same block counts differently at another place, and zeroes not at all.

@@ -213,8 +213,8 @@ void BpfProgram::flights(std::vector<Flight>* flights) const {
   if (bios_ < 0) return;
   std::vector<uint64_t> keys(kMaxBios), values(kMaxBios);
   uint32_t count = kMaxBios, batch = 0;
-  int error = bpf_map_lookup_batch(bios_, nullptr, &batch, keys.data(), values.data(), &count,
-                                   nullptr);
+  int error =
+      bpf_map_lookup_batch(bios_, nullptr, &batch, keys.data(), values.data(), &count, nullptr);
   if (error != 0 && errno != ENOENT) {  // ENOENT: that was all
     counters[COUNT_UNTOLD].fetch_add(1);
     return;

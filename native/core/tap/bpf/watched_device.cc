@@ -36,7 +36,7 @@ Status find_watched_device(const std::string& path, std::unique_ptr<BlockDevice>
   if (!status.ok()) return status;
   if (sectors == 0) return Status::failure(Code::bad_size, path + " has no bytes");
   const BlockDevice& found = **device;
-  *target = {found.disk_major(), found.disk_minor(), found.start(), sectors,
+  *target = {found.disk_major(), found.disk_minor(), found.start(),    sectors,
              found.queues(),     found.tags(),       found.sequence(), 0};
   return {};
 }

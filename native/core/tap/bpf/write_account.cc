@@ -28,8 +28,8 @@ Status WriteAccount::drained_balance(bool mildly, int64_t* balance) const {
   std::thread drain;
   Status drain_status;
   Status status = start_thread(&drain, [&] {
-    drain_status = contain(
-        [&] { return mildly ? device_.drain_queue() : device_.drain_queue_by_depth(); });
+    drain_status =
+        contain([&] { return mildly ? device_.drain_queue() : device_.drain_queue_by_depth(); });
     drained = true;
   });
   if (!status.ok()) return status;
@@ -84,8 +84,8 @@ bool WriteAccount::balances() const {
 }
 
 Status WriteAccount::unaccounted(const std::string& why) const {
-  return Status::failure(Code::unaccounted, "the tap may have missed writes to " + device_.path() +
-                                                ": " + why);
+  return Status::failure(Code::unaccounted,
+                         "the tap may have missed writes to " + device_.path() + ": " + why);
 }
 
 Status WriteAccount::unbalanced() const {

@@ -86,7 +86,8 @@ class Users {
     std::ifstream maps("/proc/self/maps");
     for (std::string line; std::getline(maps, line);) {
       unsigned major = 0, minor = 0;
-      if (sscanf(line.c_str(), "%*s %*s %*s %x:%x", &major, &minor) == 2 && have(major, minor)) return true;
+      if (sscanf(line.c_str(), "%*s %*s %*s %x:%x", &major, &minor) == 2 && have(major, minor))
+        return true;
     }
     return false;
   }
@@ -150,7 +151,8 @@ Status check_dm_delay(const std::string& path) {
 
 Status check_dm_metadata(const BlockDevice& device, const std::string& place) {
   if (place.empty() || !Users(device).have(place)) return {};
-  return Status::failure(Code::invalid, "metadata: " + place + " lies on " + device.path() + " itself");
+  return Status::failure(Code::invalid,
+                         "metadata: " + place + " lies on " + device.path() + " itself");
 }
 
 Status check_dm_table(const std::string& path, const DmDevice& device) {

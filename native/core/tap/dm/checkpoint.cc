@@ -87,7 +87,8 @@ Status DmWatch::look_while_suspended(EraState* now) {
   if (status.ok()) status = EraMetadata(stack_->store().descriptor()).current(now);
   if (!status.ok()) return status;
   if (now->era < since_) {
-    return Status::failure(Code::unaccounted, "dm-era has not begun a new era: writes may be missing");
+    return Status::failure(Code::unaccounted,
+                           "dm-era has not begun a new era: writes may be missing");
   }
   BlockDevice::Written written;
   status = era_block_->written(&written);

@@ -101,8 +101,10 @@ bool add_targets(const Task& task, const DmTable& table) {
 Status explained(Status status) {
   if (status.error == ENOKEY) {
     return Status::failure(Code::unsupported,
-                           status.operation + ": the key of dm-crypt is no longer in the keyring "
-                           "(open the device with cryptsetup --disable-keyring)", ENOKEY);
+                           status.operation +
+                               ": the key of dm-crypt is no longer in the keyring "
+                               "(open the device with cryptsetup --disable-keyring)",
+                           ENOKEY);
   }
   if (status.error == EINVAL) status.code = Code::unsupported;
   return status;

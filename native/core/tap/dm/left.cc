@@ -65,8 +65,8 @@ State state_of(const DmTable& table, const DmInfo& inner) {
   DmInfo era;
   if (is_fence(table)) return State::fenced;
   if (is_era(table, device_of(inner))) return State::tapped;
-  bool delayed = is_delay(table) && find_era(inner, &era).ok() &&
-                 names_device(table, device_of(era).number());
+  bool delayed =
+      is_delay(table) && find_era(inner, &era).ok() && names_device(table, device_of(era).number());
   return delayed ? State::tapped : State::beside;
 }
 
@@ -139,10 +139,12 @@ std::string era_uuid(const DmInfo& device) {
 }
 
 Status fenced_device(const std::string& name) {
-  return Status::failure(Code::refused,
-                         name + " is fenced: the destination of a migration owns its disk, or nobody "
-                         "knows. `blockferry recover --device` with the journal says who does, and gives "
-                         "it back, or lets a migration come back to it");
+  return Status::failure(
+      Code::refused,
+      name +
+          " is fenced: the destination of a migration owns its disk, or nobody "
+          "knows. `blockferry recover --device` with the journal says who does, and gives "
+          "it back, or lets a migration come back to it");
 }
 
 DmTable error_table(uint64_t sectors) { return {{0, sectors, "error", ""}}; }

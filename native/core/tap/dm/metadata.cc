@@ -133,8 +133,9 @@ Status EraMetadata::walk_tree(uint64_t root, uint32_t value_size, int depth,
   uint64_t entries = le32toh(header.entries), most = le32toh(header.max_entries);
   uint32_t size = le32toh(header.value_size);
   bool fits = sizeof header + most * (sizeof(uint64_t) + size) <= kEraMetadataBlock;
-  bool sound = le64toh(header.place) == root && entries <= most && fits &&
-               (flags == kInternal ? size == sizeof(uint64_t) : flags == kLeaf && size == value_size);
+  bool sound =
+      le64toh(header.place) == root && entries <= most && fits &&
+      (flags == kInternal ? size == sizeof(uint64_t) : flags == kLeaf && size == value_size);
   if (!sound) return nonsense(root);
   const uint8_t* keys = bytes + sizeof header;
   const uint8_t* values = keys + most * sizeof(uint64_t);
@@ -187,9 +188,10 @@ Status EraMetadata::written_since(const EraState& state, uint64_t era, const Vis
   });
   if (!status.ok()) return status;
   Runs runs(visit);
-  return walk_array(state.last_written, sizeof(uint32_t), [&](uint64_t block, const uint8_t* value) {
-    if (read32(value) >= era) runs.add(block, 1);
-  });
+  return walk_array(state.last_written, sizeof(uint32_t),
+                    [&](uint64_t block, const uint8_t* value) {
+                      if (read32(value) >= era) runs.add(block, 1);
+                    });
 }
 
 }  // namespace blockferry

@@ -23,9 +23,9 @@ inline constexpr uint64_t kEraMetadataBlock = 4096;
 bool is_era_superblock(const void* block);
 
 struct EraState {
-  uint64_t era = 0;         // the current one; not known of a snapshot
-  uint64_t snapshot = 0;    // where the metadata snapshot is; 0: there is none
-  uint64_t writesets = 0;   // the roots of the eras that still have a set of their own,
+  uint64_t era = 0;           // the current one; not known of a snapshot
+  uint64_t snapshot = 0;      // where the metadata snapshot is; 0: there is none
+  uint64_t writesets = 0;     // the roots of the eras that still have a set of their own,
   uint64_t last_written = 0;  // and of the array of eras, by block
 };
 

@@ -25,7 +25,8 @@ struct Fenced {
 Status find_fenced(const std::string& path, Fenced* found) {
   std::unique_ptr<BlockDevice> block;
   Status status = BlockDevice::find(path, &block);
-  if (!status.ok() || !block->mapped()) return Status::failure(Code::not_found, path + " is not mapped");
+  if (!status.ok() || !block->mapped())
+    return Status::failure(Code::not_found, path + " is not mapped");
   DmDevice device(block->disk_major(), block->disk_minor());
   status = device.info(&found->outer);
   if (status.ok()) status = find_inner(found->outer, &found->inner);
@@ -46,8 +47,9 @@ Status until_closed(const DmInfo& outer) {
     std::this_thread::sleep_for(kOpenPause);
   }
   return Status::failure(Code::busy,
-                         outer.name + " is fenced since its disk has moved, and a program still has it "
-                         "open, which would write there again: end it first");
+                         outer.name +
+                             " is fenced since its disk has moved, and a program still has it "
+                             "open, which would write there again: end it first");
 }
 
 }  // namespace

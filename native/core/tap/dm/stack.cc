@@ -142,10 +142,11 @@ Status DmStack::check() const {
   wipe(&table);
   if (!status.ok() && status.code != Code::not_found) return status;
   if (status.ok() && ours) return {};
-  return Status::failure(Code::table_changed,
-                         "another tool has changed the table of " + device_.number() +
-                         " under the tap (a resize, a refresh): what was written since is not known. "
-                         "The disk works on as that tool has left it: begin again");
+  return Status::failure(
+      Code::table_changed,
+      "another tool has changed the table of " + device_.number() +
+          " under the tap (a resize, a refresh): what was written since is not known. "
+          "The disk works on as that tool has left it: begin again");
 }
 
 Status DmStack::detach() {

@@ -95,10 +95,10 @@ class DmStack {
 // What there is of stacks on this host.
 struct DmLeft {
   enum class State {
-    tapped,   // the device works through dm-era
-    fenced,   // its I/O fails, or waits: the destination owns the disk, or nobody knows
-    beside,   // it has its own table, or another tool's
-    alone,    // it is gone
+    tapped,  // the device works through dm-era
+    fenced,  // its I/O fails, or waits: the destination owns the disk, or nobody knows
+    beside,  // it has its own table, or another tool's
+    alone,   // it is gone
   };
   State state = State::alone;
   std::string device;  // its name, or what the inner device calls it

@@ -62,7 +62,8 @@ Status EraStore::open_device(const std::string& path, uint64_t bytes) {
   FileDescriptor device(::open(path.c_str(), O_RDWR | O_DIRECT | O_EXCL | O_CLOEXEC));
   if (!device.open()) return Status::from_errno(errno, "open " + path);
   uint64_t size = 0;
-  if (ioctl(device.get(), BLKGETSIZE64, &size) != 0) return Status::from_errno(errno, "measure " + path);
+  if (ioctl(device.get(), BLKGETSIZE64, &size) != 0)
+    return Status::from_errno(errno, "measure " + path);
   if (size < bytes) {
     return Status::failure(Code::no_space, path + " is too small for the metadata: it takes " +
                                                std::to_string(bytes) + " bytes");
@@ -71,10 +72,12 @@ Status EraStore::open_device(const std::string& path, uint64_t bytes) {
   if (pread(device.get(), block.get(), kEraMetadataBlock, 0) != kEraMetadataBlock) {
     return Status::from_errno(errno, "read " + path);
   }
-  bool empty = std::all_of(block.get(), block.get() + kEraMetadataBlock, [](auto byte) { return byte == 0; });
+  bool empty = std::all_of(block.get(), block.get() + kEraMetadataBlock,
+                           [](auto byte) { return byte == 0; });
   if (!empty && !is_era_superblock(block.get())) {
-    return Status::failure(Code::refused, path + " holds something else than metadata: zero its "
-                                                 "first 4096 bytes if it is not needed");
+    return Status::failure(Code::refused, path +
+                                              " holds something else than metadata: zero its "
+                                              "first 4096 bytes if it is not needed");
   }
   // A block of zeroes makes the kernel begin anew.
   memset(block.get(), 0, kEraMetadataBlock);
@@ -88,8 +91,7 @@ Status EraStore::open_device(const std::string& path, uint64_t bytes) {
 
 // All of its space is taken now: dm-era fails writes when it gets none.
 Status EraStore::open_file(const std::string& folder, uint64_t bytes) {
-  data_.reset(folder.empty() ? memfd_create("blockferry-era", MFD_CLOEXEC)
-                             : nameless_file(folder));
+  data_.reset(folder.empty() ? memfd_create("blockferry-era", MFD_CLOEXEC) : nameless_file(folder));
   std::string where = folder.empty() ? "memory" : folder;
   if (!data_.open()) return Status::from_errno(errno, "make a file in " + where);
   int error = posix_fallocate(data_.get(), 0, static_cast<off_t>(bytes));

@@ -118,8 +118,10 @@ void DmWatch::move_to(DmPhase next) {
     if (may_follow(phase_, next)) {
       phase_ = next;
     } else {
-      failure_ = Status::failure(Code::internal, "the dm tap of " + path_ + ": no way from phase " +
-          std::to_string(static_cast<int>(phase_)) + " to " + std::to_string(static_cast<int>(next)));
+      failure_ =
+          Status::failure(Code::internal, "the dm tap of " + path_ + ": no way from phase " +
+                                              std::to_string(static_cast<int>(phase_)) + " to " +
+                                              std::to_string(static_cast<int>(next)));
     }
   }
   changed_.notify_all();

@@ -25,7 +25,8 @@ namespace blockferry {
 class DmWatch : public WriteWatch {
  public:
   ~DmWatch() override;
-  Status open(const std::string& path, const std::string& metadata, bool delays, std::string* below);
+  Status open(const std::string& path, const std::string& metadata, bool delays,
+              std::string* below);
   void track(DirtyMap* map) override;
   Status drain(std::chrono::steady_clock::duration limit) override;
   void hold() override { wanted_ = true; }
@@ -67,7 +68,7 @@ class DmWatch : public WriteWatch {
   BlockDevice::Written before_;
 
   std::atomic<bool> wanted_{false};  // that writers are held: since hold(), until open()
-  std::mutex device_mutex_;  // all below: one deals with the device at a time
+  std::mutex device_mutex_;          // all below: one deals with the device at a time
   bool may_lose_ = false;
   uint64_t since_ = 0;
   uint64_t discards_ = 0;        // there were until the last checkpoint

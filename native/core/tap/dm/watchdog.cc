@@ -90,7 +90,8 @@ Status DmWatchdog::start_helper() {
   if (error != 0) return Status::from_errno(error, "start " + path);
   pollfd ready = {socket_.get(), POLLIN, 0};
   DmWord word = DmWord::end;
-  bool there = poll(&ready, 1, kStartMs) == 1 && recv(ready.fd, &word, 1, 0) == 1 && word == DmWord::ready;
+  bool there =
+      poll(&ready, 1, kStartMs) == 1 && recv(ready.fd, &word, 1, 0) == 1 && word == DmWord::ready;
   return there ? Status{} : Status::failure(Code::io_error, path + " does not work");
 }
 
@@ -163,7 +164,8 @@ void stand_by(const DmDevice& device, int socket) {
       case DmWord::resume_at_death: fences = false; break;
       case DmWord::lift_delay_at_death: lifts = true; break;
       case DmWord::keep_delay_at_death: lifts = false; break;
-      case DmWord::alive: case DmWord::ready: break;
+      case DmWord::alive:
+      case DmWord::ready: break;
     }
   }
   if (fences) return fence(device);

@@ -244,9 +244,8 @@ int main(int argc, char** argv) {
   RUN(what_is_written_after_a_kill_is_known());
   RUN(nothing_is_left_when_it_is_closed());
   forgets("pins that were removed", remove_pins);
-  forgets("a tap with another map file meanwhile", [](const Place& place) {
-    open_bpf_tap(place.device.path(), place.folder / "other");
-  });
+  forgets("a tap with another map file meanwhile",
+          [](const Place& place) { open_bpf_tap(place.device.path(), place.folder / "other"); });
   forgets("a copy of the map file", [](const Place& place) {
     std::filesystem::copy_file(place.map, place.map + ".copy");
     std::filesystem::rename(place.map + ".copy", place.map);

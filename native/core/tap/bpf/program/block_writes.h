@@ -26,14 +26,14 @@ struct block_writes_target {
 };
 
 enum block_writes_counter {
-  COUNT_SECTORS,   /* issued on the whole disk and not taken back */
-  COUNT_WRITES,    /* issued to the part that is watched */
-  COUNT_BYTES,     /* of those */
-  COUNT_UNTOLD,    /* commands that may write, one can't tell where */
+  COUNT_SECTORS, /* issued on the whole disk and not taken back */
+  COUNT_WRITES,  /* issued to the part that is watched */
+  COUNT_BYTES,   /* of those */
+  COUNT_UNTOLD,  /* commands that may write, one can't tell where */
   /* The program does not know of these: what has to outlive the process that uses it. */
-  KEPT_BALANCE,    /* of the account when it began, see tap/bpf/write_account.h */
+  KEPT_BALANCE, /* of the account when it began, see tap/bpf/write_account.h */
   KEPT_MISSES,
   KEPT_UNTOLD,
-  KEPT_TOKEN,      /* which map file goes with it */
+  KEPT_TOKEN, /* which map file goes with it */
   COUNTERS
 };
