@@ -21,6 +21,7 @@ const packages = {
     { name: 'bind9-dnsutils', command: 'nsupdate' },
     { name: 'clang', command: 'clang++' },
     { name: 'libclang-rt-dev', isThere: hasFuzzer },
+    { name: 'clang-format', command: 'clang-format' },
     { name: 'cmake', command: 'cmake' },
     { name: 'conntrack', command: 'conntrack' },
     { name: 'dmsetup', command: 'dmsetup' },
