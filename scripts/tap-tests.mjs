@@ -38,7 +38,7 @@ const isFull = process.env.BLOCKFERRY_FULL === '1'
 const isLong = (path) => path.includes('/xen/moves/')
 
 // Those that take the longest begin first, so that none is left alone at the end.
-const longest = ['/lab/', '/xen/', '/machine/', '/hosts/', '/faults/', '/network/', '/model/']
+const longest = ['/lab/', '/xen/', '/machine/', '/testbed/', '/faults/', '/network/', '/model/']
 
 function rank (path) {
   const found = longest.findIndex((folder) => path.includes(folder))
