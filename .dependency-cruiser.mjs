@@ -49,7 +49,7 @@ export default {
     },
     {
       name: 'testbed-imports',
-      comment: 'what tests, benchmarks and demos share sees the library as a user does; QEMU\'s monitor is spoken in one way',
+      comment: 'what tests, benchmarks and demos share sees the library as a user does; QEMU\'s monitor is spoken, and devices are numbered, in one way',
       severity: 'error',
       from: { path: '^testbed/' },
       to: { path: '^(lib|test|bench|demo|examples)/', pathNot: '^lib/(index|machine/qmp|base/device-number)[.]ts$' }

@@ -2,7 +2,7 @@
 // addresses, with its disk, its memory and its clients' connections; nothing is changed inside. The
 // sites are network namespaces here, which takes root; the machine runs under QEMU's software emulation.
 //
-// How a tool of your own does it is in web-server/source.ts, destination.ts and network.ts.
+// How a tool of your own does it is in testbed/tools/source.ts, destination.ts and network.ts.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 

@@ -2,7 +2,7 @@
 // disk, its memory and its clients' connections, while they use it. The hosts are network
 // namespaces here, which takes root; the machine runs under QEMU's software emulation.
 //
-// How a tool of your own does it is in web-server/source.ts and web-server/destination.ts.
+// How a tool of your own does it is in testbed/tools/source.ts and testbed/tools/destination.ts.
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

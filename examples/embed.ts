@@ -19,8 +19,8 @@ await truncate(image, 64 * 2 ** 20)
   server.add(tap)
 
   // The destination.
-  const target = join(folder, 'moved.img')
-  await using receiver = await receive({ disks: [{ name: 'web', destination: target }] })
+  const destination = join(folder, 'moved.img')
+  await using receiver = await receive({ disks: [{ name: 'web', destination: destination }] })
 
   // The move: events while it runs, a report at its end.
   const migration = migrate({

@@ -79,7 +79,7 @@ async function run (values: Values, output: Output): Promise<number> {
   const ofDevice = named === null ? recovered : concerned(recovered, named)
   const code = codeFor(ofDevice)
   const machineCode = machine === null ? code : codeFor(concerned(recovered, machine))
-  const outcome = named === null ? null : await settleDevice(named, ofDevice)
+  const outcome = named === null ? null : await resolveDevice(named, ofDevice)
   const resolved = machine === null ? null : await resolveLeftover(machine, machineCode)
   output.event({
     event: 'recovered', migrations: recovered, ...(outcome !== null && { device: outcome }), ...(resolved !== null && { machine: resolved })
@@ -91,7 +91,7 @@ async function run (values: Values, output: Output): Promise<number> {
 }
 
 /** `recovered`: what concerns it. Null: it stays as it is, as that says nothing for sure. */
-async function settleDevice (named: NamedDevice, recovered: Recovered[]): Promise<string | null> {
+async function resolveDevice (named: NamedDevice, recovered: Recovered[]): Promise<string | null> {
   if (codeFor(recovered) === kExit.done) return await takeOut(named, true)
   return recovered.every(({ here }) => here === 'elsewhere') ? await letReturn(named) : null
 }

@@ -12,11 +12,11 @@ const kPhases = {
 }
 
 export function redirectText (state: RedirectState): string {
-  const { id, role, phase, addresses, newAddresses, tunnel, connection, caretaker: keeper } = state
+  const { id, role, phase, addresses, newAddresses, tunnel, connection, caretaker } = state
   const to = newAddresses.length === 0 ? '' : ` as ${newAddresses.join(', ')}`
   const way = role === 'old' ? 'to' : 'from'
   const still = connection === null ? '' : ', and no packet passes'
-  const alone = phase === 'settled' || isAlive(keeper) ? '' : `, nobody looks after it${still}`
+  const alone = phase === 'settled' || isAlive(caretaker) ? '' : `, nobody looks after it${still}`
   return `redirection ${id} of ${addresses.join(', ')}${to} ${way} ${tunnel.remote} ` +
     `(${tunnel.kind}): ${kPhases[phase]}${alone}`
 }

@@ -34,7 +34,7 @@ export async function untilInterrupted (host: DiskHost, ready: () => void): Prom
   let interrupt!: Interrupt
   const alive = setInterval(() => {}, 2 ** 30)
   await new Promise<void>((resolve) => {
-    const code = () => host.undecided ? kExit.ownerUnknown : kExit.interrupted
+    const code = () => host.ownerUnknown ? kExit.ownerUnknown : kExit.interrupted
     interrupt = new Interrupt(['SIGINT', 'SIGTERM', 'SIGHUP'], resolve, code)
     ready()
   })

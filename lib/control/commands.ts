@@ -46,28 +46,28 @@ const kCommands: { [C in CommandName]: Entry<C> } = {
   pause: {
     checks: kSelection,
     run: (host, { migration }) => {
-      host.outgoing(migration).pause()
+      host.sendJob(migration).pause()
       return {}
     }
   },
   resume: {
     checks: kSelection,
     run: (host, { migration }) => {
-      host.outgoing(migration).resume()
+      host.sendJob(migration).resume()
       return {}
     }
   },
   switchover: {
     checks: kSelection,
     run: (host, { migration }) => {
-      host.outgoing(migration).migration.switchover()
+      host.sendJob(migration).migration.switchover()
       return {}
     }
   },
   set: {
     checks: { ...kSelection, budgets: isObject },
     run: (host, { migration, budgets }) => {
-      host.outgoing(migration).migration.setLimits(budgets)
+      host.sendJob(migration).migration.setLimits(budgets)
       return {}
     }
   },

@@ -88,9 +88,9 @@ export class DiskHost {
   async send (request: SendRequest, emit: Emit): Promise<Report> {
     const { disks: names, to, switchover = 'auto', machine, redirect, ...options } = request
     const taps = this.#named(names)
-    const tell = new Teller(emit, (event) => this.#options.onEvent(event, outgoing.id))
+    const tell = new Teller(emit, (event) => this.#options.onEvent(event, job.id))
     const network = this.#redirections.open(redirect, 'old', (event) => tell.redirect(event))
-    const outgoing = new SendJob({
+    const job = new SendJob({
       ...options,
       switchover: switchoverOf(switchover),
       disks: taps.map((source) => ({ source })),
@@ -99,8 +99,8 @@ export class DiskHost {
       ...machineIn(machine),
       ...(network !== null && { network })
     }, taps.map(({ name }) => name), to)
-    emit({ event: 'accepted', migration: outgoing.id })
-    return await this.#run(outgoing, () => outgoing.run((event) => tell.all(event)))
+    emit({ event: 'accepted', migration: job.id })
+    return await this.#run(job, () => job.run((event) => tell.all(event)))
       .finally(() => this.#release(network, tell))
   }
 
@@ -136,9 +136,9 @@ export class DiskHost {
     server: NbdServer | null, emit: Emit, arrived: (tap: Tap) => void
   ): Promise<void> {
     const names = disks.map(({ destination, name }) => name ?? (destination as Tap).name)
-    const tell = new Teller(emit, (event) => this.#options.onEvent(event, arrival.id))
+    const tell = new Teller(emit, (event) => this.#options.onEvent(event, job.id))
     const network = this.#redirections.open(redirect, 'new', (event) => tell.redirect(event))
-    const arrival = await ReceiveJob.listen(names, {
+    const job = await ReceiveJob.listen(names, {
       ...options,
       ...this.#journal(),
       ...machineIn(machine),
@@ -148,8 +148,8 @@ export class DiskHost {
       ...(server !== null && { serve: server }),
       ...(network !== null && { network })
     })
-    emit({ event: 'accepted', migration: arrival.id })
-    await this.#run(arrival, () => arrival.run((event) => tell.all(event)))
+    emit({ event: 'accepted', migration: job.id })
+    await this.#run(job, () => job.run((event) => tell.all(event)))
       .finally(() => this.#release(network, tell))
   }
 
@@ -168,7 +168,7 @@ export class DiskHost {
   }
 
   /** The same for what only a migration out of here can do. */
-  outgoing (migration?: string): SendJob {
+  sendJob (migration?: string): SendJob {
     const job = this.job(migration)
     if (job instanceof SendJob) return job
     throw new BlockferryError(
@@ -176,8 +176,8 @@ export class DiskHost {
   }
 
   /** Whether nobody here knows who will own the disks of a migration out of here. */
-  get undecided (): boolean {
-    return [...this.#running.values()].some(({ job }) => job instanceof SendJob && job.undecided)
+  get ownerUnknown (): boolean {
+    return [...this.#running.values()].some(({ job }) => job instanceof SendJob && job.ownerUnknown)
   }
 
   /** Cancels what has not committed and waits until it is over, ends the NBD clients, lets go of
@@ -236,7 +236,7 @@ export class DiskHost {
     })
   }
 
-  /** An arrival that has failed, and only waits for its source to ask, is in nobody's way. */
+  /** An job that has failed, and only waits for its source to ask, is in nobody's way. */
   async #endWaiting (name: string): Promise<void> {
     for (const { job, over } of this.#running.values()) {
       if (!(job instanceof ReceiveJob && job.over && job.disks.includes(name))) continue

@@ -56,7 +56,7 @@ export class SendJob implements Job {
   }
 
   /** The owner of its disks is unknown here. */
-  get undecided (): boolean {
+  get ownerUnknown (): boolean {
     return this.#ownerUnknown
   }
 

@@ -5,7 +5,7 @@ import { BlockferryError } from '../base/errors.js'
 import type { Machine, MachineDescription, MemoryMachine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
 import { machineCall } from '../session/machine-call.js'
-import { privateSocket } from '../session/private-socket.js'
+import { privateSocket } from '../session/memory-socket.js'
 import type { DestinationDisks } from './disks.js'
 
 export class DestinationMachine {

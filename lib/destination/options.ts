@@ -25,8 +25,8 @@ export interface DestinationDisk {
   direct?: boolean
   /** Of a path: take it although another program has it open for writing (see TapOptions), else BUSY, or
    * although it goes by the name of the source's own storage or holds what that is found to hold, else REFUSED;
-   * and of a larger device for a
-   * machine that opens it itself (Xen), which sees all of it, else BAD_SIZE. Default false. */
+   * and of a larger device for a machine that opens it itself (Xen), which sees all of it, else BAD_SIZE. Default
+   * false. */
   force?: boolean
   /** Take all the space that the disk can need before it comes: NO_SPACE then, and not in the middle;
    * UNSUPPORTED where a file system can't. A block device has what it has: its zeroes are written then, where

@@ -1,13 +1,13 @@
 // What a migration is at its destination, and what may come next. Named as in the model (test/model/ownership.pml)
 // and the journal, which know `receiving` (all before `deciding`), `committed` and `refused`.
 //
-//   ──▶ greeting ──▶ preparing ──▶ receiving ──▶ switching ◀──▶ sealed ──▶ deciding ──▶ committed ──▶ heard
-//          │             │             │             │            │           │             ▲
-//          └──────┬──────┴──────┬──────┘             ├────────────┘      the link breaks    │
-//                 ▼             ▼                    ▼                        ▼             │
-//              refused       refused          refused, lost           decidingAlone ────────┘
-//                                                    ▲                        │
-//                            the journal says no ────┴── or nobody knows: unknown
+//   ──▶ greeting ──▶ preparing ──▶ receiving ──▶ switching ◀──▶ sealed ──▶ deciding ──────▶ committed ──▶ heard
+//          │             │             │             │            │           │  the link         ▲
+//          │             │             │             │            │           ▼  breaks           │
+//          │             │             │             │            │      decidingAlone ───────────┘
+//          ▼             ▼             ▼             ▼            ▼           │
+//       refused       refused       refused    refused, lost  refused, lost   │ from both:
+//                                                                             ▼ lost, the journal says no; unknown
 //
 import { StateMachine } from '../base/state-machine.js'
 

@@ -1,3 +1,4 @@
+// Where migrations come in: who may begin, who holds which disks, what became of whom, and what follows a commit.
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -5,6 +6,8 @@ import type { DestinationReport } from '../session/report.js'
 import { BlockferryError, toBlockferryError } from '../base/errors.js'
 import { EventStream } from '../base/event-stream.js'
 import type { ReceiveEvent } from '../session/events.js'
+import { machineCall } from '../session/machine-call.js'
+import { askLimitMs } from '../session/time-limits.js'
 import type { SessionContext } from './session-context.js'
 import { DestinationSession } from './session.js'
 import type { CheckedReceiveOptions } from './options.js'
@@ -20,8 +23,6 @@ import { Tap } from '../tap/tap.js'
 
 /** How long a disk that another migration holds is waited for. */
 const kLetGoMs = 2000
-/** How long a source that lost the link asks, in link timeouts. */
-const kAskTimeouts = 3
 
 /** Waits for migrations; each disk is owned here when its migration has committed. */
 export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposable {
@@ -138,8 +139,8 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
 
   /** A source that lost the link just when the commit was answered will ask. */
   async #untilHeard (): Promise<void> {
-    const timeouts = this.#waitsForLost ? kAskTimeouts : 1
-    const timeout = AbortSignal.timeout(timeouts * this.#options.linkTimeoutMs)
+    const { linkTimeoutMs } = this.#options
+    const timeout = AbortSignal.timeout(this.#waitsForLost ? askLimitMs(linkTimeoutMs) : linkTimeoutMs)
     const late = once(timeout, 'abort')
     while (this.#mayBeAsked() && !timeout.aborted) {
       await Promise.race([late, new Promise<void>((resolve) => { this.#onHeard = resolve })])
@@ -253,13 +254,10 @@ export class Receiver extends EventStream<ReceiveEvent> implements AsyncDisposab
   async #resumeMachine (migration: string, run: boolean): Promise<void> {
     const { machine } = this.#options
     try {
-      if (run) await machine.resume?.()
-      if (isMemoryMachine(machine)) await machine.close()
-    } catch (cause) {
-      const words = cause instanceof Error ? cause.message : String(cause)
-      const error = new BlockferryError('MACHINE', `resume() of the machine failed: ${words}`, {
-        owner: 'destination', cause
-      })
+      if (run) await machineCall('resume', () => machine.resume?.())
+      if (isMemoryMachine(machine)) await machineCall('close', () => machine.close())
+    } catch (thrown) {
+      const error = toBlockferryError(thrown, { owner: 'destination' })
       this.emit({ event: 'failed', migration, error })
     }
   }

@@ -7,7 +7,7 @@
 import { BlockferryError, toBlockferryError } from '../base/errors.js'
 import { DestinationOwnership } from '../ownership/destination-ownership.js'
 import type { NativeSession } from '../native/types.js'
-import { limitRanges } from './limit-ranges.js'
+import { limitRanges } from './fewer-ranges.js'
 import { decide } from './decision.js'
 import { Heartbeat } from '../session/heartbeat.js'
 import { inTime } from '../base/in-time.js'
@@ -68,15 +68,15 @@ export class DestinationSession {
   readonly ended = new Promise<void>((resolve) => { this.#ended = resolve })
   readonly #peerLeft = new Promise<void>((resolve) => { this.#hungUp = resolve })
 
-  constructor (session: NativeSession, host: SessionContext<DestinationSession>) {
+  constructor (session: NativeSession, context: SessionContext<DestinationSession>) {
     this.#session = session
     this.peer = session.peer()
-    this.#context = host
+    this.#context = context
     this.#machine = new DestinationMachine(
-      host.options.machine, (reason) => this.#failUnlessLost(machineGone(reason)))
-    this.#network = new NetworkSteps(host.options.network)
+      context.options.machine, (reason) => this.#failUnlessLost(machineGone(reason)))
+    this.#network = new NetworkSteps(context.options.network)
     this.#heartbeat = new Heartbeat(
-      host.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
+      context.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
     this.#heartbeat.start()
     setTimeout(() => {
       if (this.#phase.is('greeting')) this.#fail(new BlockferryError('TIMEOUT', 'no offer came'))

@@ -69,28 +69,28 @@ export function decide (before: State, sample: Sample): { state: State, decision
     return { state: { ...state, throttled: null }, decision: blindDecision(state, sample) }
   }
   const startedAt = state.startedAt ?? sample.now
-  const situation = assess({ ...state, startedAt }, sample, link)
-  const residual = residualWire(sample, lastRate(state.history), link, situation.ratio)
-  const predictedDowntimeMs = predictDowntime(residual, situation.pauseCostMs, link)
+  const assessment = assess({ ...state, startedAt }, sample, link)
+  const residual = residualWire(sample, lastRate(state.history), link, assessment.ratio)
+  const predictedDowntimeMs = predictDowntime(residual, assessment.pauseCostMs, link)
   const fits = predictedDowntimeMs <= state.budgets.downtimeMs
-  const { throttled, floor } = limitWriter(state, situation, fits)
-  const { forecast, infeasible } = predict(situation, {
+  const { throttled, floor } = limitWriter(state, assessment, fits)
+  const { forecast, infeasible } = predict(assessment, {
     predictedDowntimeMs,
     fits,
     throttled,
     latencyFloor: floor,
-    mayThrottle: mayThrottle(state, situation),
+    mayThrottle: mayThrottle(state, assessment),
     writerShare: state.options.writerShare ?? kWriterShare
   })
   return {
     state: { ...state, throttled },
     decision: {
-      throttle: throttled === null ? null : express(throttled, state, situation),
+      throttle: throttled === null ? null : express(throttled, state, assessment),
       deferMs: deferTime(
-        sample.unsent, situation.allowed, situation.recent.written, sample.size, throttled !== null),
+        sample.unsent, assessment.allowed, assessment.recent.written, sample.size, throttled !== null),
       maxExtent: largestExtent(link.pessimistic),
       maxInFlight: mostInFlight(
-        sample.unsent * situation.ratio.mean, situation.allowed * situation.ratio.mean, link,
+        sample.unsent * assessment.ratio.mean, assessment.allowed * assessment.ratio.mean, link,
         sample.roundTripMs),
       fits,
       link,
@@ -141,16 +141,16 @@ function mayThrottle (
 
 /** The limit to put on the writers, and the least that their latency budget allows. */
 function limitWriter (
-  state: State, situation: Assessment, fits: boolean
+  state: State, assessment: Assessment, fits: boolean
 ): { throttled: Throttled | null, floor: number } {
-  const { recent, pressure, budgets, sample, link, inTail } = situation
+  const { recent, pressure, budgets, sample, link, inTail } = assessment
   const before = state.throttled
   const ratio = uniqueRatio(recent)
   const share = state.options.writerShare ?? kWriterShare
   const floor = latencyFloor(budgets.writeLatencyMs, recent)
   const none = { throttled: null, floor }
   const mayBegin = inTail || before !== null || deadlinePresses(pressure)
-  if (!mayBegin || !mayThrottle(state, situation)) return none
+  if (!mayBegin || !mayThrottle(state, assessment)) return none
   if (before === null) {
     if (fits || !link.settled || !throttleNeeded(pressure)) return none
   } else if (sample.now - before.since > kWatchMs) {

@@ -29,14 +29,14 @@ export interface Outlook {
   infeasible: Infeasible | null
 }
 
-export function predict (situation: Assessment, course: Course): Outlook {
-  const eta = timeLeft(situation, course)
-  const infeasible = findInfeasible(situation, course, eta)
+export function predict (assessment: Assessment, course: Course): Outlook {
+  const eta = timeLeft(assessment, course)
+  const infeasible = findInfeasible(assessment, course, eta)
   return {
     forecast: {
       eta: eta[1] === Infinity ? null : eta,
       predictedDowntimeMs: course.predictedDowntimeMs,
-      limitedBy: limitedBy(situation, course),
+      limitedBy: limitedBy(assessment, course),
       relax: infeasible === null ? null : { budget: infeasible.budget, to: infeasible.feasible }
     },
     infeasible
@@ -46,13 +46,13 @@ export function predict (situation: Assessment, course: Course): Outlook {
 /** ms until the residual fits, [low, high]. Low: nobody writes from now on; in the bulk copy, what
  * is dirtied meanwhile has to be sent too. High: a writer that keeps it up, on a link at its
  * pessimistic rate, throttled where the policy would. */
-function timeLeft (situation: Assessment, course: Course): [number, number] {
-  const { pressure, link, sample, inTail, aheadMs } = situation
+function timeLeft (assessment: Assessment, course: Course): [number, number] {
+  const { pressure, link, sample, inTail, aheadMs } = assessment
   const { drain } = pressure
   if (course.fits) return [aheadMs, aheadMs]
   if (link.pessimistic === 0) return [0, Infinity]
   const line = sample.inFlight * 1000 / link.mean + aheadMs
-  const least = timeUnwritten(situation)
+  const least = timeUnwritten(assessment)
   const again = inTail ? 0 : Math.min(1, drain.dirtied / drain.capacity)
   const low = least + (least - line) * again
   const slow = { ...drain, capacity: drain.capacity * link.pessimistic / link.mean }
@@ -92,16 +92,16 @@ function destinationDominates (checkpointMs: number | null, course: Course): boo
 }
 
 function findInfeasible (
-  situation: Assessment, course: Course, eta: readonly [number, number]
+  assessment: Assessment, course: Course, eta: readonly [number, number]
 ): Infeasible | null {
-  return infeasibleDowntime(situation) ?? infeasibleDeadline(situation, course, eta) ??
-    infeasibleLatency(situation, course)
+  return infeasibleDowntime(assessment) ?? infeasibleDeadline(assessment, course, eta) ??
+    infeasibleLatency(assessment, course)
 }
 
 /** Checkpoints of the bulk copy flush much more than the one in the pause will: only in the tail
  * do they count against the budget. */
-function infeasibleDowntime (situation: Assessment): Infeasible | null {
-  const { budgets, usualPauseMs, pauseCostMs, checkpointMs, link, ratio, inTail } = situation
+function infeasibleDowntime (assessment: Assessment): Infeasible | null {
+  const { budgets, usualPauseMs, pauseCostMs, checkpointMs, link, ratio, inTail } = assessment
   if (checkpointMs === null || !link.settled || link.pessimistic === 0) return null
   const paused = inTail ? usualPauseMs : pauseCostMs - checkpointMs
   if (leastDowntime(paused, link, ratio) <= budgets.downtimeMs) return null
@@ -115,11 +115,11 @@ function infeasibleDowntime (situation: Assessment): Infeasible | null {
 
 /** The throttle can hold the writers for it in the bulk copy, too. */
 function infeasibleDeadline (
-  situation: Assessment, { mayThrottle }: Course, [low, high]: readonly [number, number]
+  assessment: Assessment, { mayThrottle }: Course, [low, high]: readonly [number, number]
 ): Infeasible | null {
-  const { budgets, elapsedMs, link } = situation
+  const { budgets, elapsedMs, link } = assessment
   if (budgets.deadlineMs === undefined || !link.settled || high === Infinity) return null
-  const least = mayThrottle ? timeUnwritten(situation) : low
+  const least = mayThrottle ? timeUnwritten(assessment) : low
   if (elapsedMs + least <= budgets.deadlineMs) return null
   return {
     budget: 'deadline',

@@ -1,4 +1,4 @@
-// How long and how often a lost link is tried again.
+// What counts as a lost link, and how often it is tried again (how long: the option `reconnect`).
 import type { ErrorCode } from '../base/errors.js'
 import { BlockferryError } from '../base/errors.js'
 

@@ -1,11 +1,9 @@
 // The link broke when the destination had been told to decide: what came of the switchover.
 import type { NativeSender, NativeTrust } from '../native/types.js'
+import { askLimitMs } from '../session/time-limits.js'
 import type { Digests } from '../session/report.js'
 import { askOutcome } from './ask-outcome.js'
 import type { CheckedMigrateOptions } from './options.js'
-
-/** How often the link's time limit the destination has to answer. */
-const kPatience = 3
 
 /** null: it did not commit. OWNER_UNKNOWN when it does not answer. */
 export async function committedAfterBreak (
@@ -14,7 +12,7 @@ export async function committedAfterBreak (
 ): Promise<Digests | null> {
   const source = disks.map((_disk, index) => sender.digest(index))
   const { committed, digests } = await askOutcome({
-    host, port, tls, migration, linkTimeoutMs, patienceMs: kPatience * linkTimeoutMs
+    host, port, tls, migration, linkTimeoutMs, patienceMs: askLimitMs(linkTimeoutMs)
   })
   return committed ? { destination: digests, source } : null
 }

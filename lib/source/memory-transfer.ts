@@ -4,7 +4,7 @@ import { toBlockferryError } from '../base/errors.js'
 import type { MemoryMachine, MemoryProgress } from '../machine/machine.js'
 import type { NativeSender } from '../native/types.js'
 import { machineCall } from '../session/machine-call.js'
-import { privateSocket } from '../session/private-socket.js'
+import { privateSocket } from '../session/memory-socket.js'
 import type { MemoryPlan, MemoryAssessment } from '../policy/memory.js'
 import { planMemory } from '../policy/memory.js'
 

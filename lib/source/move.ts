@@ -32,8 +32,6 @@ import { switchOver } from './switchover.js'
 
 const kConnectMs = 10_000
 
-/** What a broken pause costs at most before it is taken back: twice the budget and this. */
-const kResidualGraceMs = 1000
 /** How long the link may take to break after the memory that travels on it, ms. */
 const kLinkFailureMs = 1000
 /** How often disks are compared as a whole because a tap may have missed writes. */
@@ -228,7 +226,6 @@ export class Move {
       ownership,
       network: this.#network,
       commands,
-      residualLimitMs: 2 * commands.budgets.downtimeMs + kResidualGraceMs,
       linkTimeoutMs: options.linkTimeoutMs,
       tell: (step) => emit({ event: 'switchover', step }),
       askAfterBreak: async () => await committedAfterBreak(migration, options, trust, link.sender)

@@ -6,7 +6,8 @@
 // From that message on, until the answer, this side may not let a write through whatever happens:
 // the taps stay on hold.
 import { BlockferryError, toBlockferryError } from '../base/errors.js'
-import { answerLimitMs, inTime } from '../base/in-time.js'
+import { inTime } from '../base/in-time.js'
+import { answerLimitMs } from '../session/time-limits.js'
 import type { Machine } from '../machine/machine.js'
 import { isMemoryMachine } from '../machine/machine.js'
 import type { SourceOwnership } from '../ownership/source-ownership.js'
@@ -36,8 +37,6 @@ export interface SwitchoverParts {
   copying: Copying
   ownership: SourceOwnership
   network: NetworkSteps
-  /** The pause is taken back when the residual has not left after this long. */
-  residualLimitMs: number
   linkTimeoutMs: number
   tell: (step: SwitchoverStep) => void
   /** Looked at until the commit message goes. */
@@ -49,6 +48,9 @@ export interface SwitchoverParts {
 /** What ends the pause. */
 type Answer = { digests: Digests } | { reason: string, verified: Promise<unknown> }
 
+/** What a broken pause costs at most before it is taken back, because the residual has not left: twice the budget
+ * and this. */
+const kResidualGraceMs = 1000
 /** A wrong block is sent a second time inside the pause; if that doesn't mend it the migration
  * fails. */
 const kTries = 2
@@ -89,12 +91,13 @@ async function pauseAndAsk (parts: SwitchoverParts, phases: DowntimePhases, cloc
   disks.hold()
   link.send('switchover', {})
   // Both go beside the residual, if they may.
+  const residualLimitMs = 2 * parts.commands.budgets.downtimeMs + kResidualGraceMs
   const isPreparedLater = goesOnByItself(machine.machine)
   const prepared = inBackground(isPreparedLater ? Promise.resolve() : prepareCommit(parts))
   const memorySent = inBackground(memory?.finish() ?? Promise.resolve())
   await unlessCancelled(parts, disks.drain())
   // The last barrier can't overtake a checkpoint that is running.
-  if (!await inTime(unlessCancelled(parts, copying.untilCheckpoint()), parts.residualLimitMs)) {
+  if (!await inTime(unlessCancelled(parts, copying.untilCheckpoint()), residualLimitMs)) {
     return { reason: 'a checkpoint took too long', verified: inBackground(copying.untilCheckpoint()) }
   }
   phases.drain = clock()
@@ -103,7 +106,7 @@ async function pauseAndAsk (parts: SwitchoverParts, phases: DowntimePhases, cloc
     tell('residual')
     const { mark, sent, verified } = link.finish()
     const allSent = Promise.all([sent, memorySent, prepared])
-    if (!await inTime(unlessCancelled(parts, allSent), parts.residualLimitMs)) {
+    if (!await inTime(unlessCancelled(parts, allSent), residualLimitMs)) {
       link.sender.unfinish()
       return { reason: 'the residual took too long', verified }
     }

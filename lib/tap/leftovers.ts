@@ -87,7 +87,7 @@ export async function removeLeftoverTap (
 }
 
 /** Of a device that is fenced: recover() says that its disk has moved, so a migration back may come to it,
- * which needs no more than receive() with the device as a target. One without a fence stays as it is.
+ * which needs no more than receive() with the device as a destination. One without a fence stays as it is.
  * Errors: BUSY, the process lives that fenced it. */
 export async function markMoved (device: string): Promise<void> {
   if (typeof device !== 'string' || device === '') throw new BlockferryError('INVALID', 'device: must be a path')

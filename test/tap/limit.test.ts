@@ -185,10 +185,10 @@ t.test('a killed process leaves no limit', { skip }, async (t) => {
 })
 
 /** What a tap that limits the disk has put down. */
-function recordOf (disk: string, keeper: ProcessIdentity, lines: object[]): string {
+function recordOf (disk: string, process: ProcessIdentity, lines: object[]): string {
   const record = `/run/blockferry/limits/${disk}.json`
   mkdirSync('/run/blockferry/limits', { recursive: true, mode: 0o700 })
-  writeFileSync(record, JSON.stringify({ keeper, lines }))
+  writeFileSync(record, JSON.stringify({ process, lines }))
   return record
 }
 

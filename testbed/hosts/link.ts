@@ -45,7 +45,7 @@ export interface Link {
 /** What the devices carry: IP packets, or frames for a bridge. */
 export type Layer = 'tun' | 'tap'
 
-/** A link that a program of ours emulates (native/link.c), between devices that it makes. */
+/** A link that a program of ours emulates (link.c), between devices that it makes. */
 export class EmulatedLink implements Link {
   readonly #child: ChildProcess
   readonly #lines: Interface

@@ -41,7 +41,7 @@ export async function xenKernel (): Promise<XenKernel> {
 export interface DiskParts {
   readonly init: string
   readonly modules: readonly string[]
-  /** Programs compiled from these sources, below test/xen/, by their names in /bin. */
+  /** Programs compiled from these sources, below testbed/xen/, by their names in /bin. */
   readonly programs?: Readonly<Record<string, string>>
 }
 

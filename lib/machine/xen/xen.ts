@@ -120,18 +120,18 @@ export class XenMachine implements MemoryMachine {
   }
 
   async untilArrived (): Promise<void> {
-    const arrival = this.#destination!
-    await arrival.untilHere()
-    void arrival.untilLost().then(() => {
-      if (this.#destination === arrival) this.#lose(refuse(`${this.#name} is no more at the destination`))
+    const destination = this.#destination!
+    await destination.untilHere()
+    void destination.untilLost().then(() => {
+      if (this.#destination === destination) this.#lose(refuse(`${this.#name} is no more at the destination`))
     })
   }
 
   async resume (): Promise<void> {
     if (this.#destination === null) return await this.#source?.undo()
-    const arrival = this.#destination
+    const destination = this.#destination
     this.#lose = () => {} // its keeper ends with it
-    await arrival.go()
+    await destination.go()
   }
 
   async release (): Promise<void> {
@@ -144,14 +144,14 @@ export class XenMachine implements MemoryMachine {
   }
 
   async resolveLeftover (isHere: boolean): Promise<boolean> {
-    const arrival = await LiveDestination.left(this.#name)
-    const departure = arrival === null ? await this.#leftSource() : null
-    this.#destination = arrival
-    this.#source = departure
+    const destination = await LiveDestination.left(this.#name)
+    const source = destination === null ? await this.#leftSource() : null
+    this.#destination = destination
+    this.#source = source
     if (isHere) await this.resume()
-    else await (arrival === null ? this.release() : this.discard())
+    else await (destination === null ? this.release() : this.discard())
     await this.close()
-    return arrival !== null || departure !== null
+    return destination !== null || source !== null
   }
 
   async close (): Promise<void> {
@@ -164,10 +164,10 @@ export class XenMachine implements MemoryMachine {
 
   /** Of a move that was killed: whose domain is whose is for recover to say. */
   async #checkNothingLeft (): Promise<void> {
-    const [arrival, departure] = [await LiveDestination.left(this.#name), await LiveSource.left(this.#name)]
-    arrival?.close()
-    departure?.close()
-    if (arrival === null && departure === null) return
+    const [destination, source] = [await LiveDestination.left(this.#name), await LiveSource.left(this.#name)]
+    destination?.close()
+    source?.close()
+    if (destination === null && source === null) return
     throw refuse(`an earlier move of ${this.#name} is not over: blockferry recover --machine xen:${this.#name}`)
   }
 

@@ -8,7 +8,7 @@ export function stateOf ({ options, spec, backend, mtu }: Surroundings, plan: Pl
   const { id, role, addresses, newAddresses, quietMs, deadlineMs, pollMs } = options
   const { device, local, remote, inner } = spec
   return {
-    version: 1,
+    version: 2,
     id,
     role,
     phase: 'preparing',

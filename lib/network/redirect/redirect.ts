@@ -240,13 +240,13 @@ export class Redirect extends EventStream<RedirectEvent> implements Network {
 export async function watchRedirect (
   state: RedirectState, folder: string = kRuntimeFolder, { switchOver = false } = {}
 ): Promise<Redirect> {
-  const { id, role, phase, caretaker: keeper } = state
+  const { id, role, phase, caretaker } = state
   const fits = phase === 'switched' || phase === 'switching'
   if (!fits && !(switchOver && phase === 'prepared')) {
     throw new BlockferryError('NETWORK', `redirection ${id} is ${phase}, not switched over`)
   }
-  if (isAlive(keeper)) {
-    throw new BlockferryError('BUSY', `process ${keeper.pid} looks after redirection ${id}`)
+  if (isAlive(caretaker)) {
+    throw new BlockferryError('BUSY', `process ${caretaker.pid} looks after redirection ${id}`)
   }
   const options = { id, role, runtimeFolder: folder } as CheckedRedirectOptions
   return await Redirect.goOn(options, state)

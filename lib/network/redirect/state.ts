@@ -15,14 +15,14 @@ import type { ConnectionSpec } from '../tunnel/connection.js'
 export type Phase = 'preparing' | 'prepared' | 'switching' | 'switched' | 'settled'
 
 export interface RedirectState {
-  version: 1
+  version: 2
   id: string
   role: 'old' | 'new'
   phase: Phase
   addresses: string[]
   newAddresses: string[]
   tunnel: { kind: string, device: string, local: string, remote: string, mtu: number }
-  /** What its keeper has to carry; null: the kernel does all. */
+  /** What its caretaker has to carry; null: the kernel does all. */
   connection: ConnectionSpec | null
   inner: { local: string, remote: string }
   /** The process that looks after it; it may be gone. */
@@ -111,7 +111,7 @@ export async function listRedirects (folder: string = kRuntimeFolder): Promise<R
 async function readState (path: string): Promise<RedirectState> {
   try {
     const state = JSON.parse(await readFile(path, 'utf8')) as RedirectState
-    if (state.version === 1) return state
+    if (state.version === 2) return state
     throw new Error(`version ${String(state.version)} is not known`)
   } catch (cause) {
     const words = `the state in ${path} can't be read: ${(cause as Error).message}`

@@ -92,10 +92,11 @@ function write (record: string, disk: string, left: Left): void {
   }
 }
 
-/** null when there is none. */
+/** null when there is none, or none of ours: of another version, say. */
 function read (record: string): Left | null {
   try {
-    return JSON.parse(readFileSync(record, 'utf8')) as Left
+    const left = JSON.parse(readFileSync(record, 'utf8')) as Partial<Left>
+    return left.process !== undefined && Array.isArray(left.lines) ? left as Left : null
   } catch {
     return null
   }

@@ -2,10 +2,10 @@
 //
 //            failed          hold, drain            refuse
 //    bare ◀────────── watching ─────────▶ held ──────────────▶ fencing ──▶ fenced
-//      │                ▲  ▲ │              │                     │          ▲
-//      └────────────────┘  └─┼──────────────┴─────────────────────┘          │
-//         counts anew        │ open                                          │
-//                            └──▶ fencing_loose (refused while writers ran) ─┘
+//     │ │               ▲  ▲ │             │  │                   │          ▲
+//     │ └───────────────┘  └─┼─────────────┴──┼───────────────────┘          │
+//     │   counts anew        │ open           └──▶ bare: at its end          │
+//     └──────────────────────┴──▶ fencing_loose (refused while writers ran) ─┘
 #pragma once
 
 namespace blockferry {
