@@ -132,9 +132,9 @@ void Tunnel::install(const std::shared_ptr<Socket>& socket, uint32_t mtu) {
     // Where it can't be set, what is too large is dropped.
     if (mtu_.exchange(mtu) != mtu) (void)contain([&] { return device_->set_mtu(mtu); });
     failure_ = {};
+    connections_++;  // before anybody is told of it
     changed_.notify_all();
   }
-  connections_++;
   if (before)
     before->cut();
   else
