@@ -33,8 +33,9 @@ const kHangUpMs = 2000
 /** How long a broken stream waits for the source's own word on why: it may be a cancel, and say
  * whether to keep what was copied. */
 const kReasonMs = 500
-/** How long the link may take to break after the memory that travels on it. */
-const kLinkFailureMs = 2 * kReasonMs
+/** How long the link may take to break after the memory that travels on it: much less than the source waits for our
+ * word on why that broke (kReasonMs, too). */
+const kLinkFailureMs = 100
 /** Whoever connects must make an offer, or ask, within this time. */
 const kGreetingMs = 10_000
 
@@ -58,6 +59,7 @@ export class DestinationSession {
   /** This connection has asked for an outcome; another one has asked for this session's. */
   #hasAsked = false
   #wasAskedAbout = false
+  #isLinkBroken = false
   readonly #probes = new Probes()
   readonly #machine: DestinationMachine
   readonly #network: NetworkSteps
@@ -161,6 +163,7 @@ export class DestinationSession {
 
   /** A connection broke, or took nothing more. */
   #onBroken (error: BlockferryError): void {
+    this.#isLinkBroken ||= isLinkLoss(error)
     // The last word of the source may still be on its way, on the control connection.
     const wait = error.code === 'PEER_GONE' && !this.#phase.is('greeting', 'heard')
     setTimeout(() => {
@@ -360,10 +363,11 @@ export class DestinationSession {
     }
   }
 
-  /** What breaks the link breaks the transfer of memory, too, and that may be the first to say so. */
+  /** What breaks the link breaks the transfer of memory, too, and that may be the first to say so. Without its
+   * memory the machine is not ready, so nothing is decided meanwhile. */
   #failUnlessLost (error: BlockferryError): void {
-    if (!this.#phase.is('switching', 'sealed')) return this.#fail(error)
-    setTimeout(() => this.#fail(error), kLinkFailureMs)
+    if (!this.#phase.is('switching') || this.#machine.isReady) return this.#fail(error)
+    setTimeout(() => this.#fail(error, { end: this.#isLinkBroken ? 'lost' : 'refused' }), kLinkFailureMs)
   }
 
   /** The end of the session, perhaps with that of the link. */
