@@ -6,9 +6,10 @@ import t from 'tap'
 
 import { kEnvironment } from './cli-process.js'
 
-async function run (name: string, ...args: string[]): Promise<{ code: number, stdout: string }> {
-  const program = fileURLToPath(new URL(`../../examples/${name}.js`, import.meta.url))
-  const child = spawn(process.execPath, [program, ...args], { env: kEnvironment, stdio: ['ignore', 'pipe', 'inherit'] })
+/** `program`: below the repository, without its ending. */
+async function run (program: string, ...args: string[]): Promise<{ code: number, stdout: string }> {
+  const path = fileURLToPath(new URL(`../../${program}.js`, import.meta.url))
+  const child = spawn(process.execPath, [path, ...args], { env: kEnvironment, stdio: ['ignore', 'pipe', 'inherit'] })
   let stdout = ''
   child.stdout.setEncoding('utf8').on('data', (text) => { stdout += text })
   const [code] = await once(child, 'close')
@@ -16,21 +17,21 @@ async function run (name: string, ...args: string[]): Promise<{ code: number, st
 }
 
 t.test('embed', async (t) => {
-  const { code, stdout } = await run('embed')
+  const { code, stdout } = await run('examples/embed')
   t.equal(code, 0)
   t.match(stdout, /equal: true/)
   t.match(stdout, /the source is refusing, the destination open\n$/)
 })
 
 t.test('own-transport', async (t) => {
-  const { code, stdout } = await run('own-transport')
+  const { code, stdout } = await run('examples/own-transport')
   t.equal(code, 0)
   t.match(stdout, /^round 1: /m)
   t.match(stdout, /^equal: true$/m)
 })
 
 t.test('hooks', async (t) => {
-  const { code, stdout } = await run('hooks')
+  const { code, stdout } = await run('examples/hooks')
   t.equal(code, 0)
   const [, paused] = /paused at the source at (\d+)/.exec(stdout)!
   t.match(stdout, `resumed at the destination at ${paused}\n`)
@@ -39,7 +40,7 @@ t.test('hooks', async (t) => {
 })
 
 t.test('demo', async (t) => {
-  const { code, stdout } = await run('demo', '--bandwidth', 'none')
+  const { code, stdout } = await run('demo/disk', '--bandwidth', 'none')
   t.equal(code, 0)
   for (const proof of [/equal byte for byte/, /the last acknowledged record, number \d+, is at/, /e2fsck finds .* clean/,
     /the source refuses writes/, /\d+ more records in a second, all there/]) {

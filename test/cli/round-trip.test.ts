@@ -80,6 +80,6 @@ t.test('taking back a disk that is owned here is refused', async (t) => {
   await source.event('serving')
   const { code, stderr } = await run(t, 'receive', '--control', path('a.control'), '--listen', '127.0.0.1:0')
   t.equal(code, 1)
-  t.match(stderr, /^blockferry: REFUSED: web is owned here\n$/)
+  t.match(stderr, /^blockferry: REFUSED: web is owned here\n/)
   t.ok(qemuIo(nbdUri('web', path('a.nbd')), 'write -P 1 0 4096'), 'it is served as before')
 })
