@@ -9,14 +9,14 @@ import { DestinationOwnership } from '../ownership/destination-ownership.js'
 import type { NativeSession } from '../native/types.js'
 import { limitRanges } from './fewer-ranges.js'
 import { decide } from './decision.js'
-import { Heartbeat } from '../session/heartbeat.js'
+import { ControlLink } from '../session/control-link.js'
 import { inTime } from '../base/in-time.js'
 import { inTurn } from '../base/in-turn.js'
 import type { SessionContext } from './session-context.js'
 import { isLinkLoss } from '../session/link-loss.js'
 import { machineGone } from '../session/machine-call.js'
 import type { Message, Messages, MessageType } from '../session/messages.js'
-import { checkOffer, decode, encode } from '../session/messages.js'
+import { checkOffer } from '../session/messages.js'
 import { NetworkSteps } from '../session/network-steps.js'
 import type { Outcome } from './outcomes.js'
 import { Probes } from './probes.js'
@@ -30,11 +30,8 @@ type End = 'refused' | 'lost' | 'unknown'
 
 /** How long the source may take to hang up after the commit. */
 const kHangUpMs = 2000
-/** How long a broken stream waits for the source's own word on why: it may be a cancel, and say
- * whether to keep what was copied. */
-const kReasonMs = 500
 /** How long the link may take to break after the memory that travels on it: much less than the source waits for our
- * word on why that broke (kReasonMs, too). */
+ * word on why that broke (kReasonMs of the control link). */
 const kLinkFailureMs = 100
 /** Whoever connects must make an offer, or ask, within this time. */
 const kGreetingMs = 10_000
@@ -59,11 +56,10 @@ export class DestinationSession {
   /** This connection has asked for an outcome; another one has asked for this session's. */
   #hasAsked = false
   #wasAskedAbout = false
-  #isLinkBroken = false
   readonly #probes = new Probes()
   readonly #machine: DestinationMachine
   readonly #network: NetworkSteps
-  #heartbeat: Heartbeat
+  readonly #link: ControlLink
   #hungUp: () => void = () => {}
   #ended: () => void = () => {}
   /** Its disks are free again. */
@@ -77,9 +73,17 @@ export class DestinationSession {
     this.#machine = new DestinationMachine(
       context.options.machine, (reason) => this.#failUnlessLost(machineGone(reason)))
     this.#network = new NetworkSteps(context.options.network)
-    this.#heartbeat = new Heartbeat(
-      context.options.linkTimeoutMs, (number) => this.#send('ping', { number }), (error) => this.#lose(error))
-    this.#heartbeat.start()
+    this.#link = new ControlLink(context.options.linkTimeoutMs, {
+      post: (text) => session.send(text),
+      onMessage: (message) => this.#onMessage(message),
+      onNonsense: (error) => this.#fail(error),
+      onLost: (error) => {
+        this.#hungUp()
+        this.#lose(error)
+      },
+      mayHearWord: () => !this.#phase.is('greeting', 'heard')
+    })
+    this.#link.start()
     setTimeout(() => {
       if (this.#phase.is('greeting')) this.#fail(new BlockferryError('TIMEOUT', 'no offer came'))
     }, kGreetingMs).unref()
@@ -133,7 +137,7 @@ export class DestinationSession {
       this.#fail(new BlockferryError('CLOSED', 'the receiver was closed'))
       await this.ended
     }
-    this.#heartbeat.stop()
+    this.#link.stop()
     await inTurn(() => this.#session.close(), () => this.#machine.release())
   }
 
@@ -146,43 +150,15 @@ export class DestinationSession {
     return this.#disks!.taps.map((_tap, index) => this.#session.digest(index))
   }
 
-  #send<T extends MessageType> (type: T, message: Messages[T]): void {
-    try {
-      this.#session.send(encode(type, message))
-    } catch (error) {
-      this.#onBroken(toBlockferryError(error))
-    }
-  }
-
   #onEvent (event: string, value: any): void {
-    if (event === 'message') this.#onMessage(value)
-    if (event === 'durable') this.#send('durable', { mark: value })
+    if (event === 'message') this.#link.received(value)
+    if (event === 'durable') this.#link.send('durable', { mark: value })
     if (event === 'verified') this.#onVerified(value)
-    if (event === 'failed') this.#onBroken(toBlockferryError(value))
+    if (event === 'failed') this.#link.broke(toBlockferryError(value))
   }
 
-  /** A connection broke, or took nothing more. */
-  #onBroken (error: BlockferryError): void {
-    this.#isLinkBroken ||= isLinkLoss(error)
-    // The last word of the source may still be on its way, on the control connection.
-    const wait = error.code === 'PEER_GONE' && !this.#phase.is('greeting', 'heard')
-    setTimeout(() => {
-      this.#hungUp()
-      this.#lose(error)
-    }, wait ? kReasonMs : 0)
-  }
-
-  #onMessage (text: string): void {
-    this.#heartbeat.heard()
-    let message: Message
-    try {
-      message = decode(text)
-    } catch (error) {
-      return this.#fail(toBlockferryError(error))
-    }
+  #onMessage (message: Message): void {
     switch (message.type) {
-      case 'ping': return this.#send('pong', { number: message.number })
-      case 'pong': return
       case 'offer': return this.#onOffer(message)
       case 'probe': return this.#onProbe(message)
       case 'memory': return void this.#receiveMemory()
@@ -242,7 +218,7 @@ export class DestinationSession {
     this.#session.acceptStreams(offer.streams, offer.equality)
     this.#phase.to('receiving')
     this.#context.started(this)
-    this.#send('accept', {
+    this.#link.send('accept', {
       disks: disks.taps.map(({ tap, separate }, index) => (
         { blank: tap.blank, separate, inventory: inventory[index]! }))
     })
@@ -259,7 +235,7 @@ export class DestinationSession {
       if (!this.#phase.isReceiving) throw new BlockferryError('PROTOCOL', 'memory without a migration')
       await this.#machine.receive((path) => {
         this.#session.acceptMachine(path)
-        this.#send('memoryReady', {})
+        this.#link.send('memoryReady', {})
       })
     } catch (error) {
       return this.#failUnlessLost(toBlockferryError(error))
@@ -281,7 +257,7 @@ export class DestinationSession {
 
   #onVerified ({ mark, wrong, tookUs }: Messages['verified']): void {
     this.#verified = { mark, right: wrong.length === 0 }
-    this.#send('verified', { mark, wrong: limitRanges(wrong), tookUs })
+    this.#link.send('verified', { mark, wrong: limitRanges(wrong), tookUs })
     this.#decide()
   }
 
@@ -319,7 +295,7 @@ export class DestinationSession {
       case 'notEqual':
         this.#session.unseal()
         this.#phase.to('switching')
-        return this.#send('notEqual', { digests })
+        return this.#link.send('notEqual', { digests })
       case 'written': {
         const paths = changed.map((index) => taps[index]!.tap.source).join(', ')
         return this.#fail(new BlockferryError(
@@ -339,7 +315,7 @@ export class DestinationSession {
     }
     const isAlone = this.#phase.is('decidingAlone')
     this.#phase.to('committed')
-    this.#send('committed', { digests })
+    this.#link.send('committed', { digests })
     this.#disks!.own()
     this.#context.committed(this, this.#disks!, run)
     if (isAlone) this.#context.ended(this)
@@ -357,7 +333,7 @@ export class DestinationSession {
   async #reply<T extends MessageType> (type: T, answer: Promise<Messages[T]>): Promise<void> {
     try {
       const message = await answer
-      if (!this.#phase.isOver) this.#send(type, message)
+      if (!this.#phase.isOver) this.#link.send(type, message)
     } catch (error) {
       this.#fail(toBlockferryError(error))
     }
@@ -367,7 +343,7 @@ export class DestinationSession {
    * memory the machine is not ready, so nothing is decided meanwhile. */
   #failUnlessLost (error: BlockferryError): void {
     if (!this.#phase.is('switching') || this.#machine.isReady) return this.#fail(error)
-    setTimeout(() => this.#fail(error, { end: this.#isLinkBroken ? 'lost' : 'refused' }), kLinkFailureMs)
+    setTimeout(() => this.#fail(error, { end: this.#link.isBroken ? 'lost' : 'refused' }), kLinkFailureMs)
   }
 
   /** The end of the session, perhaps with that of the link. */
@@ -388,14 +364,14 @@ export class DestinationSession {
     const from = this.#phase.state
     this.#phase.to(end)
     // The source takes this word for a no.
-    if (end !== 'unknown') this.#send('failed', { code: error.code, message: error.message })
+    if (end !== 'unknown') this.#link.send('failed', { code: error.code, message: error.message })
     void this.#tearDown(error, remove, from)
   }
 
   async #tearDown (error: BlockferryError, remove: boolean, from: Phase): Promise<void> {
     const isUnknown = this.#phase.is('unknown')
     const isAccepted = from !== 'greeting' && from !== 'preparing'
-    this.#heartbeat.stop()
+    this.#link.stop()
     await inTurn(
       () => this.#session.close(),
       async () => { await this.#accepting },

@@ -4,13 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { BlockferryError, codeSaid, toBlockferryError } from '../base/errors.js'
 import type { NativeSender, NativeTrust, WrongRange } from '../native/types.js'
 import { native } from '../native/addon.js'
-import { Heartbeat } from '../session/heartbeat.js'
+import { ControlLink } from '../session/control-link.js'
 import { inTime } from '../base/in-time.js'
 import type { Message, Messages, MessageType } from '../session/messages.js'
-import { decode, encode } from '../session/messages.js'
 
-/** How long a broken stream waits for the peer's own word on why. */
-const kReasonMs = 500
 const kWorkMs = 5000
 
 export type Verified = Messages['verified']
@@ -24,7 +21,7 @@ export class SourceLink {
   #peerGaveUp = false
   #closed = false
   #mark = 0
-  #heartbeat: Heartbeat
+  readonly #control: ControlLink
   #awaited = new Map<MessageType, (message: any) => void>()
   readonly #onBulkDone: () => void
   /** Something is to be overwritten there, and waits (NativeSender.separate()). */
@@ -42,7 +39,13 @@ export class SourceLink {
     this.failed.catch(() => {})
     this.#onBulkDone = onBulkDone
     this.sender = new native.Sender({ linkTimeoutMs, tls }, (event, value) => this.#onEvent(event, value))
-    this.#heartbeat = new Heartbeat(linkTimeoutMs, (number) => this.send('ping', { number }), (error) => this.#fail(error))
+    this.#control = new ControlLink(linkTimeoutMs, {
+      post: (text) => this.sender.send(text),
+      onMessage: (message) => this.#onMessage(message),
+      onNonsense: (error) => this.#fail(error),
+      onLost: (error) => this.#fail(error),
+      mayHearWord: () => true
+    })
   }
 
   get broken (): boolean {
@@ -64,7 +67,7 @@ export class SourceLink {
   /** Connects the control connection. */
   async connect (host: string, port: number, timeoutMs: number): Promise<void> {
     await this.#orFail(this.sender.connect(host, port, timeoutMs))
-    this.#heartbeat.start()
+    this.#control.start()
   }
 
   async openStreams (count: number): Promise<void> {
@@ -91,11 +94,7 @@ export class SourceLink {
 
   send<T extends MessageType> (type: T, message: Messages[T]): void {
     if (this.#closed || this.#isBroken) return
-    try {
-      this.sender.send(encode(type, message))
-    } catch (error) {
-      this.#onBroken(toBlockferryError(error))
-    }
+    this.#control.send(type, message)
   }
 
   /** Sends a mark behind everything claimed so far and waits until the destination has verified
@@ -142,7 +141,7 @@ export class SourceLink {
   async close (): Promise<void> {
     this.#closed = true
     this.#fail(new BlockferryError('CLOSED', 'the migration has ended'))
-    this.#heartbeat.stop()
+    this.#control.stop()
     await this.sender.close()
     await inTime(this.#work, kWorkMs)
   }
@@ -152,32 +151,18 @@ export class SourceLink {
   }
 
   #onEvent (event: string, value: any): void {
-    if (event === 'message') this.#onMessage(value)
+    if (event === 'message') this.#control.received(value)
     if (event === 'bulkDone') this.#onBulkDone()
     if (event === 'overwrites') this.overwrites(value)
     if (event === 'marked') this.#onSent?.(value)
-    if (event === 'failed') this.#onBroken(toBlockferryError(value))
+    if (event === 'failed') this.#control.broke(toBlockferryError(value))
   }
 
-  /** A connection broke, or took nothing more. */
-  #onBroken (error: BlockferryError): void {
-    if (error.code === 'PEER_GONE') setTimeout(() => this.#fail(error), kReasonMs)
-    else this.#fail(error)
-  }
-
-  #onMessage (text: string): void {
-    this.#heartbeat.heard()
-    let message: Message
-    try {
-      message = decode(text)
-    } catch (error) {
-      return this.#fail(toBlockferryError(error))
-    }
+  #onMessage (message: Message): void {
     if (message.type === 'failed') {
       this.#peerGaveUp = true
       return this.#fail(new BlockferryError(codeSaid(message.code), `destination: ${message.message}`))
     }
-    if (message.type === 'ping') return this.send('pong', { number: message.number })
     if (message.type === 'durable') this.sender.durable(message.mark)
     const resolve = this.#awaited.get(message.type)
     this.#awaited.delete(message.type)

@@ -227,6 +227,16 @@ t.test('killed with what would restore it: the next tap does', { skip }, async (
   t.equal(group.limit(disk), null)
 })
 
+t.test('a record that is none of ours: the tap opens, and limits nobody over it', { skip }, async (t) => {
+  const { options, disk } = setting(t)
+  const record = recordOf(disk, { pid: 1, started: 'never' }, [])
+  t.teardown(() => rmSync(record, { force: true }))
+  writeFileSync(record, JSON.stringify({ owner: 'of another version', lines: [] }))
+  await using tap = await openTap(options)
+  t.throws(() => tap.throttle({ bytesPerSecond: 10_000 }), { code: 'BUSY' })
+  t.ok(existsSync(record))
+})
+
 t.test('what it refuses', { skip }, async (t) => {
   const { dir, options } = setting(t)
   await using tap = await openTap(options)

@@ -153,6 +153,18 @@ void the_smaller_mtu_counts() {
   CHECK(dialer.tunnel->stats().connections == 1);
 }
 
+// Whoever is told that there is a connection finds it in the count.
+void a_connection_is_counted_before_it_is_told_of() {
+  for (int round = 0; round < 100; round++) {
+    End listener(true, 0);
+    End dialer(false, listener.tunnel->port());
+    CHECK(dialer.tunnel->wait_connected(10'000).ok());
+    CHECK(dialer.tunnel->stats().connections == 1);
+    CHECK(listener.tunnel->wait_connected(10'000).ok());
+    CHECK(listener.tunnel->stats().connections == 1);
+  }
+}
+
 void a_connection_comes_back() {
   auto listener = std::make_unique<End>(true, uint16_t{0});
   uint16_t port = listener->tunnel->port();
@@ -252,6 +264,7 @@ int main() {
   if (TlsCredentials::supported()) RUN(with_tls());
   RUN(a_flood_is_dropped_in_part());
   RUN(the_smaller_mtu_counts());
+  RUN(a_connection_is_counted_before_it_is_told_of());
   RUN(a_connection_comes_back());
   RUN(the_newest_connection_counts());
   RUN(strangers());
